@@ -1,0 +1,76 @@
+//! The parameters of a poll. Each at most once; unknown ones are passed over, so that a newer
+//! filter can be asked by an older control plane.
+
+use std::time::Duration;
+
+use axum::extract::Query as Pairs;
+use axum::http::Uri;
+use gatepass_engine::ids::is_token;
+use gatepass_engine::position::Position;
+
+use super::problem::Problem;
+
+/// What a follower asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Query {
+    pub(super) audience: String,
+    /// What it has; `None` at first contact.
+    pub(super) after: Option<Position>,
+    /// How long it is ready to wait.
+    pub(super) wait: Duration,
+}
+
+impl Query {
+    pub(super) fn read(uri: &Uri) -> Result<Self, Problem> {
+        let Ok(Pairs(pairs)) = Pairs::<Vec<(String, String)>>::try_from_uri(uri) else {
+            return Err(Problem::parameter("audience", "the query does not parse"));
+        };
+        let audience = once(&pairs, "audience")?
+            .filter(|audience| is_token(audience))
+            .ok_or_else(|| Problem::parameter("audience", "state the feed audience"))?;
+        let after = once(&pairs, "after")?.map(|text| match text.parse::<Position>() {
+            // One spelling: `01.2` and `+1.2` parse too.
+            Ok(position) if position.to_string() == text => Ok(position),
+            _ => Err(Problem::parameter(
+                "after",
+                "a position is written `<epoch>.<sequence>`, both decimal numbers",
+            )),
+        });
+        let wait = match once(&pairs, "wait")? {
+            None => 0,
+            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text
+                .parse::<u32>()
+                .map_err(|_| Problem::parameter("wait", EXPECTED_WAIT))?,
+            Some(_) => return Err(Problem::parameter("wait", EXPECTED_WAIT)),
+        };
+        if let Some(formats) = once(&pairs, "formats")? {
+            let reads = |format: &str| formats.split(',').any(|one| one == format);
+            if !FORMATS.iter().all(|format| reads(format)) {
+                return Err(Problem::parameter(
+                    "formats",
+                    "this control plane signs `batch.v1` and `root.v1`, and the filter must read both",
+                ));
+            }
+        }
+        Ok(Self {
+            audience: audience.to_owned(),
+            after: after.transpose()?,
+            wait: Duration::from_secs(wait.into()),
+        })
+    }
+}
+
+fn once<'q>(
+    pairs: &'q [(String, String)],
+    name: &'static str,
+) -> Result<Option<&'q str>, Problem> {
+    let mut found = pairs.iter().filter(|(key, _)| key == name);
+    match (found.next(), found.next()) {
+        (one, None) => Ok(one.map(|(_, value)| value.as_str())),
+        (_, Some(_)) => Err(Problem::parameter(name, "state it once")),
+    }
+}
+
+const EXPECTED_WAIT: &str = "expected a number of seconds";
+/// What is signed here, as filters list what they read.
+const FORMATS: [&str; 2] = ["batch.v1", "root.v1"];

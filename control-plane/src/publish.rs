@@ -1,0 +1,568 @@
+//! What the feed says: bundle, revocations and issuer keys at a position, and the signed batches
+//! that carry them (02-wire-formats, "The batch").
+//!
+//! Pure: the time and the signer are arguments, nothing is written anywhere. A change moves the
+//! sequence by one or not at all.
+//!
+//! **How long a batch can be taken.** `expires_at` is a day after `issued_at` by default, and not
+//! a minute: any VM of an Envoy, however young, rebuilds its state from the snapshot and deltas
+//! that another one fetched, so they must stay acceptable until that base is replaced. What says
+//! how old state may be is freshness: an old batch that is replayed is fresh as of its
+//! `issued_at`, and every action is stale after its own bound, 15 minutes at most.
+
+use std::sync::Arc;
+
+use gatepass_engine::FILTER_LEVEL;
+use gatepass_engine::batch::{Batch, Header, MAX_PART_BYTES, MAX_PARTS, whole_digest};
+use gatepass_engine::bundle::Bundle;
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::envelope::{PayloadType, Unverified};
+use gatepass_engine::keyring::{IssuerKey, IssuerKeys, MAX_ISSUER_KEYS};
+use gatepass_engine::position::Position;
+use gatepass_engine::revocation::{Below, Change, HashKey, Kind, MAX_REVOCATIONS, Revocation};
+use gatepass_engine::routes::{Flaw, Index};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::Signer;
+
+/// What an environment starts with.
+#[derive(Clone, Debug)]
+pub struct Genesis {
+    pub environment: String,
+    /// The feed audience.
+    pub audience: String,
+    /// max(old + 1, unix seconds) when a store is created or restored.
+    pub epoch: u64,
+    /// Of the revocations; random, one per epoch.
+    pub hash_key: [u8; 16],
+    /// The version of the newest root document.
+    pub root_version: u64,
+    /// Issuer keys that the root document names.
+    pub keys: Vec<IssuerKey>,
+}
+
+/// Everything but the bundle, as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    pub environment: String,
+    pub audience: String,
+    pub root_version: u64,
+    pub epoch: u64,
+    pub sequence: u64,
+    pub hash_key: [u8; 16],
+    pub keys: IssuerKeys,
+    /// Sorted by key, each once.
+    pub revocations: Vec<Revocation>,
+    /// The newest `issued_at` signed: the next is never before it.
+    pub issued_at: UnixSeconds,
+    /// Seconds from `issued_at` to `expires_at`.
+    pub batch_life: u64,
+}
+
+/// One step of the sequence. What is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub revocations: Vec<Revoke>,
+    /// The whole list; its version is counted up.
+    pub keys: Option<Vec<IssuerKey>>,
+    pub bundle: Option<Bundle>,
+    /// A newer root document is in force from this step on.
+    pub root_version: Option<u64>,
+}
+
+/// A thing whose gatepasses are dead from this step on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoke {
+    pub kind: Kind,
+    /// As the gatepass writes it: `agent:<uuid>`, a `jti`, a `kid`, ...
+    pub id: String,
+    /// The latest `exp` of a gatepass that it can hit, plus [`DROP_MARGIN`].
+    pub drop_after: UnixSeconds,
+}
+
+impl Changes {
+    #[must_use]
+    pub fn bundle(bundle: Bundle) -> Self {
+        Self {
+            bundle: Some(bundle),
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn revoke(revocations: Vec<Revoke>) -> Self {
+        Self {
+            revocations,
+            ..Self::default()
+        }
+    }
+}
+
+impl Revoke {
+    /// Where no record says when the last gatepass of the thing ends: an hour, which no gatepass
+    /// outlives, and the margin.
+    #[must_use]
+    pub fn new(kind: Kind, id: &str, now: UnixSeconds) -> Self {
+        Self {
+            kind,
+            id: id.to_owned(),
+            drop_after: now
+                .plus(gatepass_engine::gatepass::MAX_LIFETIME)
+                .plus(DROP_MARGIN),
+        }
+    }
+}
+
+/// The state of one environment's feed.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    state: State,
+    hash_key: HashKey,
+    index: Arc<Index>,
+    bundle: Arc<[u8]>,
+}
+
+impl Publisher {
+    /// Starts at sequence 1 with a bundle that knows no host, so that everything is denied.
+    ///
+    /// # Errors
+    /// [`PublishError::Keys`].
+    pub fn new(genesis: Genesis) -> Result<Self, PublishError> {
+        let Genesis {
+            environment,
+            audience,
+            epoch,
+            hash_key,
+            root_version,
+            keys,
+        } = genesis;
+        check_keys(&keys)?;
+        Self::restore(
+            State {
+                environment,
+                audience,
+                root_version,
+                epoch,
+                sequence: 1,
+                hash_key,
+                keys: IssuerKeys { version: 1, keys },
+                revocations: Vec::new(),
+                issued_at: UnixSeconds(0),
+                batch_life: DEFAULT_BATCH_LIFE,
+            },
+            Bundle::default(),
+        )
+    }
+
+    /// Goes on from what a store kept.
+    ///
+    /// # Errors
+    /// [`PublishError::Bundle`], [`PublishError::State`].
+    pub fn restore(mut state: State, bundle: Bundle) -> Result<Self, PublishError> {
+        if state.epoch == 0 || state.sequence == 0 {
+            return Err(PublishError::State("positions start at 1.1"));
+        }
+        state.revocations.sort_by_key(|revocation| revocation.key);
+        let (index, bundle) = compiled(bundle)?;
+        Ok(Self {
+            hash_key: HashKey::new(&state.environment, &state.hash_key),
+            state,
+            index,
+            bundle,
+        })
+    }
+
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position {
+            epoch: self.state.epoch,
+            sequence: self.state.sequence,
+        }
+    }
+
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The bundle in force as postcard.
+    #[must_use]
+    pub fn bundle_bytes(&self) -> &[u8] {
+        &self.bundle
+    }
+
+    /// Another span from `issued_at` to `expires_at`, in seconds; at least [`MIN_BATCH_LIFE`].
+    #[must_use]
+    pub fn with_batch_life(mut self, seconds: u64) -> Self {
+        self.state.batch_life = seconds.max(MIN_BATCH_LIFE);
+        self
+    }
+
+    /// Makes sure that nothing is signed with an `issued_at` before this one: another process may
+    /// have signed for the same store.
+    pub fn not_before(&mut self, issued_at: UnixSeconds) {
+        self.state.issued_at = self.state.issued_at.max(issued_at);
+    }
+
+    /// The whole state, in parts of at most 512 KiB each.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`] when it does not fit in 256 parts.
+    pub fn snapshot(
+        &mut self,
+        feed: &dyn Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<Vec<u8>>, PublishError> {
+        let issued_at = self.stamp(now);
+        self.drop_ended(issued_at);
+        let parts = self.parts()?;
+        let count = u16::try_from(parts.len()).map_err(|_| PublishError::TooLarge)?;
+        if count > MAX_PARTS {
+            return Err(PublishError::TooLarge);
+        }
+        let mut header = Header {
+            parts: count,
+            ..self.header(0, self.state.sequence, issued_at)
+        };
+        let digests: Vec<[u8; 32]> = parts
+            .iter()
+            .map(|part| part.batch(header.clone()).digest())
+            .collect();
+        header.whole_digest = whole_digest(&digests);
+        (0..)
+            .zip(&parts)
+            .map(|(number, part)| {
+                let header = Header {
+                    part: number,
+                    ..header.clone()
+                };
+                signed(&part.batch(header), feed)
+            })
+            .collect()
+    }
+
+    /// Takes one step and returns the delta that carries it.
+    ///
+    /// # Errors
+    /// Then nothing changed. [`PublishError::TooLarge`] when it does not fit in one batch: take
+    /// the step with [`Publisher::advance`] and let followers fetch a snapshot.
+    pub fn delta(
+        &mut self,
+        changes: &Changes,
+        feed: &dyn Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<u8>, PublishError> {
+        let issued_at = self.stamp(now);
+        let step = self.prepare(changes)?;
+        let part = Part {
+            revocations: (!step.items.is_empty())
+                .then(|| {
+                    encoded(&Change {
+                        hash_key: None,
+                        total: step.total,
+                        items: step.items.clone(),
+                    })
+                })
+                .transpose()?,
+            keys: step.keys.as_ref().map(encoded).transpose()?,
+            bundle: step.bundle.as_ref().map(|(_, bytes)| bytes.to_vec()),
+        };
+        let from = self.state.sequence;
+        let to = step.to;
+        let mut header = self.header(from, to, issued_at);
+        header.root_version = step.root_version;
+        header.whole_digest = whole_digest(&[part.batch(header.clone()).digest()]);
+        let envelope = signed(&part.batch(header), feed)?;
+        self.commit(step);
+        Ok(envelope)
+    }
+
+    /// Takes one step without a delta: followers fetch a snapshot.
+    ///
+    /// # Errors
+    /// Then nothing changed.
+    pub fn advance(&mut self, changes: &Changes) -> Result<(), PublishError> {
+        let step = self.prepare(changes)?;
+        self.commit(step);
+        Ok(())
+    }
+
+    /// Proof of freshness at the position in force.
+    ///
+    /// # Errors
+    /// None in practice: writing to memory.
+    pub fn checkpoint(
+        &mut self,
+        feed: &dyn Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<u8>, PublishError> {
+        let issued_at = self.stamp(now);
+        let at = self.state.sequence;
+        let part = Part::default();
+        let mut header = self.header(at, at, issued_at);
+        header.whole_digest = whole_digest(&[part.batch(header.clone()).digest()]);
+        signed(&part.batch(header), feed)
+    }
+
+    /// `issued_at` never falls, whatever the clock does.
+    fn stamp(&mut self, now: UnixSeconds) -> UnixSeconds {
+        self.state.issued_at = self.state.issued_at.max(now);
+        self.state.issued_at
+    }
+
+    fn header(&self, from: u64, to: u64, issued_at: UnixSeconds) -> Header {
+        Header {
+            environment: self.state.environment.clone(),
+            feed_audience: self.state.audience.clone(),
+            root_version: self.state.root_version,
+            epoch: self.state.epoch,
+            from,
+            to,
+            part: 0,
+            parts: 1,
+            whole_digest: [0; 32],
+            hash_key_id: self.hash_key.id(),
+            issued_at,
+            expires_at: issued_at.plus(self.state.batch_life),
+            min_filter: FILTER_LEVEL,
+            audit_head: None,
+        }
+    }
+
+    fn prepare(&self, changes: &Changes) -> Result<Step, PublishError> {
+        let to = self
+            .state
+            .sequence
+            .checked_add(1)
+            .ok_or(PublishError::State("the sequence is used up"))?;
+        let root_version = changes.root_version.unwrap_or(self.state.root_version);
+        if root_version < self.state.root_version {
+            return Err(PublishError::State("a root version never falls"));
+        }
+        let items: Vec<Revocation> = changes
+            .revocations
+            .iter()
+            .map(|revoke| Revocation {
+                kind: revoke.kind,
+                key: self.hash_key.hash(revoke.kind, &revoke.id),
+                below: below(revoke.kind, to),
+                drop_after: revoke.drop_after,
+            })
+            .collect();
+        let total = self.state.revocations.len().saturating_add(items.len());
+        if total > MAX_REVOCATIONS {
+            return Err(PublishError::TooManyRevocations);
+        }
+        let keys = match &changes.keys {
+            Some(keys) => {
+                check_keys(keys)?;
+                Some(IssuerKeys {
+                    version: self.state.keys.version.saturating_add(1),
+                    keys: keys.clone(),
+                })
+            }
+            None => None,
+        };
+        Ok(Step {
+            to,
+            root_version,
+            items,
+            total: u32::try_from(total).map_err(|_| PublishError::TooManyRevocations)?,
+            keys,
+            bundle: changes.bundle.clone().map(compiled).transpose()?,
+        })
+    }
+
+    fn commit(&mut self, step: Step) {
+        self.state.sequence = step.to;
+        self.state.root_version = step.root_version;
+        for item in step.items {
+            self.insert(item);
+        }
+        if let Some(keys) = step.keys {
+            self.state.keys = keys;
+        }
+        if let Some((index, bundle)) = step.bundle {
+            self.index = index;
+            self.bundle = bundle;
+        }
+    }
+
+    /// Of two for the same thing the stricter holds, as in the gate's table.
+    fn insert(&mut self, new: Revocation) {
+        let all = &mut self.state.revocations;
+        match all.binary_search_by_key(&new.key, |old| old.key) {
+            Ok(at) => {
+                if let Some(old) = all.get_mut(at) {
+                    old.below = match (old.below, new.below) {
+                        (Below::Sequence(a), Below::Sequence(b)) => Below::Sequence(a.max(b)),
+                        (Below::Always, _) | (_, Below::Always) => Below::Always,
+                    };
+                    old.drop_after = old.drop_after.max(new.drop_after);
+                }
+            }
+            Err(at) => all.insert(at, new),
+        }
+    }
+
+    /// As a gate that has accepted `issued_at` does. Keys' revocations stay: only the root
+    /// documents say when the last of them may go.
+    fn drop_ended(&mut self, issued_at: UnixSeconds) {
+        self.state.revocations.retain(|revocation| {
+            issued_at <= revocation.drop_after || revocation.kind == Kind::Key
+        });
+    }
+
+    /// Hash key and issuer keys in the first part, then revocations, then the bundle.
+    fn parts(&self) -> Result<Vec<Part>, PublishError> {
+        let total = u32::try_from(self.state.revocations.len())
+            .map_err(|_| PublishError::TooManyRevocations)?;
+        let mut parts = Vec::new();
+        let mut rest = self.state.revocations.as_slice();
+        loop {
+            let (items, after) = rest.split_at(rest.len().min(REVOCATIONS_PER_PART));
+            let first = parts.is_empty();
+            parts.push(Part {
+                revocations: Some(encoded(&Change {
+                    hash_key: first.then_some(self.state.hash_key),
+                    total,
+                    items: items.to_vec(),
+                })?),
+                keys: first.then(|| encoded(&self.state.keys)).transpose()?,
+                bundle: None,
+            });
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let room = parts
+            .last()
+            .and_then(|part| part.revocations.as_ref())
+            .map_or(0, |bytes| PART_BUDGET.saturating_sub(bytes.len()));
+        let (head, tail) = self.bundle.split_at(self.bundle.len().min(room));
+        if let Some(part) = parts.last_mut().filter(|_| !head.is_empty()) {
+            part.bundle = Some(head.to_vec());
+        }
+        parts.extend(tail.chunks(PART_BUDGET).map(|share| Part {
+            bundle: Some(share.to_vec()),
+            ..Part::default()
+        }));
+        Ok(parts)
+    }
+}
+
+/// A step that was checked and not yet taken.
+struct Step {
+    to: u64,
+    root_version: u64,
+    items: Vec<Revocation>,
+    total: u32,
+    keys: Option<IssuerKeys>,
+    bundle: Option<(Arc<Index>, Arc<[u8]>)>,
+}
+
+/// The changes of one batch, encoded.
+#[derive(Default)]
+struct Part {
+    revocations: Option<Vec<u8>>,
+    keys: Option<Vec<u8>>,
+    bundle: Option<Vec<u8>>,
+}
+
+impl Part {
+    fn batch(&self, header: Header) -> Batch<'_> {
+        Batch {
+            header,
+            revocations: self.revocations.as_deref(),
+            keys: self.keys.as_deref(),
+            bundle: self.bundle.as_deref(),
+        }
+    }
+}
+
+/// A credential, task or key never comes back; the others can, and then only what was issued
+/// before is dead.
+const fn below(kind: Kind, to: u64) -> Below {
+    match kind {
+        Kind::Credential | Kind::Task | Kind::Key => Below::Always,
+        Kind::Subject | Kind::Agent | Kind::Owner | Kind::Blueprint => Below::Sequence(to),
+    }
+}
+
+fn check_keys(keys: &[IssuerKey]) -> Result<(), PublishError> {
+    if keys.len() > MAX_ISSUER_KEYS {
+        return Err(PublishError::Keys(format!(
+            "more than {MAX_ISSUER_KEYS} issuer keys"
+        )));
+    }
+    for key in keys {
+        if gatepass_engine::ids::Uri::parse(&key.issuer).is_none() {
+            return Err(PublishError::Keys(format!(
+                "the issuer `{}` is not an absolute URI",
+                key.issuer
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn compiled(bundle: Bundle) -> Result<(Arc<Index>, Arc<[u8]>), PublishError> {
+    let bytes = encoded(&bundle)?;
+    let index = Index::build(bundle).map_err(PublishError::Bundle)?;
+    Ok((Arc::new(index), bytes.into()))
+}
+
+fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, PublishError> {
+    postcard::to_allocvec(value).map_err(|_| PublishError::Encoding)
+}
+
+fn signed(batch: &Batch<'_>, feed: &dyn Signer) -> Result<Vec<u8>, PublishError> {
+    let payload = batch.encode().map_err(|_| PublishError::Encoding)?;
+    let envelope = Unverified::new(PayloadType::Batch, payload)
+        .sign_with(|message| feed.sign(message))
+        .to_postcard()
+        .map_err(|_| PublishError::Encoding)?;
+    if envelope.len() > MAX_PART_BYTES {
+        return Err(PublishError::TooLarge);
+    }
+    Ok(envelope)
+}
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the bundle is refused: {0}")]
+    Bundle(Flaw),
+    #[error("{0}")]
+    Keys(String),
+    #[error("more than {MAX_REVOCATIONS} revocations are in force")]
+    TooManyRevocations,
+    #[error("it does not fit in a batch")]
+    TooLarge,
+    #[error("the state contradicts itself: {0}")]
+    State(&'static str),
+    #[error("it does not encode")]
+    Encoding,
+}
+
+/// Seconds that a revocation outlives the last gatepass that it can hit.
+pub const DROP_MARGIN: u64 = 60;
+/// Seconds; see the head of this module.
+pub const DEFAULT_BATCH_LIFE: u64 = 24 * 3600;
+/// Seconds: the largest staleness bound that an action can have, so that expiry never refuses
+/// what freshness would allow.
+pub const MIN_BATCH_LIFE: u64 = 3600;
+/// Bytes of revocations or bundle in one part, so that keys, header and signature fit beside.
+const PART_BUDGET: usize = 480 * 1024;
+/// A revocation has at most 32 bytes: kind 1, key 10, `below` 11, `drop_after` 10.
+const REVOCATIONS_PER_PART: usize = PART_BUDGET / 32;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+use super::*;
+use crate::fixture::{
+    AGENT, NOW, ask, at, bundle, feed_key, gate, grant, issuer_entry, issuer_key, publisher, token,
+};
+use crate::keys::SecretKey;
+use gatepass_engine::gate::Applied;
+use gatepass_engine::refusal::RefusalCode;
+use gatepass_engine::{Code, Gate, Milliseconds};
+
+fn apply(gate: &mut Gate, envelope: &[u8]) -> Result<Applied, RefusalCode> {
+    gate.apply(envelope, Milliseconds(0), at(NOW.plus(20)))
+        .map_err(|refusal| refusal.code)
+}
+
+fn load(gate: &mut Gate, parts: &[Vec<u8>]) -> Result<Applied, RefusalCode> {
+    let mut last = Ok(Applied::Known);
+    for part in parts {
+        last = apply(gate, part);
+    }
+    last
+}
+
+fn revoke(kind: Kind, id: &str) -> Changes {
+    Changes::revoke(vec![Revoke::new(kind, id, NOW)])
+}
+
+#[test]
+fn an_environment_starts_with_everything_denied() {
+    let mut publisher = publisher();
+    let mut gate = gate();
+    let parts = publisher.snapshot(&feed_key(), NOW).unwrap();
+    assert_eq!(parts.len(), 1);
+    let first = Position {
+        epoch: 7,
+        sequence: 1,
+    };
+    assert_eq!(load(&mut gate, &parts), Ok(Applied::Moved(first)));
+    let token = token(&grant("a"), first);
+    assert_eq!(ask(&gate, "a", &token), Err(Code::NoRoute));
+    let with_policy = publisher.delta(&Changes::bundle(bundle(&["a"])), &feed_key(), NOW);
+    apply(&mut gate, &with_policy.unwrap()).unwrap();
+    assert_eq!(ask(&gate, "a", &token), Ok(()));
+}
+
+#[test]
+fn a_revocation_denies_through_a_delta_and_through_a_snapshot() {
+    let cases = [
+        (Kind::Credential, "j1", Code::RevokedCredential),
+        (Kind::Task, "t1", Code::RevokedTask),
+        (Kind::Agent, AGENT, Code::RevokedAgent),
+        (Kind::Subject, AGENT, Code::RevokedSubject),
+        (Kind::Owner, "user:corp/alice", Code::RevokedOwner),
+        (Kind::Blueprint, "buyer", Code::RevokedBlueprint),
+    ];
+    let kid = issuer_key().id().to_string();
+    for (kind, id, code) in cases
+        .into_iter()
+        .chain([(Kind::Key, kid.as_str(), Code::RevokedKey)])
+    {
+        let mut publisher = publisher();
+        publisher.advance(&Changes::bundle(bundle(&["a"]))).unwrap();
+        let mut follower = gate();
+        load(
+            &mut follower,
+            &publisher.snapshot(&feed_key(), NOW).unwrap(),
+        )
+        .unwrap();
+        let before = token(&grant("a"), publisher.position());
+        assert_eq!(ask(&follower, "a", &before), Ok(()));
+        let other = publisher.delta(&revoke(kind, "someone-else"), &feed_key(), NOW);
+        apply(&mut follower, &other.unwrap()).unwrap();
+        assert_eq!(ask(&follower, "a", &before), Ok(()), "{kind:?}");
+        let delta = publisher
+            .delta(&revoke(kind, id), &feed_key(), NOW)
+            .unwrap();
+        apply(&mut follower, &delta).unwrap();
+        assert_eq!(ask(&follower, "a", &before), Err(code));
+        let mut newcomer = gate();
+        load(
+            &mut newcomer,
+            &publisher.snapshot(&feed_key(), NOW).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(ask(&newcomer, "a", &before), Err(code));
+        // What can come back is allowed from the revocation's own position on.
+        let after = token(&grant("a"), publisher.position());
+        let comes_back = !matches!(kind, Kind::Credential | Kind::Task | Kind::Key);
+        assert_eq!(
+            ask(&follower, "a", &after),
+            if comes_back { Ok(()) } else { Err(code) }
+        );
+    }
+}
+
+/// A generator of steps that needs no crate: the same numbers on each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[test]
+fn a_snapshot_and_its_deltas_equal_a_full_snapshot() {
+    let kinds = [
+        Kind::Credential,
+        Kind::Task,
+        Kind::Agent,
+        Kind::Owner,
+        Kind::Blueprint,
+        Kind::Subject,
+    ];
+    for seed in 1..=20 {
+        let mut numbers = Numbers(seed);
+        let mut publisher = publisher();
+        for _ in 0..numbers.below(4) {
+            let kind = kinds[numbers.below(6) as usize];
+            publisher
+                .advance(&revoke(kind, &numbers.below(5).to_string()))
+                .unwrap();
+        }
+        let mut follower = gate();
+        load(
+            &mut follower,
+            &publisher.snapshot(&feed_key(), NOW).unwrap(),
+        )
+        .unwrap();
+        for step in 0..12 {
+            let mut changes = Changes::default();
+            for _ in 0..numbers.below(3) {
+                let kind = kinds[numbers.below(6) as usize];
+                let id = numbers.below(5).to_string();
+                changes.revocations.push(Revoke::new(kind, &id, NOW));
+            }
+            if numbers.below(3) == 0 {
+                changes.bundle = Some(bundle(&["a", "b", "c"][..1 + numbers.below(3) as usize]));
+            }
+            if numbers.below(4) == 0 {
+                let mut key = issuer_entry();
+                key.not_after = NOW.plus(1 + numbers.below(100_000));
+                changes.keys = Some(vec![key]);
+            }
+            let delta = publisher
+                .delta(&changes, &feed_key(), NOW.plus(step))
+                .unwrap();
+            apply(&mut follower, &delta).unwrap();
+        }
+        let mut newcomer = gate();
+        load(
+            &mut newcomer,
+            &publisher.snapshot(&feed_key(), NOW.plus(12)).unwrap(),
+        )
+        .unwrap();
+        assert_eq!(follower.position(), newcomer.position());
+        let bundle_of = |gate: &Gate| gate.index().unwrap().bundle().clone();
+        assert_eq!(bundle_of(&follower), bundle_of(&newcomer));
+        let keys = |gate: &Gate| -> Vec<_> {
+            let ring = gate.keyring();
+            ring.keys()
+                .iter()
+                .map(|k| (k.id, k.not_after, ring.version()))
+                .collect()
+        };
+        assert_eq!(keys(&follower), keys(&newcomer));
+        let (a, b) = (
+            follower.revocations().unwrap(),
+            newcomer.revocations().unwrap(),
+        );
+        assert_eq!(a.len(), b.len(), "seed {seed}");
+        for kind in kinds {
+            for id in 0..5 {
+                for sequence in 0..=publisher.position().sequence {
+                    let id = id.to_string();
+                    assert_eq!(a.hits(kind, &id, sequence), b.hits(kind, &id, sequence));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_state_is_split_into_parts_that_a_gate_takes() {
+    let mut publisher = publisher();
+    let many: Vec<Revoke> = (0..40_000)
+        .map(|n| Revoke::new(Kind::Credential, &n.to_string(), NOW))
+        .collect();
+    publisher.advance(&Changes::revoke(many)).unwrap();
+    let names: Vec<String> = (0..9_000).map(|n| format!("{n:0>60}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    publisher.advance(&Changes::bundle(bundle(&names))).unwrap();
+    let parts = publisher.snapshot(&feed_key(), NOW).unwrap();
+    assert!(parts.len() > 3, "{}", parts.len());
+    assert!(parts.iter().all(|part| part.len() <= MAX_PART_BYTES));
+    let mut gate = gate();
+    let (last, first) = parts.split_last().unwrap();
+    for part in first {
+        assert_eq!(apply(&mut gate, part), Ok(Applied::Part));
+        assert_eq!(gate.position(), None);
+    }
+    assert_eq!(
+        apply(&mut gate, last),
+        Ok(Applied::Moved(publisher.position()))
+    );
+    assert_eq!(gate.revocations().unwrap().len(), 40_000);
+    assert_eq!(
+        ask(
+            &gate,
+            names[8_999],
+            &token(&grant(names[8_999]), publisher.position())
+        ),
+        Ok(())
+    );
+    // A part less, and it is not in force.
+    let mut without = crate::fixture::gate();
+    let kept: Vec<Vec<u8>> = parts
+        .iter()
+        .filter(|part| *part != &parts[1])
+        .cloned()
+        .collect();
+    assert_eq!(load(&mut without, &kept), Err(RefusalCode::Gap));
+    assert_eq!(without.position(), None);
+}
+
+#[test]
+fn a_step_that_fits_no_batch_changes_nothing() {
+    let mut publisher = publisher();
+    let names: Vec<String> = (0..9_000).map(|n| format!("{n:0>60}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let changes = Changes::bundle(bundle(&names));
+    let before = publisher.position();
+    assert!(matches!(
+        publisher.delta(&changes, &feed_key(), NOW),
+        Err(PublishError::TooLarge)
+    ));
+    assert_eq!(publisher.position(), before);
+    assert_eq!(publisher.index().bundle(), &Bundle::default());
+    publisher.advance(&changes).unwrap();
+    assert_eq!(publisher.position().sequence, before.sequence + 1);
+}
+
+#[test]
+fn a_flawed_change_changes_nothing() {
+    let mut publisher = publisher();
+    let before = publisher.state().clone();
+    let mut flawed = bundle(&["a"]);
+    flawed.hosts[0].audience = "orders".into();
+    let mut no_uri = issuer_entry();
+    no_uri.issuer = "issuer".into();
+    for changes in [
+        Changes::bundle(flawed),
+        Changes {
+            keys: Some(vec![no_uri]),
+            ..Changes::default()
+        },
+        Changes {
+            keys: Some(vec![issuer_entry(); 9]),
+            ..Changes::default()
+        },
+        Changes {
+            root_version: Some(0),
+            ..Changes::default()
+        },
+    ] {
+        assert!(
+            publisher
+                .delta(&changes, &feed_key(), UnixSeconds(0))
+                .is_err()
+        );
+        assert_eq!(publisher.state(), &before);
+    }
+}
+
+#[test]
+fn issued_at_never_falls() {
+    let mut publisher = publisher();
+    let mut gate = gate();
+    load(&mut gate, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
+    let delta = publisher.delta(&Changes::default(), &feed_key(), UnixSeconds(NOW.0 - 500));
+    assert!(apply(&mut gate, &delta.unwrap()).is_ok());
+    let checkpoint = publisher.checkpoint(&feed_key(), UnixSeconds(0)).unwrap();
+    assert_eq!(apply(&mut gate, &checkpoint), Ok(Applied::Renewed));
+    assert_eq!(gate.age(at(NOW.plus(3))), Some(3000));
+}
+
+#[test]
+fn a_checkpoint_renews_only_the_position_in_force() {
+    let mut publisher = publisher();
+    let mut gate = gate();
+    load(&mut gate, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
+    let delta = publisher
+        .delta(&Changes::default(), &feed_key(), NOW)
+        .unwrap();
+    let checkpoint = publisher.checkpoint(&feed_key(), NOW.plus(9)).unwrap();
+    assert_eq!(apply(&mut gate, &checkpoint), Err(RefusalCode::Gap));
+    assert!(apply(&mut gate, &delta).is_ok());
+    assert_eq!(apply(&mut gate, &checkpoint), Ok(Applied::Renewed));
+}
+
+#[test]
+fn only_the_feed_key_is_believed() {
+    let mut publisher = publisher();
+    let mut gate = gate();
+    let other = SecretKey::from_seed(&[8; 32]).unwrap();
+    for key in [other, issuer_key()] {
+        let forged = publisher.snapshot(&key, NOW).unwrap();
+        assert_eq!(load(&mut gate, &forged), Err(RefusalCode::BadSignature));
+    }
+    assert!(load(&mut gate, &publisher.snapshot(&feed_key(), NOW).unwrap()).is_ok());
+}
+
+#[test]
+fn revocations_end_with_the_last_gatepass_and_those_of_keys_stay() {
+    let mut publisher = publisher();
+    let changes = Changes::revoke(vec![
+        Revoke::new(Kind::Credential, "j", NOW),
+        Revoke::new(Kind::Key, "k", NOW),
+    ]);
+    publisher.advance(&changes).unwrap();
+    let end = NOW.plus(3660);
+    publisher.snapshot(&feed_key(), end).unwrap();
+    assert_eq!(publisher.state().revocations.len(), 2);
+    publisher.snapshot(&feed_key(), end.plus(1)).unwrap();
+    let kinds: Vec<Kind> = publisher
+        .state()
+        .revocations
+        .iter()
+        .map(|r| r.kind)
+        .collect();
+    assert_eq!(kinds, [Kind::Key]);
+}

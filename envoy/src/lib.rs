@@ -1,0 +1,37 @@
+//! Finds and launches a real Envoy, and renders its configuration.
+//!
+//! Tests state a [`Bootstrap`] and get a running [`Envoy`] that dies with them; operators get
+//! the same lines to paste ([`OperatorConfig`]). Both come from the checked-in `bootstrap.yaml`.
+//! This crate knows nothing of decisions: it does not read the filter's answers, and hands any
+//! plugin configuration through as text.
+//!
+//! ```no_run
+//! use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, PluginConfig, Roots};
+//!
+//! let roots = Roots { keys: vec!["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".into()], threshold: 1 };
+//! let gate = Gate::new("filter.wasm", &PluginConfig::new("prod", "prod", roots));
+//! let envoy = Envoy::launch(
+//!     &Bootstrap::new()
+//!         .listener(Listener::forwarding("in", "127.0.0.1:8080").gate(gate))
+//!         .feed("127.0.0.1:9090"),
+//! )?;
+//! println!("ready on {}", envoy.address("in")?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod binary;
+mod bootstrap;
+mod operator;
+mod plugin;
+mod process;
+mod template;
+
+pub use binary::{ENVOY_VERSION, EnvoyBinary, FindError};
+pub use bootstrap::{Bootstrap, FEED_CLUSTER, Gate, Listener, RenderError};
+pub use operator::OperatorConfig;
+pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
+pub use process::{Envoy, EnvoyError, LaunchError, Settings};
+pub use template::TemplateError;

@@ -1,0 +1,731 @@
+//! The decision on one request, in the order of 02-wire-formats, "Order of checks".
+//!
+//! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
+//! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
+
+use crate::bundle::{Action, ActionMode, Assurance, Binding, BodyRule, Risk, Uses};
+use crate::clock::Now;
+use crate::denial::{About, Code, Denial, HoldUntil};
+use crate::digest::ActionFacts;
+use crate::entry::{Asked, NotGranted};
+use crate::gate::{Gate, Mode};
+use crate::gatepass::{Claims, Present, Token};
+use crate::ids::Subject;
+use crate::inputs::{Inputs, same_header};
+use crate::position::Position;
+use crate::revocation::{Kind, Revocations};
+use crate::routes::HostMatch;
+use crate::target::{Ambiguous, Target, host};
+use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
+
+/// One header as bytes: a value that is not UTF-8 is data like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Lower case, as Envoy holds it; pseudo-headers included.
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+}
+
+/// What is decided on.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub headers: &'a [Header<'a>],
+    /// The request has no body and no trailers.
+    pub ends_with_headers: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Allow(Permit),
+    Deny(Denial),
+}
+
+/// The proof that a request may go on. Only [`decide`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    reason: Reason,
+    action: Option<String>,
+    strip_authorization: bool,
+}
+
+/// Why a request may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A gatepass grants it.
+    Decided(Identity),
+    /// It would have been denied, and the gate or the action is in shadow mode.
+    Shadow(Denial),
+    Public,
+    PassedThrough,
+}
+
+/// Who acts, as the identity headers state it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub agent: String,
+    pub owner: String,
+    pub task: String,
+}
+
+impl Permit {
+    #[must_use]
+    pub const fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The action that the route names; none for public and passed-through requests.
+    #[must_use]
+    pub fn action(&self) -> Option<&str> {
+        self.action.as_deref()
+    }
+
+    /// Whether the gatepass in `Authorization` is ours and must not reach the upstream.
+    #[must_use]
+    pub const fn strips_authorization(&self) -> bool {
+        self.strip_authorization
+    }
+}
+
+/// Decides one request on the gate's state.
+#[must_use]
+pub fn decide(request: &Request<'_>, gate: &Gate, now: Now) -> Decision {
+    run(request, gate, now, &mut Silent)
+}
+
+/// The same decision with each check and how it ended, in order.
+#[must_use]
+pub fn explain(request: &Request<'_>, gate: &Gate, now: Now) -> (Decision, Recorded) {
+    let mut recorded = Recorded::default();
+    let decision = run(request, gate, now, &mut recorded);
+    (decision, recorded)
+}
+
+fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) -> Decision {
+    let mut judge = Judge {
+        request,
+        gate,
+        now,
+        trace,
+        about: About::default(),
+        shadow: false,
+        authentic: false,
+    };
+    match judge.judge() {
+        Ok(reason) => Decision::Allow(Permit {
+            reason,
+            action: judge.about.action,
+            strip_authorization: judge.authentic,
+        }),
+        Err(denial) => {
+            let denial = denial.about(judge.about.clone());
+            let shadow = judge.shadow || gate.settings().mode == Mode::Shadow;
+            if shadow {
+                // The denial may have come before the signature was looked at.
+                if !judge.authentic {
+                    judge.note_foreign_credential();
+                }
+                let action = judge.about.action;
+                let strip_authorization = judge.authentic;
+                Decision::Allow(Permit {
+                    reason: Reason::Shadow(denial),
+                    action,
+                    strip_authorization,
+                })
+            } else {
+                Decision::Deny(denial)
+            }
+        }
+    }
+}
+
+struct Judge<'r, 'g, T> {
+    request: &'r Request<'r>,
+    gate: &'g Gate,
+    now: Now,
+    trace: &'r mut T,
+    about: About,
+    /// The action that the route names is in shadow mode.
+    shadow: bool,
+    /// A signature verified under one of our keys.
+    authentic: bool,
+}
+
+/// What the route asks for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    action: &'a Action,
+    inputs: &'a Inputs<'a>,
+    facts: ActionFacts<'a, 'a>,
+}
+
+impl<T: Trace> Judge<'_, '_, T> {
+    fn judge(&mut self) -> Result<Reason, Denial> {
+        let line = RequestLine::read(self.request.headers);
+        let line = self.step(Check::Request, line.map_err(ambiguous))?;
+        let host_name = self.step(Check::Host, host(line.authority).map_err(ambiguous))?;
+        let index = self.gate.index();
+        let matched_host = index.and_then(|index| index.host(host_name));
+        if matches!(matched_host, Some(HostMatch::PassedThrough)) && !line.stream {
+            self.note_foreign_credential();
+            return Ok(Reason::PassedThrough);
+        }
+        let credential = self.step(Check::Credential, Credential::find(self.request.headers))?;
+        let guarded = match matched_host {
+            Some(HostMatch::Guarded(guarded)) => Some(guarded),
+            Some(HostMatch::PassedThrough) | None => None,
+        };
+        let target = match line.connect {
+            true => None,
+            false => Some(self.step(Check::Path, Target::parse(line.path).map_err(ambiguous))?),
+        };
+        let matched = match (&guarded, &target) {
+            (Some(guarded), Some(target)) => {
+                let found = guarded.route(line.method, target, self.request.headers);
+                self.step(Check::Route, found.map_err(ambiguous))?
+            }
+            _ => None,
+        };
+        if let Some(found) = &matched
+            && found.action.is_none()
+            && !line.stream
+        {
+            self.note_foreign_credential();
+            return Ok(Reason::Public);
+        }
+        // What passes as a plain request, and is here because it is none.
+        let open = matches!(matched_host, Some(HostMatch::PassedThrough)) || matched.is_some();
+        let wanted = match (&guarded, &target, &matched) {
+            (Some(guarded), Some(target), Some(found)) => found.action.map(|action| Wanted {
+                action,
+                inputs: &found.inputs,
+                facts: ActionFacts {
+                    environment: &self.gate.settings().environment,
+                    audience: guarded.audience(),
+                    action: &action.name,
+                    method: line.method,
+                    host: host_name,
+                    path: target.path,
+                    inputs: &found.inputs,
+                },
+            }),
+            _ => None,
+        };
+        if let Some(wanted) = &wanted {
+            self.about.action = Some(wanted.action.name.clone());
+            self.shadow = wanted.action.mode == ActionMode::Shadow;
+        }
+        let position = self.step(Check::Ready, self.ready(&credential))?;
+        let presented = self.step(Check::Credential, credential.presented())?;
+        let token = self.step(Check::Shape, Token::split(presented.token))?;
+        let unverified = self.step(Check::Shape, token.read())?;
+        let expiry_time = self.gate.time_for_expiry(self.now.unix);
+        let revocations = self.gate.revocations();
+        let authentic = unverified.verify(
+            self.gate.keyring(),
+            self.gate.base(),
+            |kid| revocations.is_none_or(|table| table.hits(Kind::Key, kid, 0)),
+            expiry_time,
+        );
+        let authentic = self.step(Check::Signature, authentic)?;
+        self.authentic = true;
+        let audience = guarded.as_ref().map(|guarded| guarded.audience());
+        let verified = authentic.check(&self.gate.settings().environment, audience, expiry_time);
+        let verified = self.step(Check::IssuerEnvironmentAudienceTime, verified)?;
+        let claims = verified.claims();
+        self.about.agent = Some(claims.client_id.as_str().to_owned());
+
+        let wanted = self.step(Check::RouteExists, route_exists(wanted, &line, open))?;
+        let stream = check(!line.stream, Code::StreamNotAllowed, "an upgrade");
+        self.step(Check::Stream, stream)?;
+        let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
+        self.step(
+            Check::Body,
+            check(
+                body,
+                Code::BodyNotAllowed,
+                "the request does not end with its headers",
+            ),
+        )?;
+        self.step(Check::Freshness, self.fresh(wanted.action))?;
+        let at = claims.seq;
+        self.step(Check::Position, in_step(at, position, self.gate.behind()))?;
+        self.step(Check::Revocation, revoked(claims, revocations))?;
+        self.step(
+            Check::Age,
+            young(claims, wanted.action, expiry_time.since(claims.iat)),
+        )?;
+        self.step(Check::Scope, scopes(claims, wanted.action))?;
+        self.step(Check::Restrictions, restrictions(claims, wanted.action))?;
+        let digest = wanted.facts.digest();
+        let asked = Asked {
+            action: &wanted.action.name,
+            audience: wanted.facts.audience,
+            inputs: wanted.inputs,
+            headers_say_all: wanted.action.body == BodyRule::None,
+            digest,
+        };
+        self.step(
+            Check::Entry,
+            claims
+                .authorization_details
+                .grant(&asked)
+                .map_err(not_granted),
+        )?;
+        self.step(Check::Binding, binding(presented, wanted.action))?;
+        self.step(Check::Assurance, assurance(claims, wanted.action))?;
+        self.step(Check::Approval, approval(claims, wanted.action, digest))?;
+        self.step(Check::Consumption, consumed(wanted.action))?;
+        Ok(Reason::Decided(Identity {
+            agent: claims.client_id.as_str().to_owned(),
+            owner: claims.owner.as_str().to_owned(),
+            task: claims.txn.as_str().to_owned(),
+        }))
+    }
+
+    fn step<V>(&mut self, check: Check, result: Result<V, Denial>) -> Result<V, Denial> {
+        self.trace.note(check, || match &result {
+            Ok(_) => Outcome::Passed,
+            Err(denial) => Outcome::Failed(denial.code(), denial.detail().to_owned()),
+        });
+        result
+    }
+
+    /// A request before the first batch is worth holding only with a credential of the right
+    /// shape: anything else would let anyone fill the places.
+    fn ready(&self, credential: &Credential<'_>) -> Result<Position, Denial> {
+        if let (Some(position), Some(_)) = (self.gate.position(), self.gate.age(self.now)) {
+            return Ok(position);
+        }
+        let denial = Denial::new(Code::NotReady, "no batch was accepted from the feed yet");
+        let shaped = credential
+            .presented()
+            .is_ok_and(|presented| Token::split(presented.token).is_ok());
+        Err(if shaped {
+            denial.held_until(HoldUntil::Ready)
+        } else {
+            denial
+        })
+    }
+
+    fn fresh(&self, action: &Action) -> Result<(), Denial> {
+        let bound = u64::from(action.staleness).saturating_mul(1000);
+        match self.gate.age(self.now) {
+            Some(age) if age <= bound => Ok(()),
+            Some(age) => Err(Denial::new(
+                Code::Stale,
+                format!("the proof of freshness is {age} ms old, the bound is {bound} ms"),
+            )),
+            None => Err(Denial::new(Code::Stale, "there is no proof of freshness")),
+        }
+    }
+
+    /// A request that goes on without a decision may carry a gatepass of ours all the same; it must
+    /// not reach the upstream, which could use it elsewhere.
+    fn note_foreign_credential(&mut self) {
+        let revocable = |_: &str| false;
+        let mut looked_at = 0_usize;
+        for header in self
+            .request
+            .headers
+            .iter()
+            .filter(|header| header.name == AUTHORIZATION)
+        {
+            for part in header.value.split(|byte| *byte == b',') {
+                let Ok(presented) = scheme_and_token(part.trim_ascii()) else {
+                    continue;
+                };
+                let Ok(token) = Token::split(presented.token) else {
+                    continue;
+                };
+                if looked_at >= MAX_FOREIGN_CREDENTIALS {
+                    // More than anyone sends: not worth verifying, not worth passing on.
+                    self.authentic = true;
+                    return;
+                }
+                looked_at = looked_at.saturating_add(1);
+                let Ok(unverified) = token.read() else {
+                    continue;
+                };
+                let time = self.gate.time_for_expiry(self.now.unix);
+                if unverified
+                    .verify(self.gate.keyring(), self.gate.base(), revocable, time)
+                    .is_ok()
+                {
+                    self.authentic = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Method, authority and path, each exactly once.
+struct RequestLine<'a> {
+    method: &'a str,
+    authority: &'a [u8],
+    path: &'a [u8],
+    connect: bool,
+    /// An upgrade or a tunnel.
+    stream: bool,
+}
+
+impl<'a> RequestLine<'a> {
+    fn read(headers: &[Header<'a>]) -> Result<Self, Ambiguous> {
+        let method = only(headers, b":method")?.ok_or_else(|| Ambiguous::new("no method"))?;
+        let method =
+            core::str::from_utf8(method).map_err(|_| Ambiguous::new("the method is not UTF-8"))?;
+        let authority = only(headers, b":authority")?.ok_or_else(|| Ambiguous::new("no host"))?;
+        let connect = method.eq_ignore_ascii_case("CONNECT");
+        let path = match only(headers, b":path")? {
+            Some(path) => path,
+            None if connect => b"",
+            None => return Err(Ambiguous::new("no path")),
+        };
+        let upgrade = headers
+            .iter()
+            .any(|header| header.name == b"upgrade" || header.name == b":protocol");
+        Ok(Self {
+            method,
+            authority,
+            path,
+            connect,
+            stream: connect || upgrade,
+        })
+    }
+}
+
+fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let mut found = headers
+        .iter()
+        .filter(|header| header.name == name)
+        .map(|header| header.value);
+    match (found.next(), found.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Ambiguous::new("a pseudo-header occurs twice")),
+    }
+}
+
+/// What `authorization` carries.
+enum Credential<'a> {
+    Absent,
+    Unreadable,
+    Presented(Presented<'a>),
+}
+
+#[derive(Clone, Copy)]
+struct Presented<'a> {
+    scheme: Scheme,
+    token: &'a [u8],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+impl<'a> Credential<'a> {
+    /// Two `authorization` headers arrive from Envoy as one with a comma, so a comma is as
+    /// ambiguous as two headers, and so is a spelling with `_` or another case beside it.
+    fn find(headers: &[Header<'a>]) -> Result<Self, Denial> {
+        let twice = || Denial::new(Code::AmbiguousRequest, "two `authorization` headers");
+        let mut found = None;
+        for header in headers
+            .iter()
+            .filter(|header| same_header(header.name, AUTHORIZATION))
+        {
+            if found.is_some() || header.name != AUTHORIZATION || header.value.contains(&b',') {
+                return Err(twice());
+            }
+            found = Some(header.value);
+        }
+        let Some(value) = found else {
+            return Ok(Self::Absent);
+        };
+        Ok(match scheme_and_token(value) {
+            Ok(presented) => Self::Presented(presented),
+            Err(Some(())) => Self::Unreadable,
+            Err(None) => Self::Absent,
+        })
+    }
+
+    fn presented(&self) -> Result<Presented<'a>, Denial> {
+        match self {
+            Self::Presented(presented) => Ok(*presented),
+            Self::Absent => Err(Denial::new(
+                Code::NoCredential,
+                "no `Authorization: Bearer`",
+            )),
+            Self::Unreadable => Err(Denial::new(
+                Code::Malformed,
+                "a scheme without exactly one token",
+            )),
+        }
+    }
+}
+
+/// `Err(None)`: another scheme. `Err(Some(()))`: our scheme, but not one token after one space.
+fn scheme_and_token(value: &[u8]) -> Result<Presented<'_>, Option<()>> {
+    let (name, token) = match value.iter().position(|byte| *byte == b' ') {
+        Some(at) => (
+            value.get(..at).unwrap_or_default(),
+            value.get(at.saturating_add(1)..).unwrap_or_default(),
+        ),
+        None => (value, &[] as &[u8]),
+    };
+    let scheme = if name.eq_ignore_ascii_case(b"bearer") {
+        Scheme::Bearer
+    } else if name.eq_ignore_ascii_case(b"dpop") {
+        Scheme::Dpop
+    } else {
+        return Err(None);
+    };
+    if token.is_empty() || token.iter().any(|byte| byte.is_ascii_whitespace()) {
+        return Err(Some(()));
+    }
+    Ok(Presented { scheme, token })
+}
+
+fn ambiguous(why: Ambiguous) -> Denial {
+    Denial::new(Code::AmbiguousRequest, why.0)
+}
+
+fn check(holds: bool, code: Code, detail: &str) -> Result<(), Denial> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Denial::new(code, detail))
+    }
+}
+
+fn route_exists<'a>(
+    wanted: Option<Wanted<'a>>,
+    line: &RequestLine<'_>,
+    open: bool,
+) -> Result<Wanted<'a>, Denial> {
+    match wanted {
+        Some(wanted) => Ok(wanted),
+        None if line.connect || (line.stream && open) => Err(Denial::new(
+            Code::StreamNotAllowed,
+            "an upgrade or tunnel to what is no route",
+        )),
+        None => Err(Denial::new(
+            Code::NoRoute,
+            "no route for this host, method and path",
+        )),
+    }
+}
+
+fn in_step(issued: Position, gate: Position, behind: Option<Position>) -> Result<(), Denial> {
+    if issued.epoch < gate.epoch {
+        return Err(Denial::new(
+            Code::WrongEpoch,
+            format!("issued at {issued}, the gate is at {gate}"),
+        ));
+    }
+    if let Some(ahead) = behind {
+        let denial = Denial::new(
+            Code::Behind,
+            format!("the gate is at {gate} and knows of {ahead}"),
+        );
+        return Err(denial.held_until(HoldUntil::Reached(ahead.max(issued))));
+    }
+    if issued > gate {
+        let denial = Denial::new(
+            Code::Behind,
+            format!("issued at {issued}, the gate is at {gate}"),
+        );
+        return Err(denial.held_until(HoldUntil::Reached(issued)));
+    }
+    Ok(())
+}
+
+/// Credential, ancestors, task, subject, every actor, their owners and blueprints.
+fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denial> {
+    let Some(table) = table else {
+        return Err(Denial::new(Code::NotReady, "there is no revocation table"));
+    };
+    let sequence = claims.seq.sequence;
+    let check = |kind: Kind, id: &str, code: Code| {
+        if table.hits(kind, id, sequence) {
+            Err(Denial::new(
+                code,
+                format!("a revocation matches the hash of `{id}`"),
+            ))
+        } else {
+            Ok(())
+        }
+    };
+    check(
+        Kind::Credential,
+        claims.jti.as_str(),
+        Code::RevokedCredential,
+    )?;
+    for ancestor in &claims.anc {
+        check(Kind::Credential, ancestor.as_str(), Code::RevokedAncestor)?;
+    }
+    check(Kind::Task, claims.txn.as_str(), Code::RevokedTask)?;
+    check(Kind::Subject, claims.sub.as_str(), Code::RevokedSubject)?;
+    if let Subject::Agent(agent) = claims.sub {
+        check(Kind::Agent, agent.as_str(), Code::RevokedAgent)?;
+    }
+    check(Kind::Agent, claims.client_id.as_str(), Code::RevokedAgent)?;
+    check(Kind::Owner, claims.owner.as_str(), Code::RevokedOwner)?;
+    check(
+        Kind::Blueprint,
+        claims.blueprint.as_str(),
+        Code::RevokedBlueprint,
+    )?;
+    for actor in &claims.act {
+        check(Kind::Agent, actor.sub.as_str(), Code::RevokedAgent)?;
+        check(Kind::Owner, actor.owner.as_str(), Code::RevokedOwner)?;
+        check(
+            Kind::Blueprint,
+            actor.blueprint.as_str(),
+            Code::RevokedBlueprint,
+        )?;
+    }
+    Ok(())
+}
+
+fn young(claims: &Claims<'_>, action: &Action, age: u64) -> Result<(), Denial> {
+    let life = claims.exp.since(claims.iat);
+    let longest = u64::from(action.risk.longest_lifetime());
+    check(
+        life <= longest,
+        Code::TooOld,
+        "it lives longer than this action's risk accepts",
+    )?;
+    let old = action.max_age.is_some_and(|most| age > u64::from(most));
+    check(
+        !old,
+        Code::TooOld,
+        "it is older than the action's `max_age`",
+    )
+}
+
+fn scopes(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
+    let missing: Vec<String> = action
+        .scopes_all
+        .iter()
+        .filter(|scope| !claims.scope.has(scope))
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        return Err(
+            Denial::new(Code::InsufficientScope, "a demanded scope is missing").missing(missing),
+        );
+    }
+    if !action.scopes_any.is_empty()
+        && !action
+            .scopes_any
+            .iter()
+            .any(|scope| claims.scope.has(scope))
+    {
+        let denial = Denial::new(
+            Code::InsufficientScope,
+            "none of the accepted scopes is there",
+        );
+        return Err(denial.missing(action.scopes_any.clone()));
+    }
+    Ok(())
+}
+
+/// What the gatepass restricts and this engine cannot check.
+fn restrictions(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
+    let unsupported = |what: &str| Err(Denial::new(Code::UnsupportedRestriction, what));
+    if claims.cnf == Present::Yes {
+        return unsupported("`cnf`: a binding to a key");
+    }
+    if claims.req_wl == Present::Yes {
+        return unsupported("`req_wl`: a binding to a workload");
+    }
+    if claims.uses == Present::Yes {
+        return unsupported("`uses` outside an entry");
+    }
+    match &claims.approval {
+        Some(approval) if approval.unsupported => unsupported("an unknown member of `approval`"),
+        Some(_) if action.body == BodyRule::Unread => {
+            unsupported("an approval on an action whose body is not read")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn not_granted(why: NotGranted) -> Denial {
+    match why {
+        NotGranted::Unsupported(what) => Denial::new(Code::UnsupportedRestriction, what),
+        NotGranted::Violated(what) => Denial::new(Code::ConstraintViolated, what),
+        NotGranted::NotNamed => Denial::new(
+            Code::ActionNotGranted,
+            "no entry names the action at this audience",
+        ),
+    }
+}
+
+fn binding(presented: Presented<'_>, action: &Action) -> Result<(), Denial> {
+    let bearer = presented.scheme == Scheme::Bearer;
+    check(
+        bearer,
+        Code::BindingMismatch,
+        "presented as `DPoP` without being bound to a key",
+    )?;
+    match action.binding {
+        Binding::None => Ok(()),
+        Binding::Key | Binding::Certificate | Binding::Workload => Err(Denial::new(
+            Code::BindingMismatch,
+            "the action demands a bound gatepass",
+        )),
+    }
+}
+
+/// The action's own demand, and static secrets for low risk alone.
+fn assurance(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
+    check(
+        claims.assurance >= action.assurance,
+        Code::InsufficientAssurance,
+        "below the action's demand",
+    )?;
+    let weak = claims.assurance == Assurance::Static && action.risk > Risk::Low;
+    check(
+        !weak,
+        Code::InsufficientAssurance,
+        "a static secret is for low-risk actions only",
+    )
+}
+
+fn approval(claims: &Claims<'_>, action: &Action, digest: Option<[u8; 32]>) -> Result<(), Denial> {
+    match &claims.approval {
+        Some(approval) => {
+            let same = digest.is_some_and(|digest| digest == approval.digest);
+            check(
+                same,
+                Code::ApprovalMismatch,
+                "the request does not have the approved digest",
+            )
+        }
+        None => check(
+            !action.approval,
+            Code::ApprovalRequired,
+            "the gatepass carries no approval",
+        ),
+    }
+}
+
+fn consumed(action: &Action) -> Result<(), Denial> {
+    match action.uses {
+        Uses::Unlimited => Ok(()),
+        Uses::Once => Err(Denial::new(
+            Code::ConfirmationFailed,
+            "a use cannot be spent here yet",
+        )),
+    }
+}
+
+const AUTHORIZATION: &[u8] = b"authorization";
+/// Credentials of a gatepass's shape that are looked at in a request that is not decided. Commas
+/// alone do not count: Digest (RFC 7616) has many.
+const MAX_FOREIGN_CREDENTIALS: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,747 @@
+//! The gate's state: what is believed, in force, and how batches change it.
+//!
+//! The order of checks on a batch is that of 02-wire-formats, "The batch". A batch that is
+//! refused, skipped or partly refused never renews freshness. Nothing is half-applied: a change is
+//! decoded and checked whole before the first of it is put in force.
+
+use std::sync::Arc;
+
+use crate::batch::{Batch, Feed, Header, MAX_PART_BYTES, Shape, exact, whole_digest};
+use crate::bundle::Bundle;
+use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, UnixSeconds};
+use crate::ed25519::BaseTable;
+use crate::envelope::{PayloadType, Unverified};
+use crate::freshness::Freshness;
+use crate::keyring::{IssuerKeys, Keyring};
+use crate::position::Position;
+use crate::refusal::{Refusal, RefusalCode};
+use crate::revocation::{Change, HashKey, Kind, MAX_REVOCATIONS, Revocations};
+use crate::root::{Pinned, Trust};
+use crate::routes::Index;
+
+/// What a gate is told by its configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub environment: String,
+    pub feed_audience: String,
+    pub mode: Mode,
+}
+
+/// Whether a denial refuses the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Enforce,
+    /// Refuses nothing, not even `not_ready`.
+    Shadow,
+}
+
+/// All state that decisions are made on.
+pub struct Gate {
+    settings: Settings,
+    trust: Trust,
+    base: BaseTable,
+    keyring: Keyring,
+    revocations: Option<Revocations>,
+    index: Option<Arc<Index>>,
+    /// The header of the newest batch applied, from the feed or the baseline.
+    newest: Option<Newest>,
+    /// Set when a batch came from the feed; the baseline never sets it.
+    progress: Progress,
+    freshness: Option<Freshness>,
+    bundle: BundleState,
+    /// The newest `issued_at` accepted; the time used for `exp` is never below it.
+    floor: UnixSeconds,
+    /// The position of a verified batch that could not be joined on: the gate is known to be
+    /// behind it, and serves nothing older.
+    ahead: Option<Position>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Newest {
+    root_version: u64,
+    position: Position,
+    issued_at: UnixSeconds,
+}
+
+/// How far the gate is.
+#[derive(Debug)]
+enum Progress {
+    /// Nothing came from the feed yet.
+    NotReady,
+    /// Between the parts of a first snapshot, or of one of another epoch.
+    Loading(Parts),
+    Ready {
+        position: Position,
+        loading: Option<Parts>,
+    },
+}
+
+/// A snapshot of which some parts have come.
+#[derive(Debug)]
+struct Parts {
+    header: Header,
+    digests: Vec<[u8; 32]>,
+    bundle: Option<Vec<u8>>,
+    replaces: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BundleState {
+    None,
+    InForce(Position),
+    /// One was refused: freshness is not renewed until its successor is in force.
+    Owed(Option<Position>),
+}
+
+/// What a batch did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The position moved.
+    Moved(Position),
+    /// Freshness was renewed at the same position.
+    Renewed,
+    /// One part of a snapshot was merged; the position moves with the last.
+    Part,
+    /// Older than, or the same as, what is in force, and nothing to tell.
+    Known,
+}
+
+impl Gate {
+    #[must_use]
+    pub fn new(settings: Settings, pinned: Pinned) -> Self {
+        Self {
+            settings,
+            trust: Trust::new(pinned),
+            base: BaseTable::new(),
+            keyring: Keyring::default(),
+            revocations: None,
+            index: None,
+            newest: None,
+            progress: Progress::NotReady,
+            freshness: None,
+            bundle: BundleState::None,
+            floor: UnixSeconds(0),
+            ahead: None,
+        }
+    }
+
+    /// Takes the baseline of the configuration: roots, keys, revocations and a bundle, never
+    /// freshness, and the gate stays not ready.
+    ///
+    /// # Errors
+    /// As [`Gate::apply`], but an expired batch is taken: it is not proof of anything new.
+    pub fn baseline(&mut self, feed: &Feed<'_>, now: Now) -> Result<(), Refusal> {
+        self.trust = self.trust.advance(&feed.roots, now.unix)?;
+        for bytes in &feed.batches {
+            let payload = self.open(bytes)?;
+            let batch = Batch::decode(&payload)?;
+            self.check_identity(&batch.header)?;
+            if batch.header.shape() != Shape::Snapshot || batch.header.parts != 1 {
+                return Err(Refusal::new(
+                    RefusalCode::Gap,
+                    "a baseline is one snapshot of one part",
+                ));
+            }
+            check_whole(&batch.header, &[batch.digest()])?;
+            let staged = self.stage(&batch)?;
+            self.put_in_force(staged);
+            let position = batch.header.position();
+            // Before the bundle: one that is refused still leaves the floor below which nothing
+            // is taken.
+            self.newest = Some(Newest::of(&batch.header));
+            self.floor = self.floor.max(batch.header.issued_at);
+            self.put_bundle(batch.bundle.map(<[u8]>::to_vec), position)?;
+        }
+        Ok(())
+    }
+
+    /// Takes root documents that came beside batches. A chain that is no longer than the one in
+    /// force changes nothing.
+    ///
+    /// # Errors
+    /// As [`Trust::advance`].
+    pub fn take_roots(&mut self, roots: &[&[u8]], now: UnixSeconds) -> Result<(), Refusal> {
+        let next = self.trust.advance(roots, now.max(self.floor))?;
+        if next.version() != self.trust.version() {
+            self.keyring = self.keyring.under(&next);
+            self.trust = next;
+        }
+        Ok(())
+    }
+
+    /// Applies one batch. `received` is when this Envoy first had it.
+    ///
+    /// # Errors
+    /// The refusal; what was in force stays, and freshness is not renewed. `bundle_refused` alone
+    /// means that revocations and keys were applied and the position moved.
+    pub fn apply(
+        &mut self,
+        envelope: &[u8],
+        received: Milliseconds,
+        now: Now,
+    ) -> Result<Applied, Refusal> {
+        let payload = self.open(envelope)?;
+        let batch = Batch::decode(&payload)?;
+        let header = &batch.header;
+        self.check_identity(header)?;
+        let unix = now.unix;
+        if header.issued_at > unix.plus(MAX_CLOCK_SKEW) {
+            return Err(Refusal::new(
+                RefusalCode::ClockSkew,
+                "`issued_at` is in the future",
+            ));
+        }
+        match self.order(header) {
+            Order::Known => return Ok(Applied::Known),
+            Order::Refused(code, why) => {
+                if code == RefusalCode::Gap && header.expires_at > self.time_for_expiry(unix) {
+                    self.ahead = self.ahead.max(Some(header.position()));
+                }
+                return Err(Refusal::new(code, why));
+            }
+            Order::Checkpoint | Order::Next => {}
+        }
+        if self
+            .newest
+            .is_some_and(|newest| header.issued_at < newest.issued_at)
+        {
+            return Err(Refusal::new(
+                RefusalCode::Rollback,
+                "`issued_at` is before the one in force",
+            ));
+        }
+        if header.expires_at <= self.time_for_expiry(unix) {
+            return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
+        }
+        if self
+            .trust
+            .expires()
+            .is_none_or(|expires| expires <= self.time_for_expiry(unix))
+        {
+            return Err(Refusal::new(
+                RefusalCode::Expired,
+                "the root in force has expired",
+            ));
+        }
+        if header.shape() == Shape::Checkpoint {
+            return self.renew(header, received).map(|()| Applied::Renewed);
+        }
+        self.advance(&batch, received)
+    }
+
+    /// Reads the header of a batch whose signature and identity are right, without applying it:
+    /// for the leader, which must not publish what no VM would believe.
+    ///
+    /// # Errors
+    /// `bad_payload_type`, `bad_signature`, `poison`, `wrong_environment`, `wrong_audience`,
+    /// `filter_too_old`, `clock_skew`, `expired`.
+    pub fn preview(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
+        let payload = self.open(envelope)?;
+        let header = Batch::decode(&payload)?.header;
+        self.check_identity(&header)?;
+        if header.issued_at > now.unix.plus(MAX_CLOCK_SKEW) {
+            return Err(Refusal::new(
+                RefusalCode::ClockSkew,
+                "`issued_at` is in the future",
+            ));
+        }
+        if header.expires_at <= self.time_for_expiry(now.unix) {
+            return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
+        }
+        Ok(header)
+    }
+
+    /// Walks root documents from the pinned keys without taking them; the version reached.
+    ///
+    /// # Errors
+    /// As [`Trust::advance`].
+    pub fn check_roots(&self, roots: &[&[u8]], now: UnixSeconds) -> Result<u64, Refusal> {
+        let start = self.trust.from_pinned();
+        Ok(start.advance(roots, now.max(self.floor))?.version())
+    }
+
+    fn open(&self, envelope: &[u8]) -> Result<Vec<u8>, Refusal> {
+        if envelope.len() > MAX_PART_BYTES {
+            return Err(Refusal::new(
+                RefusalCode::Poison,
+                "the batch is over 512 KiB",
+            ));
+        }
+        let verified = Unverified::from_postcard(envelope)?
+            .verify(PayloadType::Batch, self.trust.feed_keys())?;
+        Ok(verified.into_payload())
+    }
+
+    fn check_identity(&self, header: &Header) -> Result<(), Refusal> {
+        if header.environment != self.settings.environment {
+            return Err(Refusal::new(
+                RefusalCode::WrongEnvironment,
+                "the batch is of another environment",
+            ));
+        }
+        if header.feed_audience != self.settings.feed_audience {
+            return Err(Refusal::new(
+                RefusalCode::WrongAudience,
+                "the batch is for another feed audience",
+            ));
+        }
+        if header.min_filter > crate::FILTER_LEVEL {
+            return Err(Refusal::new(
+                RefusalCode::FilterTooOld,
+                format!(
+                    "the batch needs filter level {}, this is {}",
+                    header.min_filter,
+                    crate::FILTER_LEVEL
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where a header stands to what is in force.
+    fn order(&self, header: &Header) -> Order {
+        if header.root_version < self.trust.version() {
+            return Order::Refused(
+                RefusalCode::Rollback,
+                "the batch is signed under an older root",
+            );
+        }
+        if header.root_version > self.trust.version() {
+            return Order::Refused(
+                RefusalCode::Gap,
+                "the batch is signed under a root that did not come with it",
+            );
+        }
+        let position = header.position();
+        let in_force = self.position();
+        let floor = self.newest.map(|newest| newest.position);
+        // A part of the snapshot that is being loaded, in its turn.
+        if let Some(parts) = self.loading()
+            && header.shape() == Shape::Snapshot
+            && header.parts > 1
+            && parts.header.position() == position
+            && parts.header.root_version == header.root_version
+            && parts.header.parts == header.parts
+            && parts.header.whole_digest == header.whole_digest
+        {
+            return match usize::from(header.part).cmp(&parts.digests.len()) {
+                core::cmp::Ordering::Less => Order::Known,
+                core::cmp::Ordering::Equal => Order::Next,
+                core::cmp::Ordering::Greater => {
+                    Order::Refused(RefusalCode::Gap, "a part of the snapshot is missing")
+                }
+            };
+        }
+        if header.shape() == Shape::Checkpoint {
+            return match in_force {
+                Some(at) if at == position => Order::Checkpoint,
+                Some(at) if at > position => Order::Known,
+                _ => Order::Refused(
+                    RefusalCode::Gap,
+                    "a checkpoint of a position that is not in force",
+                ),
+            };
+        }
+        if header.part != 0 {
+            return Order::Refused(RefusalCode::Gap, "the parts before are missing");
+        }
+        let newer_root = self
+            .newest
+            .is_none_or(|newest| header.root_version > newest.root_version);
+        let reset = newer_root && self.trust.resets() && header.shape() == Shape::Snapshot;
+        match floor.map_or(core::cmp::Ordering::Greater, |floor| position.cmp(&floor)) {
+            core::cmp::Ordering::Less if reset => Order::Next,
+            core::cmp::Ordering::Less
+                if header.shape() == Shape::Delta || in_force.is_some_and(|at| at > position) =>
+            {
+                Order::Known
+            }
+            core::cmp::Ordering::Less => {
+                Order::Refused(RefusalCode::Rollback, "older than the baseline")
+            }
+            core::cmp::Ordering::Equal if newer_root && header.shape() == Shape::Snapshot => {
+                Order::Next
+            }
+            core::cmp::Ordering::Equal
+                if in_force.is_none() && header.shape() == Shape::Snapshot =>
+            {
+                Order::Next
+            }
+            core::cmp::Ordering::Equal => Order::Known,
+            core::cmp::Ordering::Greater if header.shape() == Shape::Snapshot => Order::Next,
+            core::cmp::Ordering::Greater => match in_force {
+                Some(at) if at.epoch == header.epoch && header.from <= at.sequence => Order::Next,
+                _ => Order::Refused(RefusalCode::Gap, "the delta does not join on"),
+            },
+        }
+    }
+
+    fn advance(&mut self, batch: &Batch<'_>, received: Milliseconds) -> Result<Applied, Refusal> {
+        let header = &batch.header;
+        let position = header.position();
+        let staged = self.stage(batch)?;
+        if header.parts == 1 {
+            check_whole(header, &[batch.digest()])?;
+            self.put_in_force(staged);
+            return self.finish(header, batch.bundle.map(<[u8]>::to_vec), received);
+        }
+        let mut parts = match self.take_loading() {
+            Some(parts) if parts.header.position() == position && header.part != 0 => parts,
+            _ => Parts {
+                header: header.clone(),
+                digests: Vec::new(),
+                bundle: None,
+                replaces: staged.replaces,
+            },
+        };
+        if parts.header.whole_digest != header.whole_digest || parts.header.parts != header.parts {
+            return Err(Refusal::new(RefusalCode::Gap, "a part of another snapshot"));
+        }
+        parts.digests.push(batch.digest());
+        let last = parts.digests.len() == usize::from(header.parts);
+        if last {
+            // Before the last part is merged: what came so far can only deny, and ends by itself.
+            check_whole(header, &parts.digests)?;
+        }
+        if let Some(share) = batch.bundle {
+            parts
+                .bundle
+                .get_or_insert_default()
+                .extend_from_slice(share);
+        }
+        self.put_in_force(staged);
+        if last {
+            return self.finish(header, parts.bundle, received);
+        }
+        self.progress = match (&self.progress, parts.replaces) {
+            (Progress::Ready { position, .. }, false) => Progress::Ready {
+                position: *position,
+                loading: Some(parts),
+            },
+            _ => Progress::Loading(parts),
+        };
+        Ok(Applied::Part)
+    }
+
+    fn finish(
+        &mut self,
+        header: &Header,
+        bundle: Option<Vec<u8>>,
+        received: Milliseconds,
+    ) -> Result<Applied, Refusal> {
+        let position = header.position();
+        self.progress = Progress::Ready {
+            position,
+            loading: None,
+        };
+        self.newest = Some(Newest::of(header));
+        self.floor = self.floor.max(header.issued_at);
+        // A snapshot is where a reset may have taken the position back to.
+        if header.shape() == Shape::Snapshot {
+            self.ahead = None;
+        }
+        let stays: Vec<u64> = self.named_key_hashes();
+        if let Some(revocations) = &mut self.revocations {
+            revocations.end(self.floor, &stays);
+        }
+        // A snapshot is full: one without a bundle must not leave an older policy in force.
+        let bundle = match header.shape() {
+            Shape::Snapshot => Some(bundle.unwrap_or_default()),
+            Shape::Delta | Shape::Checkpoint => bundle,
+        };
+        self.put_bundle(bundle, position)?;
+        match self.bundle {
+            BundleState::Owed(_) => Err(Refusal::new(
+                RefusalCode::BundleRefused,
+                "the successor of a refused bundle is still owed",
+            )),
+            BundleState::InForce(_) | BundleState::None => {
+                self.freshness = Some(Freshness {
+                    issued_at: header.issued_at,
+                    received,
+                });
+                Ok(Applied::Moved(position))
+            }
+        }
+    }
+
+    fn renew(&mut self, header: &Header, received: Milliseconds) -> Result<(), Refusal> {
+        if let BundleState::Owed(_) = self.bundle {
+            return Err(Refusal::new(
+                RefusalCode::BundleRefused,
+                "the successor of a refused bundle is still owed",
+            ));
+        }
+        // The same proof heard twice is as old as its first hearing.
+        let received = match self.freshness {
+            Some(old) if old.issued_at == header.issued_at => old.received.min(received),
+            _ => received,
+        };
+        self.freshness = Some(Freshness {
+            issued_at: header.issued_at,
+            received,
+        });
+        self.newest = Some(Newest::of(header));
+        self.floor = self.floor.max(header.issued_at);
+        Ok(())
+    }
+
+    /// Decodes and checks revocations and keys without touching anything.
+    fn stage(&self, batch: &Batch<'_>) -> Result<Staged, Refusal> {
+        let header = &batch.header;
+        let change: Option<Change> = batch
+            .revocations
+            .map(|bytes| exact(bytes, "the revocations"))
+            .transpose()?;
+        let keys: Option<IssuerKeys> = batch
+            .keys
+            .map(|bytes| exact(bytes, "the keys"))
+            .transpose()?;
+        if header.shape() == Shape::Snapshot && header.part == 0 && keys.is_none() {
+            return Err(Refusal::new(
+                RefusalCode::Poison,
+                "a snapshot states the issuer keys in its first part",
+            ));
+        }
+        let keyring = keys
+            .map(|keys| self.keyring.changed(&keys, &self.trust))
+            .transpose()?;
+        let old_epoch = self.newest.map(|newest| newest.position.epoch);
+        let loading_epoch = self.loading().map(|parts| parts.header.epoch);
+        let same_table = self.revocations.is_some()
+            && (loading_epoch == Some(header.epoch)
+                || (loading_epoch.is_none() && old_epoch == Some(header.epoch)));
+        let replaces = header.shape() == Shape::Snapshot && !same_table;
+        let hash_key = match (
+            change.as_ref().and_then(|change| change.hash_key),
+            &self.revocations,
+        ) {
+            (Some(key), _) if header.shape() == Shape::Snapshot => {
+                HashKey::new(&self.settings.environment, &key)
+            }
+            (None, Some(table)) if same_table => table.hash_key().clone(),
+            _ => {
+                return Err(Refusal::new(
+                    RefusalCode::Gap,
+                    "the hash key is stated in the first part of a snapshot and only there",
+                ));
+            }
+        };
+        if hash_key.id() != header.hash_key_id {
+            return Err(Refusal::new(
+                RefusalCode::Gap,
+                "the batch is for another hash key",
+            ));
+        }
+        if same_table
+            && self
+                .revocations
+                .as_ref()
+                .is_some_and(|table| table.hash_key().id() != hash_key.id())
+        {
+            return Err(Refusal::new(
+                RefusalCode::Gap,
+                "an epoch keeps its hash key",
+            ));
+        }
+        let items = change.map(|change| (change.total, change.items));
+        let (total, items) = items.unwrap_or_default();
+        let room = match &self.revocations {
+            Some(table) if !replaces => table.has_room_for(items.len()),
+            _ => items.len() <= MAX_REVOCATIONS,
+        };
+        if !room {
+            return Err(Refusal::new(
+                RefusalCode::Poison,
+                format!("more than {MAX_REVOCATIONS} revocations"),
+            ));
+        }
+        let total = usize::try_from(total)
+            .unwrap_or(usize::MAX)
+            .min(MAX_REVOCATIONS);
+        Ok(Staged {
+            replaces,
+            hash_key,
+            total,
+            items,
+            keyring,
+        })
+    }
+
+    fn put_in_force(&mut self, staged: Staged) {
+        if let Some(keyring) = staged.keyring {
+            self.keyring = keyring;
+        }
+        if staged.replaces || self.revocations.is_none() {
+            // The old table goes first: Wasm memory never shrinks, so two at once would stay paid.
+            self.revocations = None;
+            self.revocations = Some(Revocations::new(staged.hash_key, staged.total));
+        }
+        if let Some(table) = &mut self.revocations {
+            staged
+                .items
+                .iter()
+                .for_each(|revocation| table.insert(revocation));
+        }
+    }
+
+    fn put_bundle(&mut self, bytes: Option<Vec<u8>>, position: Position) -> Result<(), Refusal> {
+        let Some(bytes) = bytes else { return Ok(()) };
+        let refused = |why: String| Refusal::new(RefusalCode::BundleRefused, why);
+        let index = exact::<Bundle>(&bytes, "the bundle")
+            .map_err(|refusal| refused(refusal.detail))
+            .and_then(|bundle| Index::build(bundle).map_err(|flaw| refused(flaw.to_string())));
+        match index {
+            Ok(index) => {
+                self.index = Some(Arc::new(index));
+                self.bundle = BundleState::InForce(position);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.bundle = BundleState::Owed(self.bundle_position());
+                Err(refusal)
+            }
+        }
+    }
+
+    fn loading(&self) -> Option<&Parts> {
+        match &self.progress {
+            Progress::Loading(parts)
+            | Progress::Ready {
+                loading: Some(parts),
+                ..
+            } => Some(parts),
+            Progress::NotReady | Progress::Ready { loading: None, .. } => None,
+        }
+    }
+
+    fn take_loading(&mut self) -> Option<Parts> {
+        match core::mem::replace(&mut self.progress, Progress::NotReady) {
+            Progress::Loading(parts) => Some(parts),
+            Progress::Ready { position, loading } => {
+                self.progress = Progress::Ready {
+                    position,
+                    loading: None,
+                };
+                loading
+            }
+            Progress::NotReady => None,
+        }
+    }
+
+    fn named_key_hashes(&self) -> Vec<u64> {
+        let Some(table) = &self.revocations else {
+            return Vec::new();
+        };
+        let hash = |id: &crate::keyring::KeyId| table.hash_key().hash(Kind::Key, &id.to_string());
+        self.trust.issuer_key_ids().map(|id| hash(&id)).collect()
+    }
+
+    /// The position in force; `None` before the first batch from the feed.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        match &self.progress {
+            Progress::Ready { position, .. } => Some(*position),
+            Progress::NotReady | Progress::Loading(_) => None,
+        }
+    }
+
+    /// The position that the gate is known to be behind of, if it is.
+    #[must_use]
+    pub fn behind(&self) -> Option<Position> {
+        self.ahead
+            .filter(|ahead| self.position().is_none_or(|position| position < *ahead))
+    }
+
+    /// The position of the bundle in force.
+    #[must_use]
+    pub const fn bundle_position(&self) -> Option<Position> {
+        match self.bundle {
+            BundleState::InForce(position) => Some(position),
+            BundleState::Owed(position) => position,
+            BundleState::None => None,
+        }
+    }
+
+    /// Age of the last proof of freshness in milliseconds; `None` before the first.
+    #[must_use]
+    pub fn age(&self, now: Now) -> Option<u64> {
+        self.freshness.map(|freshness| freshness.age(now))
+    }
+
+    /// The time that `exp` is held against: never below the newest `issued_at` accepted.
+    #[must_use]
+    pub fn time_for_expiry(&self, unix: UnixSeconds) -> UnixSeconds {
+        unix.max(self.floor)
+    }
+
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    #[must_use]
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_deref()
+    }
+
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    #[must_use]
+    pub const fn base(&self) -> &BaseTable {
+        &self.base
+    }
+
+    #[must_use]
+    pub const fn revocations(&self) -> Option<&Revocations> {
+        self.revocations.as_ref()
+    }
+
+    #[must_use]
+    pub fn root_version(&self) -> u64 {
+        self.trust.version()
+    }
+}
+
+/// Revocations and keys, decoded and checked, not yet in force.
+struct Staged {
+    replaces: bool,
+    hash_key: HashKey,
+    total: usize,
+    items: Vec<crate::revocation::Revocation>,
+    keyring: Option<Keyring>,
+}
+
+enum Order {
+    Next,
+    Checkpoint,
+    Known,
+    Refused(RefusalCode, &'static str),
+}
+
+impl Newest {
+    const fn of(header: &Header) -> Self {
+        Self {
+            root_version: header.root_version,
+            position: header.position(),
+            issued_at: header.issued_at,
+        }
+    }
+}
+
+fn check_whole(header: &Header, digests: &[[u8; 32]]) -> Result<(), Refusal> {
+    if whole_digest(digests) == header.whole_digest {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            RefusalCode::Poison,
+            "the parts do not have the digest of the whole",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

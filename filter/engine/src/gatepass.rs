@@ -1,0 +1,486 @@
+//! The gatepass: bytes -> [`Token`] -> [`Unverified`] -> [`Authentic`] -> [`Verified`].
+//!
+//! A JWS compact JWT (RFC 7515, RFC 7519) with the claim set of RFC 9068 and stricter than all of
+//! them: header members are exactly `alg`, `typ`, `kid`; base64url is canonical; JSON has one
+//! spelling. Each state is consumed by the check that builds the next, so a claim cannot be used
+//! before the checks in front of it have passed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny};
+
+use crate::bundle::Assurance;
+use crate::clock::{MAX_CLOCK_SKEW, UnixSeconds};
+use crate::denial::{Code, Denial};
+use crate::ed25519::BaseTable;
+use crate::entry::{Bounded, Details};
+use crate::ids::{
+    AgentId, BlueprintId, EnvironmentName, Jti, PersonId, Subject, TaskId, Uri, is_token,
+};
+use crate::keyring::{Algorithm, KeyId, Keyring};
+use crate::position::Position;
+
+/// The decoded parts of a compact JWS of the right shape.
+#[derive(Debug)]
+pub struct Token<'a> {
+    signing_input: &'a [u8],
+    header: Vec<u8>,
+    payload: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl<'a> Token<'a> {
+    /// Splits and decodes `<header>.<payload>.<signature>`.
+    ///
+    /// # Errors
+    /// `malformed`: over [`MAX_TOKEN_BYTES`], not exactly three parts, not canonical base64url, or
+    /// a signature that is not 64 bytes.
+    pub fn split(text: &'a [u8]) -> Result<Self, Denial> {
+        let malformed = |detail: &str| Denial::new(Code::Malformed, detail);
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(malformed("the gatepass is over 8 KiB"));
+        }
+        let mut dots = text
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'.')
+            .map(|(at, _)| at);
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+            return Err(malformed("the gatepass does not have three parts"));
+        };
+        let part = |range: core::ops::Range<usize>| {
+            let text = text.get(range).unwrap_or_default();
+            URL_SAFE_NO_PAD
+                .decode(text)
+                .map_err(|_| malformed("a part is not canonical base64url"))
+        };
+        let header = part(0..first)?;
+        let payload = part(first.saturating_add(1)..second)?;
+        let signature = part(second.saturating_add(1)..text.len())?;
+        let signature = signature
+            .try_into()
+            .map_err(|_| malformed("the signature does not have 64 bytes"))?;
+        let signing_input = text.get(..second).unwrap_or_default();
+        Ok(Self {
+            signing_input,
+            header,
+            payload,
+            signature,
+        })
+    }
+
+    /// Reads header and claims.
+    ///
+    /// # Errors
+    /// `malformed`.
+    pub fn read(&self) -> Result<Unverified<'_>, Denial> {
+        let malformed = |what: &str, e: &serde_json::Error| {
+            Denial::new(Code::Malformed, format!("{what}: {e}"))
+        };
+        let header: JoseHeader<'_> =
+            crate::json::from_slice(&self.header).map_err(|e| malformed("header", &e))?;
+        if header.typ != TOKEN_TYPE {
+            return Err(Denial::new(Code::Malformed, "`typ` is not `at+jwt`"));
+        }
+        let claims: Claims<'_> =
+            crate::json::from_slice(&self.payload).map_err(|e| malformed("claims", &e))?;
+        claims
+            .check()
+            .map_err(|what| Denial::new(Code::Malformed, what))?;
+        Ok(Unverified {
+            token: self,
+            header,
+            claims,
+        })
+    }
+}
+
+/// Header and claims that nobody has vouched for.
+#[derive(Debug)]
+pub struct Unverified<'t> {
+    token: &'t Token<'t>,
+    header: JoseHeader<'t>,
+    claims: Claims<'t>,
+}
+
+impl<'t> Unverified<'t> {
+    /// Checks algorithm, key and signature.
+    ///
+    /// # Errors
+    /// `unsupported_algorithm`, `unknown_key`, `revoked_key`, `bad_signature`.
+    pub fn verify(
+        self,
+        keyring: &Keyring,
+        base: &BaseTable,
+        key_is_revoked: impl FnOnce(&str) -> bool,
+        now: UnixSeconds,
+    ) -> Result<Authentic<'t>, Denial> {
+        let Some(algorithm) = Algorithm::parse(self.header.alg) else {
+            return Err(Denial::new(
+                Code::UnsupportedAlgorithm,
+                "`alg` is none that a gatepass may have",
+            ));
+        };
+        let key = KeyId::parse(self.header.kid).and_then(|id| keyring.find(&id));
+        let Some(key) = key else {
+            return Err(Denial::new(
+                Code::UnknownKey,
+                "no issuer key in force has this `kid`",
+            ));
+        };
+        if key.algorithm != algorithm {
+            return Err(Denial::new(
+                Code::UnsupportedAlgorithm,
+                "`alg` is not the one registered with the key",
+            ));
+        }
+        if key_is_revoked(self.header.kid) {
+            return Err(Denial::new(
+                Code::RevokedKey,
+                "a revocation matches the key's hash",
+            ));
+        }
+        if !key.in_window(now) {
+            return Err(Denial::new(Code::RevokedKey, "outside the key's window"));
+        }
+        if !key.verifies(base, self.token.signing_input, &self.token.signature) {
+            return Err(Denial::new(
+                Code::BadSignature,
+                "the signature does not verify",
+            ));
+        }
+        if self.claims.iss.as_str() != key.issuer {
+            // Still authentic: whoever holds it must not pass it on. But never usable.
+            return Ok(Authentic {
+                claims: self.claims,
+                issuer_matches: false,
+            });
+        }
+        Ok(Authentic {
+            claims: self.claims,
+            issuer_matches: true,
+        })
+    }
+}
+
+/// Signed by an issuer key in force; not yet known to be for this gate.
+#[derive(Debug)]
+pub struct Authentic<'t> {
+    claims: Claims<'t>,
+    issuer_matches: bool,
+}
+
+impl<'t> Authentic<'t> {
+    /// Checks issuer, environment, audience (where a host matched) and time.
+    ///
+    /// # Errors
+    /// `wrong_issuer`, `wrong_environment`, `wrong_audience`, `expired`, `not_yet_valid`.
+    pub fn check(
+        self,
+        environment: &str,
+        audience: Option<&str>,
+        now: UnixSeconds,
+    ) -> Result<Verified<'t>, Denial> {
+        let deny = |code: Code, detail: &str| Err(Denial::new(code, detail));
+        let claims = &self.claims;
+        if !self.issuer_matches {
+            return deny(
+                Code::WrongIssuer,
+                "`iss` is not the issuer that the key is registered for",
+            );
+        }
+        if claims.env.as_str() != environment {
+            return deny(Code::WrongEnvironment, "`env` is another environment");
+        }
+        if audience.is_some_and(|wanted| !claims.aud.0.iter().any(|aud| aud.as_str() == wanted)) {
+            return deny(
+                Code::WrongAudience,
+                "`aud` does not contain this host's audience",
+            );
+        }
+        if claims.exp <= now {
+            return deny(Code::Expired, "`exp` is past");
+        }
+        let latest = now.plus(MAX_CLOCK_SKEW);
+        if claims.iat > latest || claims.nbf.is_some_and(|nbf| nbf > latest) {
+            return deny(Code::NotYetValid, "`iat` or `nbf` is in the future");
+        }
+        Ok(Verified {
+            claims: self.claims,
+        })
+    }
+}
+
+/// A gatepass of this environment, for this audience, in its time.
+#[derive(Debug)]
+pub struct Verified<'t> {
+    claims: Claims<'t>,
+}
+
+impl<'t> Verified<'t> {
+    #[must_use]
+    pub const fn claims(&self) -> &Claims<'t> {
+        &self.claims
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JoseHeader<'a> {
+    alg: &'a str,
+    typ: &'a str,
+    kid: &'a str,
+}
+
+/// The claims (02-wire-formats, "The gatepass"). Other top-level claims are ignored.
+#[derive(Debug, Deserialize)]
+pub struct Claims<'a> {
+    #[serde(borrow)]
+    pub iss: Uri<'a>,
+    #[serde(borrow)]
+    pub aud: Audiences<'a>,
+    pub exp: UnixSeconds,
+    pub iat: UnixSeconds,
+    #[serde(default)]
+    pub nbf: Option<UnixSeconds>,
+    #[serde(borrow)]
+    pub jti: Jti<'a>,
+    #[serde(deserialize_with = "position")]
+    pub seq: Position,
+    #[serde(borrow)]
+    pub sub: Subject<'a>,
+    #[serde(borrow, default, deserialize_with = "actors")]
+    pub act: Vec<Actor<'a>>,
+    #[serde(borrow)]
+    pub client_id: AgentId<'a>,
+    #[serde(borrow, default, deserialize_with = "ancestors")]
+    pub anc: Vec<Jti<'a>>,
+    #[serde(borrow)]
+    pub owner: PersonId<'a>,
+    #[serde(borrow)]
+    pub blueprint: BlueprintId<'a>,
+    #[serde(borrow, default)]
+    pub scope: Scopes<'a>,
+    #[serde(borrow, default)]
+    pub authorization_details: Details<'a>,
+    #[serde(borrow)]
+    pub txn: TaskId<'a>,
+    #[serde(borrow)]
+    pub env: EnvironmentName<'a>,
+    pub assurance: Assurance,
+    #[serde(default)]
+    pub req_wl: Present,
+    #[serde(default)]
+    pub cnf: Present,
+    #[serde(borrow, default)]
+    pub approval: Option<Approval<'a>>,
+    /// `uses` stands in an entry; at the top level it would be a restriction in the wrong place,
+    /// and is denied rather than ignored.
+    #[serde(default)]
+    pub uses: Present,
+}
+
+impl<'a> Claims<'a> {
+    fn check(&self) -> Result<(), &'static str> {
+        let life = self.exp.since(self.iat);
+        if life == 0 || life > MAX_LIFETIME {
+            return Err("the lifetime is not 1 s to 1 h");
+        }
+        let Some(acting) = self.acting() else {
+            return Err("the acting party is not an agent");
+        };
+        if acting != self.client_id {
+            return Err("`client_id` is not the acting agent");
+        }
+        if let Some(actor) = self.act.first()
+            && (actor.owner != self.owner || actor.blueprint != self.blueprint)
+        {
+            return Err("`owner` or `blueprint` is not the acting agent's");
+        }
+        Ok(())
+    }
+
+    /// The outermost `act`, else `sub`; `None` when that is a person.
+    #[must_use]
+    pub fn acting(&self) -> Option<AgentId<'a>> {
+        match (self.act.first(), self.sub) {
+            (Some(actor), _) => Some(actor.sub),
+            (None, Subject::Agent(agent)) => Some(agent),
+            (None, Subject::Person(_)) => None,
+        }
+    }
+}
+
+/// One member of the `act` chain, outermost first.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor<'a> {
+    pub sub: AgentId<'a>,
+    pub owner: PersonId<'a>,
+    pub blueprint: BlueprintId<'a>,
+}
+
+/// `{id, by, at, amr, digest}`: a human approved the action with this digest.
+#[derive(Debug)]
+pub struct Approval<'a> {
+    pub id: &'a str,
+    pub by: PersonId<'a>,
+    pub digest: [u8; 32],
+    /// It carries a member that this engine does not know.
+    pub unsupported: bool,
+}
+
+/// Whether a claim is there at all; its content cannot be checked yet. JSON `null` counts as
+/// present: a restriction that is spelled oddly is still one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Present {
+    #[default]
+    No,
+    Yes,
+}
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self::Yes)
+    }
+}
+
+/// `aud`: a string or a list (RFC 7519 section 4.1.3).
+#[derive(Debug)]
+pub struct Audiences<'a>(pub Vec<Uri<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Audiences<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form<'a> {
+            One(#[serde(borrow)] &'a str),
+            Many(#[serde(borrow)] Vec<&'a str>),
+        }
+        let all = match Form::deserialize(deserializer)? {
+            Form::One(one) => vec![one],
+            Form::Many(many) => many,
+        };
+        if all.is_empty() || all.len() > MAX_AUDIENCES {
+            return Err(D::Error::custom("expected 1 to 16 audiences"));
+        }
+        let uris: Option<Vec<_>> = all.into_iter().map(Uri::parse).collect();
+        uris.map(Audiences)
+            .ok_or_else(|| D::Error::custom("an audience is not an absolute URI"))
+    }
+}
+
+/// `scope`: tokens with one space between them (RFC 6749 section 3.3).
+#[derive(Debug, Default)]
+pub struct Scopes<'a>(Option<&'a str>);
+
+impl Scopes<'_> {
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.0
+            .is_some_and(|all| all.split(' ').any(|one| one == scope))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scopes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        if text.split(' ').all(is_token) {
+            Ok(Self(Some(text)))
+        } else {
+            Err(D::Error::custom(
+                "expected scopes with one space between them",
+            ))
+        }
+    }
+}
+
+fn position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
+    let (epoch, sequence) = <(u64, u64)>::deserialize(deserializer)?;
+    Ok(Position { epoch, sequence })
+}
+
+fn ancestors<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Jti<'a>>, D::Error> {
+    Bounded::<Jti<'a>, MAX_ANCESTORS>::deserialize(deserializer).map(|list| list.0)
+}
+
+fn actors<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Actor<'a>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nested<'a> {
+        #[serde(borrow)]
+        sub: AgentId<'a>,
+        #[serde(borrow)]
+        owner: PersonId<'a>,
+        #[serde(borrow)]
+        blueprint: BlueprintId<'a>,
+        #[serde(borrow, default)]
+        act: Option<Box<Nested<'a>>>,
+    }
+    let mut chain = Vec::new();
+    let mut next = Some(Box::new(Nested::deserialize(deserializer)?));
+    while let Some(nested) = next {
+        if chain.len() >= MAX_ACTORS {
+            return Err(D::Error::custom("more than 8 actors"));
+        }
+        chain.push(Actor {
+            sub: nested.sub,
+            owner: nested.owner,
+            blueprint: nested.blueprint,
+        });
+        next = nested.act;
+    }
+    Ok(chain)
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Approval<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use std::collections::BTreeMap;
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            id: &'a str,
+            #[serde(borrow)]
+            by: PersonId<'a>,
+            /// When, in seconds. Named for its kind: its own bound is the gatepass's lifetime.
+            at: UnixSeconds,
+            #[serde(borrow)]
+            amr: Vec<&'a str>,
+            #[serde(borrow)]
+            digest: &'a str,
+            #[serde(flatten, borrow)]
+            unknown: BTreeMap<&'a str, IgnoredAny>,
+        }
+        let wire = Wire::deserialize(deserializer)?;
+        let digest = URL_SAFE_NO_PAD
+            .decode(wire.digest)
+            .ok()
+            .and_then(|d| <[u8; 32]>::try_from(d).ok());
+        let digest =
+            digest.ok_or_else(|| D::Error::custom("`digest` is not a SHA-256 in base64url"))?;
+        if !is_token(wire.id) || wire.amr.is_empty() || wire.at.0 == 0 {
+            return Err(D::Error::custom(
+                "expected an approval's id, time and methods",
+            ));
+        }
+        Ok(Self {
+            id: wire.id,
+            by: wire.by,
+            digest,
+            unsupported: !wire.unknown.is_empty(),
+        })
+    }
+}
+
+/// Exactly this `typ` (RFC 9068 section 2.1; stricter: one spelling).
+const TOKEN_TYPE: &str = "at+jwt";
+/// Bytes of a compact gatepass.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// Seconds from `iat` to `exp`, for any action.
+pub const MAX_LIFETIME: u64 = 3600;
+const MAX_AUDIENCES: usize = 16;
+const MAX_ANCESTORS: usize = 8;
+const MAX_ACTORS: usize = 8;

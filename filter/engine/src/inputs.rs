@@ -1,0 +1,465 @@
+//! Typed values of a request: what constraints are held against.
+//!
+//! Numbers are integers or decimals with 4 places, read from text and never through floating
+//! point. A value has one spelling: `1e3`, `+1`, `-0`, `007` and `1.23456` are no numbers here.
+
+use core::fmt;
+use std::borrow::Cow;
+
+use crate::bundle::{Currency, Input, InputKind, Source};
+use crate::decision::Header;
+use crate::target::{Ambiguous, Target, decoded};
+
+/// A decimal with 4 places, as ten-thousandths (the range of Cedar's `decimal`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decimal(i64);
+
+impl Decimal {
+    /// Reads `-?(0|[1-9][0-9]*)(\.[0-9]{1,4})?`, but no negative zero.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, text),
+        };
+        let (whole, fraction) = digits
+            .split_once('.')
+            .map_or((digits, None), |(w, f)| (w, Some(f)));
+        if fraction.is_some_and(|f| f.is_empty() || f.len() > 4) {
+            return None;
+        }
+        let fraction = fraction.unwrap_or("0");
+        if !plain_digits(whole) || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let scale = 10_i64.checked_pow(4_u32.checked_sub(u32::try_from(fraction.len()).ok()?)?)?;
+        let sign = if negative { -1 } else { 1 };
+        let whole: i64 = whole.parse::<i64>().ok()?.checked_mul(10_000)?;
+        let fraction = fraction.parse::<i64>().ok()?.checked_mul(scale)?;
+        let value = whole
+            .checked_mul(sign)?
+            .checked_add(fraction.checked_mul(sign)?)?;
+        if negative && value == 0 {
+            None
+        } else {
+            Some(Self(value))
+        }
+    }
+
+    /// A whole number as a decimal, where it fits.
+    #[must_use]
+    pub const fn from_integer(whole: i64) -> Option<Self> {
+        match whole.checked_mul(10_000) {
+            Some(value) => Some(Self(value)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Decimal {
+    /// Always 4 places.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let value = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:04}", value / 10_000, value % 10_000)
+    }
+}
+
+/// Reads `-?(0|[1-9][0-9]*)` that fits an `i64`, but no negative zero.
+#[must_use]
+pub fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if !plain_digits(digits) || text == "-0" {
+        return None;
+    }
+    text.parse().ok()
+}
+
+fn plain_digits(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text.len() == 1 || !text.starts_with('0'))
+}
+
+/// An amount with its currency; written `"500.00 EUR"` in constraints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    pub amount: Decimal,
+    pub currency: [u8; 3],
+}
+
+impl Money {
+    /// Reads `<decimal> <CUR>`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (amount, code) = text.split_once(' ')?;
+        Some(Self {
+            amount: Decimal::parse(amount)?,
+            currency: currency(code)?,
+        })
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            self.amount,
+            String::from_utf8_lossy(&self.currency)
+        )
+    }
+}
+
+/// Three upper-case letters.
+#[must_use]
+pub fn currency(code: &str) -> Option<[u8; 3]> {
+    let code: [u8; 3] = code.as_bytes().try_into().ok()?;
+    code.iter().all(u8::is_ascii_uppercase).then_some(code)
+}
+
+/// A value of an input's kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    Text(Cow<'a, str>),
+    Integer(i64),
+    Decimal(Decimal),
+    Money(Money),
+    Boolean(bool),
+}
+
+impl fmt::Display for Value<'_> {
+    /// The canonical text, as it stands in the action digest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Decimal(value) => write!(f, "{value}"),
+            Self::Money(value) => write!(f, "{value}"),
+            Self::Boolean(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+/// What a request carries for one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    Missing,
+    /// Present, but not of the input's kind.
+    Invalid,
+    Value(Value<'a>),
+}
+
+/// The inputs of one request, in the route's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs<'a>(Vec<(&'a str, Found<'a>)>);
+
+impl<'a> Inputs<'a> {
+    /// Reads every input of a route. `parameters` are the path's, still encoded.
+    ///
+    /// # Errors
+    /// A key or header that feeds an input and occurs twice or in a second spelling.
+    pub fn read(
+        inputs: &'a [Input],
+        parameters: &[(&str, &'a str)],
+        target: &Target<'a>,
+        headers: &[Header<'a>],
+    ) -> Result<Self, Ambiguous> {
+        let request = Carrier {
+            parameters,
+            target,
+            headers,
+        };
+        let mut out = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let found = match request.find(&input.source)? {
+                None => Found::Missing,
+                Some(text) => match typed(&input.kind, text, &request)? {
+                    Some(value) => Found::Value(value),
+                    None => Found::Invalid,
+                },
+            };
+            out.push((input.name.as_str(), found));
+        }
+        Ok(Self(out))
+    }
+
+    /// `None` when the route has no such input.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Found<'a>> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, found)| found)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &(&'a str, Found<'a>)> {
+        self.0.iter()
+    }
+}
+
+struct Carrier<'r, 'a> {
+    parameters: &'r [(&'r str, &'a str)],
+    target: &'r Target<'a>,
+    headers: &'r [Header<'a>],
+}
+
+impl<'a> Carrier<'_, 'a> {
+    fn find(&self, source: &Source) -> Result<Option<Cow<'a, str>>, Ambiguous> {
+        match source {
+            Source::Path(name) => self
+                .parameters
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, text)| decoded(text))
+                .transpose(),
+            Source::Query(key) => self.query(key),
+            Source::Header(name) => self.header(name),
+        }
+    }
+
+    /// One plain spelling of the key, once. Anything that another parser could take for the same
+    /// key (encoded, other case, `key[]`) is refused, and so is `+`, which is a space to some.
+    fn query(&self, key: &str) -> Result<Option<Cow<'a, str>>, Ambiguous> {
+        let mut found = None;
+        for (spelled, value) in &self.target.query {
+            let plain = decoded(spelled)?;
+            let base = plain.split('[').next().unwrap_or_default();
+            if !base.eq_ignore_ascii_case(key) {
+                continue;
+            }
+            if *spelled != key || found.is_some() {
+                return Err(Ambiguous::new(format!(
+                    "query key `{key}` occurs twice or in a second spelling"
+                )));
+            }
+            if value.contains('+') {
+                return Err(Ambiguous::new(format!(
+                    "the value of query key `{key}` holds `+`"
+                )));
+            }
+            found = Some(decoded(value)?);
+        }
+        Ok(found)
+    }
+
+    /// Envoy joins a header that occurs twice with a comma, so a comma is refused. `x_a` is `x-a`
+    /// to CGI-like upstreams.
+    fn header(&self, name: &str) -> Result<Option<Cow<'a, str>>, Ambiguous> {
+        let mut found = None;
+        for header in self.headers {
+            if !same_header(header.name, name.as_bytes()) {
+                continue;
+            }
+            let twice =
+                found.is_some() || header.name != name.as_bytes() || header.value.contains(&b',');
+            match core::str::from_utf8(header.value) {
+                Ok(text) if !twice => found = Some(Cow::Borrowed(text)),
+                _ => {
+                    return Err(Ambiguous::new(format!(
+                        "header `{name}` occurs twice, in a second spelling, or is not UTF-8"
+                    )));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Header names compared as upstreams do: any case, `_` for `-`.
+#[must_use]
+pub fn same_header(a: &[u8], b: &[u8]) -> bool {
+    let plain = |byte: &u8| {
+        if *byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
+    a.len() == b.len() && a.iter().map(plain).eq(b.iter().map(plain))
+}
+
+fn typed<'a>(
+    kind: &InputKind,
+    text: Cow<'a, str>,
+    request: &Carrier<'_, 'a>,
+) -> Result<Option<Value<'a>>, Ambiguous> {
+    if text.len() > MAX_INPUT_BYTES {
+        return Ok(None);
+    }
+    Ok(match kind {
+        InputKind::Text => Some(Value::Text(text)),
+        InputKind::Integer => integer(&text).map(Value::Integer),
+        InputKind::Decimal => Decimal::parse(&text).map(Value::Decimal),
+        InputKind::Boolean => match &*text {
+            "true" => Some(Value::Boolean(true)),
+            "false" => Some(Value::Boolean(false)),
+            _ => None,
+        },
+        InputKind::Money(source) => {
+            let code = match source {
+                Currency::Fixed(code) => Some(Cow::Owned(code.clone())),
+                Currency::From(source) => request.find(source)?,
+            };
+            let currency = code.and_then(|code| currency(&code));
+            Decimal::parse(&text)
+                .zip(currency)
+                .map(|(amount, currency)| Value::Money(Money { amount, currency }))
+        }
+    })
+}
+
+/// Bytes of one input's text.
+const MAX_INPUT_BYTES: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_have_one_reading() {
+        for (good, shown) in [
+            ("0", "0.0000"),
+            ("500", "500.0000"),
+            ("500.5", "500.5000"),
+            ("500.50", "500.5000"),
+            ("-0.0001", "-0.0001"),
+            ("922337203685477.5807", "922337203685477.5807"),
+            ("-922337203685477.5808", "-922337203685477.5808"),
+        ] {
+            assert_eq!(
+                Decimal::parse(good).map(|d| d.to_string()).as_deref(),
+                Some(shown),
+                "{good}"
+            );
+        }
+        for bad in [
+            "",
+            "-",
+            "+1",
+            "-0",
+            "-0.0",
+            "01",
+            "1.",
+            ".1",
+            "1.23456",
+            "1e3",
+            "1E3",
+            "1,0",
+            " 1",
+            "1 ",
+            "0x1",
+            "922337203685477.5808",
+            "٣",
+            "1.+1",
+            "--1",
+            "inf",
+            "NaN",
+            "1.-1",
+        ] {
+            assert_eq!(Decimal::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn integers_have_one_reading() {
+        for (good, value) in [
+            ("0", 0),
+            ("-1", -1),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(integer(good), Some(value));
+        }
+        for bad in [
+            "",
+            "-",
+            "-0",
+            "+1",
+            "01",
+            "1.0",
+            "1e1",
+            "9223372036854775808",
+            " 1",
+            "٣",
+        ] {
+            assert_eq!(integer(bad), None, "{bad}");
+        }
+    }
+
+    fn query(text: &str) -> Result<Found<'static>, Ambiguous> {
+        let inputs: &'static [Input] = Box::leak(Box::new([Input {
+            name: "amount".into(),
+            kind: InputKind::Money(Currency::From(Source::Query("currency".into()))),
+            source: Source::Query("amount".into()),
+        }]));
+        let path: &'static str = format!("/x?{text}").leak();
+        let target: &'static Target<'static> =
+            Box::leak(Box::new(Target::parse(path.as_bytes()).unwrap()));
+        Inputs::read(inputs, &[], target, &[]).map(|found| found.find("amount").unwrap().clone())
+    }
+
+    #[test]
+    fn a_query_key_that_feeds_an_input_has_one_spelling() {
+        let money = Money {
+            amount: Decimal::from_integer(500).unwrap(),
+            currency: *b"EUR",
+        };
+        assert_eq!(
+            query("amount=500&currency=EUR"),
+            Ok(Found::Value(Value::Money(money)))
+        );
+        assert_eq!(
+            query("b=1&amount=500&currency=EUR&c"),
+            Ok(Found::Value(Value::Money(money)))
+        );
+        assert_eq!(query("currency=EUR"), Ok(Found::Missing));
+        assert_eq!(query("amount=500"), Ok(Found::Invalid));
+        assert_eq!(query("amount=5e2&currency=EUR"), Ok(Found::Invalid));
+        assert_eq!(query("amount=500&currency=eur"), Ok(Found::Invalid));
+        for ambiguous in [
+            "amount=1&amount=2&currency=EUR",
+            "amount=1&currency=EUR&currency=USD",
+            "amount=1&AMOUNT=2&currency=EUR",
+            "amount=1&%61mount=2&currency=EUR",
+            "%61mount=2&currency=EUR",
+            "amount[]=2&currency=EUR",
+            "amount=1&amount[0]=2&currency=EUR",
+            "amount=1+1&currency=EUR",
+        ] {
+            assert!(query(ambiguous).is_err(), "{ambiguous}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_feeds_an_input_comes_once() {
+        let inputs = [Input {
+            name: "team".into(),
+            kind: InputKind::Text,
+            source: Source::Header("x-team".into()),
+        }];
+        let target = Target::parse(b"/").unwrap();
+        let read = |headers: &[Header<'static>]| {
+            Inputs::read(&inputs, &[], &target, headers)
+                .map(|found| found.find("team").unwrap().clone())
+                .ok()
+        };
+        let header = |name: &'static [u8], value: &'static [u8]| Header { name, value };
+        assert_eq!(
+            read(&[header(b"x-team", b"red")]),
+            Some(Found::Value(Value::Text("red".into())))
+        );
+        assert_eq!(read(&[]), Some(Found::Missing));
+        assert_eq!(read(&[header(b"x-team", b"red,blue")]), None);
+        assert_eq!(
+            read(&[header(b"x-team", b"red"), header(b"x-team", b"blue")]),
+            None
+        );
+        assert_eq!(
+            read(&[header(b"x-team", b"red"), header(b"x_team", b"blue")]),
+            None
+        );
+        assert_eq!(read(&[header(b"x_team", b"blue")]), None);
+        assert_eq!(read(&[header(b"x-team", b"\xff")]), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! Which headers the gate removes and sets, whatever the decision's reason.
+
+use gatepass_engine::decision::{Header, Permit, Reason};
+
+use crate::host::{self, Failed, Map};
+
+/// Removes what only the gate may set, and what could change the request after the decision; sets
+/// the identity headers where a gatepass granted the request.
+///
+/// # Errors
+/// Envoy refused a change: the request must not go on, because it may carry a spoofed identity.
+pub(crate) fn prepare_upstream(
+    headers: &[Header<'_>],
+    permit: &Permit,
+    decision_id: &str,
+) -> Result<(), Failed> {
+    for header in headers {
+        if is_removed(header.name) {
+            host::remove_header(Map::Request, header.name)?;
+        }
+    }
+    if permit.strips_authorization() {
+        host::remove_header(Map::Request, b"authorization")?;
+    }
+    if let (Reason::Decided(identity), Some(action)) = (permit.reason(), permit.action()) {
+        host::set_header(Map::Request, "x-gatepass-agent", &identity.agent)?;
+        host::set_header(Map::Request, "x-gatepass-owner", &identity.owner)?;
+        host::set_header(Map::Request, "x-gatepass-task", &identity.task)?;
+        host::set_header(Map::Request, "x-gatepass-action", action)?;
+        host::set_header(Map::Request, "x-gatepass-decision-id", decision_id)?;
+    }
+    Ok(())
+}
+
+/// Removes `x-gatepass-*` from a response: an upstream must not speak in the gate's name.
+pub(crate) fn clean_response(headers: &[Header<'_>]) -> Result<(), Failed> {
+    for header in headers {
+        if is_ours(header.name) {
+            host::remove_header(Map::Response, header.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_removed(name: &[u8]) -> bool {
+    is_ours(name)
+        || REMOVED
+            .iter()
+            .any(|removed| gatepass_engine::inputs::same_header(name, removed))
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    name.get(..PREFIX.len())
+        .is_some_and(|start| gatepass_engine::inputs::same_header(start, PREFIX))
+}
+
+const PREFIX: &[u8] = b"x-gatepass-";
+/// `Txn-Token` is emitted downstream of the gate only; the others let an upstream act on another
+/// method than the one decided on.
+const REMOVED: [&[u8]; 4] = [
+    b"txn-token",
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+];

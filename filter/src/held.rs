@@ -1,0 +1,67 @@
+//! Requests that wait for the gate's own state: bounded in number and time.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use gatepass_engine::clock::Milliseconds;
+
+/// Where a request is. The body of one that is not allowed never goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Undecided,
+    Held,
+    Allowed,
+    Denied,
+}
+
+/// One held request.
+pub(crate) struct HeldRequest {
+    pub(crate) context: u32,
+    pub(crate) deadline: Milliseconds,
+    pub(crate) ends_with_headers: bool,
+    pub(crate) stage: Rc<Cell<Stage>>,
+}
+
+/// The held requests of one gate in this VM.
+#[derive(Default)]
+pub(crate) struct Held(Vec<HeldRequest>);
+
+impl Held {
+    /// Takes a place, unless all of this worker's are taken.
+    pub(crate) fn push(&mut self, request: HeldRequest) -> bool {
+        let taken = TAKEN.get();
+        if taken >= MAX_HELD {
+            return false;
+        }
+        TAKEN.set(taken.saturating_add(1));
+        request.stage.set(Stage::Held);
+        self.0.push(request);
+        true
+    }
+
+    /// Gives all of them out to be decided anew; those still to be held are pushed again.
+    pub(crate) fn take(&mut self) -> Vec<HeldRequest> {
+        TAKEN.set(TAKEN.get().saturating_sub(self.0.len()));
+        core::mem::take(&mut self.0)
+    }
+
+    /// The request is gone.
+    pub(crate) fn drop_context(&mut self, context: u32) {
+        let before = self.0.len();
+        self.0.retain(|request| request.context != context);
+        let gone = before.saturating_sub(self.0.len());
+        TAKEN.set(TAKEN.get().saturating_sub(gone));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+thread_local! {
+    /// Over all gates of this VM: several listeners share it.
+    static TAKEN: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Requests held by one worker.
+const MAX_HELD: usize = 256;

@@ -1,0 +1,154 @@
+//! The root context: configuration, the tick, the feed's answers, the held requests.
+
+use core::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use gatepass_engine::clock::Now;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::answer;
+use crate::configuration::Configuration;
+use crate::held::{HeldRequest, Stage};
+use crate::host::{self, Buffer, Level, Map};
+use crate::pairs;
+use crate::request::GuardedRequest;
+use crate::shell::{FIRST_STAGE, SharedShell, Shell, Verdict};
+
+pub(crate) struct Root {
+    context: u32,
+    shell: SharedShell,
+}
+
+impl Root {
+    pub(crate) fn new(context: u32) -> Self {
+        Self {
+            context,
+            shell: Rc::new(RefCell::new(None)),
+        }
+    }
+
+    fn configure(&self) -> Result<(), String> {
+        let bytes =
+            host::buffer(Buffer::PluginConfiguration, MAX_CONFIGURATION_BYTES).map_err(|_| {
+                "the gatepass plugin configuration is refused: it cannot be read".to_owned()
+            })?;
+        let configuration = Configuration::parse(&bytes).map_err(|error| error.to_string())?;
+        let now = host::now().map_err(|_| "the host gives no time".to_owned())?;
+        let mut shell = Shell::new(configuration, now)?;
+        shell.start(now);
+        host::set_tick_period(TICK).map_err(|_| "the host gives no tick".to_owned())?;
+        let mut place = self
+            .shell
+            .try_borrow_mut()
+            .map_err(|_| "configured while deciding".to_owned())?;
+        *place = Some(shell);
+        Ok(())
+    }
+
+    /// Decides held requests anew; those whose time is over get their denial.
+    fn work_off_held(&self, now: Now) {
+        let Ok(mut guard) = self.shell.try_borrow_mut() else {
+            return;
+        };
+        let Some(shell) = guard.as_mut() else { return };
+        if shell.held.len() == 0 {
+            return;
+        }
+        for request in shell.held.take() {
+            settle(shell, request, now);
+        }
+        // What is left of this callback belongs to the root again.
+        let _ = host::set_effective_context(self.context);
+    }
+}
+
+fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
+    if host::set_effective_context(request.context).is_err() {
+        return;
+    }
+    let verdict = host::map(Map::Request).ok().and_then(|bytes| {
+        let headers = pairs::read(&bytes).ok()?;
+        shell.decide(now, &headers, request.ends_with_headers).ok()
+    });
+    let answered = match verdict {
+        Some(Verdict::Allowed) => {
+            request.stage.set(Stage::Allowed);
+            let _ = host::continue_request();
+            return;
+        }
+        Some(Verdict::Denied) => Ok(()),
+        Some(Verdict::Holdable(denial)) => {
+            if now.monotonic < request.deadline {
+                shell.held.push(request);
+                return;
+            }
+            shell.refuse_held(now, &denial)
+        }
+        None => answer::unavailable(),
+    };
+    request.stage.set(Stage::Denied);
+    if answered.is_err() {
+        let _ = host::close_request();
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
+        let Ok(now) = host::now() else { return };
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
+            && let Some(shell) = guard.as_mut()
+        {
+            shell.polled(token, now);
+        }
+        self.work_off_held(now);
+    }
+
+    fn on_done(&mut self) -> bool {
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
+            && let Some(shell) = guard.as_mut()
+        {
+            shell.release();
+        }
+        true
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _: usize) -> bool {
+        match self.configure() {
+            Ok(()) => true,
+            Err(why) => {
+                host::log(Level::Error, &why);
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let Ok(now) = host::now() else { return };
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
+            && let Some(shell) = guard.as_mut()
+        {
+            shell.tick(now);
+        }
+        self.work_off_held(now);
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(GuardedRequest::new(
+            context,
+            Rc::clone(&self.shell),
+            Rc::new(Cell::new(FIRST_STAGE)),
+        )))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+const TICK: Duration = Duration::from_millis(50);
+/// Bytes; a baseline is part of it.
+const MAX_CONFIGURATION_BYTES: usize = 16 * 1024 * 1024;

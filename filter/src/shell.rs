@@ -1,0 +1,422 @@
+//! One gate in one VM: the engine's state, and what the shell keeps around it. Shared by the root
+//! context and its requests.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use gatepass_engine::batch::Feed;
+use gatepass_engine::clock::Now;
+use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide};
+use gatepass_engine::denial::Denial;
+use gatepass_engine::refusal::Refusal;
+use gatepass_engine::{Gate, Mode};
+
+use crate::answer;
+use crate::configuration::Configuration;
+use crate::exchange::{Checked, Exchange};
+use crate::headers;
+use crate::held::{Held, Stage};
+use crate::host::{self, EnvoySharedData, Failed, Level, Map};
+use crate::lease::{self, VmId};
+use crate::metrics::Metrics;
+use crate::pairs;
+use crate::poll::{Poll, Status};
+use crate::positions::{OwnPlace, slowest};
+
+/// Shared between a root context and its requests; single-threaded.
+pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
+
+pub(crate) struct Shell {
+    pub(crate) configuration: Configuration,
+    pub(crate) held: Held,
+    gate: Gate,
+    exchange: Exchange,
+    metrics: Metrics,
+    vm: VmId,
+    place: OwnPlace,
+    place_renewed: Option<gatepass_engine::Milliseconds>,
+    leads: bool,
+    poll: Poll,
+    asks_snapshot: bool,
+    last_refusal: Option<Refusal>,
+}
+
+/// What became of a request.
+pub(crate) enum Verdict {
+    /// It goes on; the headers are prepared.
+    Allowed,
+    /// It was answered.
+    Denied,
+    /// It may be held: the denial is what it gets when the time is over.
+    Holdable(Denial),
+}
+
+impl Shell {
+    pub(crate) fn new(configuration: Configuration, now: Now) -> Result<Self, String> {
+        let mut gate = Gate::new(configuration.settings.clone(), configuration.pinned.clone());
+        if let Some(bytes) = &configuration.baseline {
+            let feed = Feed::decode(bytes).map_err(|refusal| refusal.to_string())?;
+            gate.baseline(&feed, now)
+                .map_err(|refusal| format!("`baseline`: {refusal}"))?;
+        }
+        let random = host::random().map_err(|_| "the host gives no randomness".to_owned())?;
+        let vm = VmId(u64::from_le_bytes(
+            random.first_chunk().copied().unwrap_or_default(),
+        ));
+        let exchange = Exchange::new(configuration.prefix.clone());
+        Ok(Self {
+            configuration,
+            held: Held::default(),
+            gate,
+            exchange,
+            metrics: Metrics::default(),
+            vm,
+            place: OwnPlace::default(),
+            place_renewed: None,
+            leads: false,
+            poll: Poll::default(),
+            asks_snapshot: false,
+            last_refusal: None,
+        })
+    }
+
+    /// Takes the lease at configuration time: the main thread's VM, which never serves requests,
+    /// is configured first and so leads.
+    pub(crate) fn start(&mut self, now: Now) {
+        self.lead(now);
+        self.check(now);
+        let shadow = u64::from(self.configuration.settings.mode == Mode::Shadow);
+        self.metrics.gauge("gatepass_mode_shadow", shadow);
+        // A series that is absent until its first event cannot be alerted on.
+        for name in [
+            "gatepass_shared_state_forged",
+            "gatepass_batches_refused",
+            "gatepass_requests_held",
+        ] {
+            self.metrics.count(name, 0);
+        }
+    }
+
+    /// Decides the request of the effective context on the newest state that any VM has served.
+    pub(crate) fn decide(
+        &mut self,
+        now: Now,
+        headers: &[Header<'_>],
+        ends_with_headers: bool,
+    ) -> Result<Verdict, Failed> {
+        self.check(now);
+        let request = Request {
+            headers,
+            ends_with_headers,
+        };
+        let id = decision_id(now)?;
+        match decide(&request, &self.gate, now) {
+            Decision::Allow(permit) => self
+                .forward(headers, &permit, &id)
+                .map(|()| Verdict::Allowed),
+            Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
+            Decision::Deny(denial) => self.refuse(&denial, &id).map(|()| Verdict::Denied),
+        }
+    }
+
+    /// Answers a request whose time is over.
+    pub(crate) fn refuse_held(&mut self, now: Now, denial: &Denial) -> Result<(), Failed> {
+        let id = decision_id(now)?;
+        self.refuse(denial, &id)
+    }
+
+    pub(crate) fn count_held(&mut self) {
+        self.metrics.count("gatepass_requests_held", 1);
+    }
+
+    fn forward(&mut self, headers: &[Header<'_>], permit: &Permit, id: &str) -> Result<(), Failed> {
+        headers::prepare_upstream(headers, permit, id)?;
+        let (outcome, code, agent) = match permit.reason() {
+            Reason::Decided(identity) => ("allow", "decided", Some(identity.agent.as_str())),
+            Reason::Shadow(denial) => (
+                "shadow",
+                denial.code().as_str(),
+                denial.whom().agent.as_deref(),
+            ),
+            Reason::Public => ("allow", "public", None),
+            Reason::PassedThrough => ("allow", "passed_through", None),
+        };
+        self.record(outcome, code, agent, permit.action(), id);
+        Ok(())
+    }
+
+    fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
+        answer::deny(denial, id)?;
+        let about = denial.whom();
+        self.record(
+            "deny",
+            denial.code().as_str(),
+            about.agent.as_deref(),
+            about.action.as_deref(),
+            id,
+        );
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        outcome: &str,
+        code: &str,
+        agent: Option<&str>,
+        action: Option<&str>,
+        id: &str,
+    ) {
+        self.metrics.decided(outcome, code, action);
+        host::set_filter_state("gatepass_decision", outcome);
+        host::set_filter_state("gatepass_code", code);
+        host::set_filter_state("gatepass_decision_id", id);
+        if let Some(agent) = agent {
+            host::set_filter_state("gatepass_agent", agent);
+        }
+        if let Some(action) = action {
+            host::set_filter_state("gatepass_action", action);
+        }
+    }
+
+    /// True when something new was read.
+    pub(crate) fn check(&mut self, now: Now) -> bool {
+        let checked = self
+            .exchange
+            .check(&mut EnvoySharedData, &mut self.gate, now);
+        let news = checked.news;
+        self.note(checked);
+        news
+    }
+
+    fn note(&mut self, checked: Checked) {
+        self.metrics
+            .count("gatepass_shared_state_forged", checked.forged);
+        for refusal in checked.refusals {
+            self.note_refusal(refusal);
+        }
+    }
+
+    fn note_refusal(&mut self, refusal: Refusal) {
+        self.metrics.count("gatepass_batches_refused", 1);
+        self.metrics
+            .count(&format!("gatepass_batch_refusals.{}", refusal.code), 1);
+        if self.last_refusal.as_ref() != Some(&refusal) {
+            host::log(Level::Warn, &format!("gatepass refused a batch: {refusal}"));
+        }
+        self.last_refusal = Some(refusal);
+    }
+
+    /// The tick of the root context, without the held requests.
+    pub(crate) fn tick(&mut self, now: Now) {
+        let renewed = self
+            .place_renewed
+            .is_some_and(|at| now.monotonic.since(at) < PLACE_EVERY);
+        let news = self.check(now);
+        if news || !renewed {
+            let prefix = self.configuration.prefix.clone();
+            let position = self.gate.position();
+            self.place.renew(
+                &mut EnvoySharedData,
+                |name| prefix.key(name),
+                self.vm,
+                position,
+                now.monotonic,
+            );
+            self.place_renewed = Some(now.monotonic);
+        }
+        self.lead(now);
+        if self.leads {
+            self.poll(now);
+        }
+    }
+
+    fn lead(&mut self, now: Now) {
+        let key = self.configuration.prefix.key("lead");
+        let leads = lease::hold(&mut EnvoySharedData, &key, self.vm, now.monotonic);
+        if leads && !self.leads {
+            self.exchange.announce(&mut EnvoySharedData);
+        }
+        self.leads = leads;
+    }
+
+    pub(crate) fn release(&mut self) {
+        let key = self.configuration.prefix.key("lead");
+        lease::release(&mut EnvoySharedData, &key, self.vm);
+    }
+
+    fn poll(&mut self, now: Now) {
+        if !self.poll.is_due(now.monotonic) {
+            return;
+        }
+        let standing = self
+            .exchange
+            .standing(&mut EnvoySharedData, &mut self.gate, now);
+        let wants = standing.wants_snapshot || self.asks_snapshot;
+        let after = if wants { None } else { standing.newest };
+        let prefix = self.configuration.prefix.clone();
+        let found = slowest(&mut EnvoySharedData, |name| prefix.key(name), now.monotonic);
+        self.gauges(now, found.position, found.vms);
+        let status = Status {
+            vm: format!("{:016x}", self.vm.0),
+            mode: match self.configuration.settings.mode {
+                Mode::Enforce => "enforce",
+                Mode::Shadow => "shadow",
+            },
+            slowest: found
+                .position
+                .map(|position| position.to_string())
+                .unwrap_or_default(),
+            vms: if found.full {
+                format!("{}+", found.vms)
+            } else {
+                found.vms.to_string()
+            },
+            refusal: self
+                .last_refusal
+                .as_ref()
+                .map(|refusal| refusal.code.to_string())
+                .unwrap_or_default(),
+        };
+        let configuration = &self.configuration;
+        let audience = &configuration.settings.feed_audience;
+        let started = self
+            .poll
+            .start(&configuration.feed, audience, after, &status, now.monotonic);
+        if started {
+            self.asks_snapshot = false;
+        } else {
+            host::log(
+                Level::Error,
+                &format!(
+                    "gatepass cannot poll cluster `{}`: does it exist?",
+                    configuration.feed.cluster
+                ),
+            );
+        }
+    }
+
+    fn gauges(&mut self, now: Now, slowest: Option<gatepass_engine::Position>, vms: u32) {
+        self.metrics.gauge("gatepass_vms", u64::from(vms));
+        if let Some(position) = slowest {
+            self.metrics
+                .gauge("gatepass_position_epoch", position.epoch);
+            self.metrics
+                .gauge("gatepass_position_sequence", position.sequence);
+        }
+        if let Some(age) = self.gate.age(now) {
+            self.metrics.gauge("gatepass_state_age_ms", age);
+        }
+    }
+
+    /// The feed's answer.
+    pub(crate) fn polled(&mut self, token: u32, now: Now) {
+        if !self.poll.finish(token) {
+            return;
+        }
+        if !self.leads {
+            return;
+        }
+        let outcome = read_answer().and_then(|body| {
+            let feed = Feed::decode(&body).map_err(|refusal| refusal.to_string())?;
+            Ok(self.exchange.publish(
+                &mut EnvoySharedData,
+                &mut self.gate,
+                &feed,
+                self.place.number(),
+                now,
+            ))
+        });
+        match outcome {
+            Ok(published) => {
+                let refused = !published.refusals.is_empty();
+                for refusal in published.refusals {
+                    self.note_refusal(refusal);
+                }
+                self.asks_snapshot = published.wants_snapshot;
+                if published.written && !refused {
+                    self.poll.pace.succeeded();
+                } else {
+                    // Nothing of use: not at once again, or a feed that repeats itself would be
+                    // asked as fast as it answers.
+                    self.poll.failed(now.monotonic);
+                }
+            }
+            Err(why) => {
+                self.metrics.count("gatepass_polls_failed", 1);
+                host::log(
+                    Level::Info,
+                    &format!("gatepass could not read the feed: {why}"),
+                );
+                self.poll.failed(now.monotonic);
+            }
+        }
+        self.check(now);
+        if self.leads {
+            self.poll(now);
+        }
+    }
+
+    /// `x-gatepass-vm` and `x-gatepass-position`, for tests alone.
+    pub(crate) fn expose(&self) -> Result<(), Failed> {
+        if !self.configuration.expose_position {
+            return Ok(());
+        }
+        host::set_header(
+            Map::Response,
+            "x-gatepass-vm",
+            &format!("{:016x}", self.vm.0),
+        )?;
+        let position = self
+            .gate
+            .position()
+            .map_or_else(|| "none".to_owned(), |position| position.to_string());
+        host::set_header(Map::Response, "x-gatepass-position", &position)
+    }
+}
+
+/// The body of the feed's answer, when it is one.
+fn read_answer() -> Result<Vec<u8>, String> {
+    let bytes = host::map(Map::CallResponse).map_err(|_| "no answer".to_owned())?;
+    let headers = pairs::read(&bytes).map_err(|error| error.to_string())?;
+    let status = headers
+        .iter()
+        .find(|header| header.name == b":status")
+        .map(|header| header.value);
+    if status != Some(b"200") {
+        return Err(format!(
+            "status {}",
+            String::from_utf8_lossy(status.unwrap_or(b"missing"))
+        ));
+    }
+    host::buffer(
+        host::Buffer::CallBody,
+        gatepass_engine::batch::MAX_FEED_BYTES,
+    )
+    .map_err(|_| "no body".to_owned())
+}
+
+/// A UUIDv7 (RFC 9562 section 5.7): milliseconds, then randomness.
+fn decision_id(now: Now) -> Result<String, Failed> {
+    let random = host::random()?;
+    let milliseconds = now.unix.0.saturating_mul(1_000) & 0xffff_ffff_ffff;
+    let random = u128::from_le_bytes(random);
+    let version = 0x7_u128 << 76;
+    let variant = 0b10_u128 << 62;
+    let noise = random & 0x0fff_3fff_ffff_ffff_ffff;
+    let id = (u128::from(milliseconds) << 80) | version | variant | noise;
+    let hex = format!("{id:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    Ok(format!(
+        "{}-{}-{}-{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(12, 16),
+        part(16, 20),
+        part(20, 32)
+    ))
+}
+
+/// What a request is marked as before anything is known of it.
+pub(crate) const FIRST_STAGE: Stage = Stage::Undecided;
+/// Milliseconds between renewals of a VM's place.
+const PLACE_EVERY: u64 = 1_000;

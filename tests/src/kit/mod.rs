@@ -1,0 +1,6 @@
+//! Real parts around a real Envoy: the shipped filter, a raw client that sends any bytes, and an
+//! upstream that keeps what it received.
+
+pub mod filter;
+pub mod upstream;
+pub mod wire;

@@ -1,0 +1,4 @@
+//! Gatepass's test kit: what the end-to-end tests share. Nothing here ships.
+
+pub mod host;
+pub mod kit;

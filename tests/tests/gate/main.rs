@@ -1,0 +1,7 @@
+//! The shipped filter in a real Envoy.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop where it is"
+)]
+
+mod cold;
