@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -46,12 +46,23 @@ pub fn system_clock() -> Clock {
 
 /// The feed of one store.
 pub struct Feed {
+    audience: String,
     store: Mutex<Store>,
     clock: Clock,
-    position: watch::Sender<Position>,
+    standing: watch::Sender<Standing>,
     polls: Semaphore,
+    /// Taken before the store is, so that a thousand polls that wake do not take a thousand
+    /// threads that may block.
+    turn: tokio::sync::Mutex<()>,
     /// The last answer, for all who ask for the same in the same second.
     answer: Mutex<Option<Answer>>,
+}
+
+/// What a poll needs to know without the store.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    position: Position,
+    longest_wait: Duration,
 }
 
 struct Answer {
@@ -79,14 +90,18 @@ impl Feed {
         if !address.ip().is_loopback() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("the feed has no TLS yet, so it listens on loopback only, not on {address}: use 127.0.0.1"),
+                format!(
+                    "the feed has no TLS yet, so it listens on loopback only, not on {address}: use 127.0.0.1"
+                ),
             ));
         }
         let feed = Arc::new(Self {
-            position: watch::Sender::new(store.position()),
+            audience: store.publisher().state().audience.clone(),
+            standing: watch::Sender::new(Standing::of(&store)),
             store: Mutex::new(store),
             clock,
             polls: Semaphore::new(MAX_POLLS),
+            turn: tokio::sync::Mutex::new(()),
             answer: Mutex::new(None),
         });
         let tasks = [
@@ -105,23 +120,22 @@ impl Feed {
         let Ok(_place) = self.polls.try_acquire() else {
             return Err(Problem::busy());
         };
-        // Before looking: what comes between looking and waiting must wake us.
-        let mut position = self.position.subscribe();
-        let granted = {
-            let store = self.store();
-            let audience = &store.publisher().state().audience;
-            if query.audience != *audience {
-                return Err(Problem::parameter("audience", "no feed has this audience"));
-            }
-            query.wait.min(longest_wait(&store))
-        };
+        if query.audience != self.audience {
+            return Err(Problem::parameter("audience", "no feed has this audience"));
+        }
+        let mut standing = self.standing.subscribe();
+        let granted = query.wait.min(standing.borrow().longest_wait);
         let end = tokio::time::Instant::now() + granted;
         loop {
-            position.mark_unchanged();
+            // Before looking: what comes between looking and waiting must wake us.
+            standing.mark_unchanged();
             if let Some(body) = self.look(query.after, false).await? {
                 return Ok(body);
             }
-            if tokio::time::timeout_at(end, position.changed()).await.is_err() {
+            if tokio::time::timeout_at(end, standing.changed())
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -130,7 +144,12 @@ impl Feed {
     }
 
     /// Signing and files go to a thread that may block.
-    async fn look(self: &Arc<Self>, after: Option<Position>, is_over: bool) -> Result<Option<Bytes>, Problem> {
+    async fn look(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        is_over: bool,
+    ) -> Result<Option<Bytes>, Problem> {
+        let _turn = self.turn.lock().await;
         let feed = Arc::clone(self);
         let answered = tokio::task::spawn_blocking(move || feed.answer(after, is_over)).await;
         answered.map_err(|_| Problem::internal("the answer could not be made"))?
@@ -165,14 +184,15 @@ impl Feed {
             batches: batches.iter().map(AsRef::as_ref).collect(),
         };
         let encoded = body.encode();
-        let body = Bytes::from(encoded.map_err(|_| Problem::internal("the answer does not encode"))?);
+        let body =
+            Bytes::from(encoded.map_err(|_| Problem::internal("the answer does not encode"))?);
         *lock(&self.answer) = Some(Answer {
             after,
             here: store.position(),
             second: now,
             body: body.clone(),
         });
-        self.tell(store.position());
+        self.tell(&store);
         Ok(Some(body))
     }
 
@@ -184,15 +204,14 @@ impl Feed {
         let mut complained = false;
         loop {
             ticks.tick().await;
-            let mut store = self.store();
-            if !store.is_outdated() {
-                continue;
-            }
+            let mut store = match self.store.try_lock() {
+                Ok(store) => store,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever signs has read the newest state.
+                Err(TryLockError::WouldBlock) => continue,
+            };
             match store.refresh() {
-                Ok(_) => {
-                    complained = false;
-                    self.tell(store.position());
-                }
+                Ok(_) => complained = false,
                 // Followers go stale and deny, which is what an unreadable state should do.
                 Err(error) if !complained => {
                     complained = true;
@@ -200,19 +219,35 @@ impl Feed {
                 }
                 Err(_) => {}
             }
+            self.tell(&store);
         }
     }
 
-    fn tell(&self, position: Position) {
-        self.position.send_if_modified(|known| {
-            let moved = *known != position;
-            *known = position;
+    /// Wakes the polls when the position moved.
+    fn tell(&self, store: &Store) {
+        self.standing.send_if_modified(|known| {
+            let moved = known.position != store.position();
+            if moved {
+                *known = Standing::of(store);
+            }
             moved
         });
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
+    }
+}
+
+impl Standing {
+    /// The longest wait is a third of the smallest staleness bound of the bundle in force.
+    fn of(store: &Store) -> Self {
+        let smallest = store.publisher().index().smallest_staleness();
+        let seconds = smallest.unwrap_or(STALENESS_WITHOUT_ACTIONS);
+        Self {
+            position: store.position(),
+            longest_wait: Duration::from_secs(seconds.into()) / 3,
+        }
     }
 }
 
@@ -224,7 +259,7 @@ impl Serving {
 
     #[must_use]
     pub fn position(&self) -> Position {
-        self.feed.store().position()
+        self.feed.standing.borrow().position
     }
 
     /// Publishes a policy and wakes the polls.
@@ -255,7 +290,7 @@ impl Serving {
     pub fn with<T>(&self, act: impl FnOnce(&mut Store, UnixSeconds) -> T) -> T {
         let mut store = self.feed.store();
         let out = act(&mut store, (self.feed.clock)());
-        self.feed.tell(store.position());
+        self.feed.tell(&store);
         out
     }
 
@@ -273,12 +308,6 @@ impl Drop for Serving {
     }
 }
 
-/// A third of the smallest staleness bound of the bundle in force.
-fn longest_wait(store: &Store) -> Duration {
-    let smallest = store.publisher().index().smallest_staleness();
-    Duration::from_secs(smallest.unwrap_or(STALENESS_WITHOUT_ACTIONS).into()) / 3
-}
-
 /// A panic while the store was held cannot leave it half-changed: every change is made on a copy
 /// and put in force at once.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -290,3 +319,6 @@ const MAX_POLLS: usize = 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Seconds; that of medium risk.
 const STALENESS_WITHOUT_ACTIONS: u32 = 60;
+
+#[cfg(test)]
+mod tests;

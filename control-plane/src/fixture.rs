@@ -15,6 +15,7 @@ use crate::issue::{Grant, Issuer, Party, issue};
 use crate::keys::{SecretKey, Signer as _};
 use crate::publish::{Genesis, Publisher};
 use crate::roots::{PinnedRoots, first, sign};
+use crate::store::{Setup, Store};
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 pub(crate) const AUDIENCE: &str = "https://orders.example";
@@ -82,6 +83,29 @@ pub(crate) fn gate() -> Gate {
     };
     let mut gate = Gate::new(settings, roots.pinned("prod").unwrap());
     gate.take_roots(&[root().as_bytes()], NOW).unwrap();
+    gate
+}
+
+/// A new store in a directory that goes when the first is dropped.
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gp");
+    let setup = Setup::new(&path, "prod", "prod", "https://issuer.example");
+    let store = Store::create(&path, &setup, NOW).unwrap();
+    (dir, store)
+}
+
+/// A gate that pins the roots of a store and has taken its root documents.
+pub(crate) fn gate_of(store: &Store) -> Gate {
+    let settings = Settings {
+        environment: "prod".into(),
+        feed_audience: "prod".into(),
+        mode: Mode::Enforce,
+    };
+    let pinned = store.pinned_roots().unwrap().pinned("prod").unwrap();
+    let mut gate = Gate::new(settings, pinned);
+    let roots: Vec<&[u8]> = store.roots().iter().map(String::as_bytes).collect();
+    gate.take_roots(&roots, NOW).unwrap();
     gate
 }
 

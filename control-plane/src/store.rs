@@ -285,7 +285,13 @@ impl Store {
     pub fn issue(&mut self, grant: &Grant, now: UnixSeconds) -> Result<String, StoreError> {
         self.refresh()?;
         let position = self.position();
-        Ok(issue(grant, &self.issuer(), &self.issuer_key, position, now)?)
+        Ok(issue(
+            grant,
+            &self.issuer(),
+            &self.issuer_key,
+            position,
+            now,
+        )?)
     }
 
     /// What a follower at `after` has not heard. Never a checkpoint alone.
@@ -310,7 +316,11 @@ impl Store {
             return self.snapshot(now).map(News::Batches);
         };
         // Deltas may be old; what follows them says how fresh the position is now.
-        if self.deltas.back().is_some_and(|newest| newest.issued_at < now) {
+        if self
+            .deltas
+            .back()
+            .is_some_and(|newest| newest.issued_at < now)
+        {
             batches.extend(self.checkpoint_at(here, now)?);
         }
         Ok(News::Batches(batches))
@@ -328,7 +338,8 @@ impl Store {
         }
     }
 
-    /// Reads what other processes wrote; true when there was something.
+    /// Reads what other processes wrote; true when there was something. When there was nothing
+    /// it costs one look at a file's metadata.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] or a file that cannot be read; then nothing changed.
@@ -348,14 +359,6 @@ impl Store {
         self.load_deltas()?;
         self.stamp = Some(stamp);
         Ok(true)
-    }
-
-    /// Whether another process wrote; cheap enough to be asked every few milliseconds.
-    #[must_use]
-    pub fn is_outdated(&self) -> bool {
-        self.files
-            .stamp()
-            .is_ok_and(|stamp| self.stamp != Some(stamp))
     }
 
     /// What must hold before anything is signed: nobody else signs, and what they signed is known.
@@ -487,7 +490,8 @@ fn restored(files: &Files, record: &Record) -> Result<(Publisher, Vec<String>), 
 
 /// Keeps as many deltas as are cheaper to send than a snapshot.
 fn bound(deltas: &mut VecDeque<Delta>) {
-    let size = |deltas: &VecDeque<Delta>| -> usize { deltas.iter().map(|d| d.envelope.len()).sum() };
+    let size =
+        |deltas: &VecDeque<Delta>| -> usize { deltas.iter().map(|d| d.envelope.len()).sum() };
     while deltas.len() > MAX_DELTAS || size(deltas) > MAX_DELTA_BYTES {
         deltas.pop_front();
     }

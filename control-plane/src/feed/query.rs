@@ -60,10 +60,7 @@ impl Query {
     }
 }
 
-fn once<'q>(
-    pairs: &'q [(String, String)],
-    name: &'static str,
-) -> Result<Option<&'q str>, Problem> {
+fn once<'q>(pairs: &'q [(String, String)], name: &'static str) -> Result<Option<&'q str>, Problem> {
     let mut found = pairs.iter().filter(|(key, _)| key == name);
     match (found.next(), found.next()) {
         (one, None) => Ok(one.map(|(_, value)| value.as_str())),

@@ -74,7 +74,7 @@ async fn poll(State(feed): State<Arc<Feed>>, uri: Uri) -> Result<Response, Probl
 }
 
 async fn health(State(feed): State<Arc<Feed>>) -> Response {
-    let position = feed.store().position();
+    let position = feed.standing.borrow().position;
     let body = format!("{{\"status\":\"ok\",\"position\":\"{position}\"}}\n");
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

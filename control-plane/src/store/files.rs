@@ -124,7 +124,11 @@ impl Files {
         if self.marked() >= issued_at {
             return Ok(());
         }
-        self.replace(Path::new(MARK), format!("{}\n", issued_at.0).as_bytes(), false)
+        self.replace(
+            Path::new(MARK),
+            format!("{}\n", issued_at.0).as_bytes(),
+            false,
+        )
     }
 
     /// Removes deltas and bundles that nobody asks for; a few are left for readers of the state
@@ -137,8 +141,15 @@ impl Files {
             }
         }
         let bundles = std::fs::read_dir(self.path("bundles"));
-        for path in bundles.into_iter().flatten().flatten().map(|entry| entry.path()) {
-            let number = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
+        for path in bundles
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+        {
+            let number = path
+                .file_stem()
+                .and_then(|name| name.to_str()?.parse().ok());
             if number.is_some_and(|number: u64| number < bundle) {
                 // Tried again at the next change.
                 let _ = std::fs::remove_file(path);

@@ -48,13 +48,20 @@ impl Setup {
 
     fn check(&self) -> Result<(), StoreError> {
         let refuse = |what: String| Err(StoreError::Setup(what));
-        for (name, value) in [("environment", &self.environment), ("audience", &self.audience)] {
+        for (name, value) in [
+            ("environment", &self.environment),
+            ("audience", &self.audience),
+        ] {
             if !is_token(value) {
-                return refuse(format!("the {name} must be 1 to 128 visible ASCII characters"));
+                return refuse(format!(
+                    "the {name} must be 1 to 128 visible ASCII characters"
+                ));
             }
         }
         if Uri::parse(&self.issuer).is_none() {
-            return refuse("the issuer must be an absolute URI such as `https://issuer.example`".to_owned());
+            return refuse(
+                "the issuer must be an absolute URI such as `https://issuer.example`".to_owned(),
+            );
         }
         if self.root_keys == 0 || self.root_keys > MAX_ROOT_KEYS {
             return refuse(format!("make 1 to {MAX_ROOT_KEYS} root keys"));
@@ -74,7 +81,10 @@ impl Setup {
             .map(|_| SecretKey::generate())
             .collect::<Result<_, _>>()?;
         for (number, key) in (1..).zip(&root_keys) {
-            key.save(&self.root_dir.join(format!("root-{number}.key")), KeyRole::Root)?;
+            key.save(
+                &self.root_dir.join(format!("root-{number}.key")),
+                KeyRole::Root,
+            )?;
         }
         files.make()?;
         let feed = SecretKey::generate()?;
@@ -123,10 +133,7 @@ impl Setup {
     ) -> Result<String, StoreError> {
         let publics: Vec<[u8; 32]> = root_keys.iter().map(Signer::public).collect();
         let roots = PinnedRoots::new(&publics, self.threshold);
-        let keys = [
-            (Role::Feed, feed.public()),
-            (Role::Issuer, issuer.public()),
-        ];
+        let keys = [(Role::Feed, feed.public()), (Role::Issuer, issuer.public())];
         let document = first(&self.environment, &roots, &keys, expires);
         let signers: Vec<&dyn Signer> = root_keys.iter().map(|key| key as &dyn Signer).collect();
         let envelope = sign(&document, &signers, now)?;

@@ -18,6 +18,7 @@ use crate::entry::{Bounded, Details};
 use crate::ids::{
     AgentId, BlueprintId, EnvironmentName, Jti, PersonId, Subject, TaskId, Uri, is_token,
 };
+use crate::json::Object;
 use crate::keyring::{Algorithm, KeyId, Keyring};
 use crate::position::Position;
 
@@ -268,6 +269,7 @@ pub struct Claims<'a> {
     pub txn: TaskId<'a>,
     #[serde(borrow)]
     pub env: EnvironmentName<'a>,
+    #[serde(deserialize_with = "assurance")]
     pub assurance: Assurance,
     #[serde(default)]
     pub req_wl: Present,
@@ -403,6 +405,16 @@ fn position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::E
     Ok(Position { epoch, sequence })
 }
 
+/// As text only: serde's derive would also take `{"attested":null}`.
+fn assurance<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Assurance, D::Error> {
+    match <&str>::deserialize(deserializer)? {
+        "static" => Ok(Assurance::Static),
+        "federated" => Ok(Assurance::Federated),
+        "attested" => Ok(Assurance::Attested),
+        _ => Err(D::Error::custom("expected an assurance")),
+    }
+}
+
 fn ancestors<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Jti<'a>>, D::Error> {
     Bounded::<Jti<'a>, MAX_ANCESTORS>::deserialize(deserializer).map(|list| list.0)
 }
@@ -418,11 +430,12 @@ fn actors<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Acto
         #[serde(borrow)]
         blueprint: BlueprintId<'a>,
         #[serde(borrow, default)]
-        act: Option<Box<Nested<'a>>>,
+        act: Option<Box<Object<Nested<'a>>>>,
     }
     let mut chain = Vec::new();
-    let mut next = Some(Box::new(Nested::deserialize(deserializer)?));
-    while let Some(nested) = next {
+    let mut next = Some(Box::new(Object::<Nested<'_>>::deserialize(deserializer)?));
+    while let Some(boxed) = next {
+        let Object(nested) = *boxed;
         if chain.len() >= MAX_ACTORS {
             return Err(D::Error::custom("more than 8 actors"));
         }
@@ -484,3 +497,6 @@ pub const MAX_LIFETIME: u64 = 3600;
 const MAX_AUDIENCES: usize = 16;
 const MAX_ANCESTORS: usize = 8;
 const MAX_ACTORS: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -6,17 +6,43 @@
 //! are refused by the parser itself.
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// Reads one strict JSON document into `T`.
+/// Reads one strict JSON document, an object, into `T`.
 ///
 /// # Errors
 /// The text is not strict JSON, or is not a `T`; the error names line and column.
 pub fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
     scan(bytes)?;
-    serde_json::from_slice(bytes)
+    serde_json::from_slice(bytes).map(|Object(value)| value)
+}
+
+/// Reads a struct from an object only. serde's derive would also take the fields in order from an
+/// array, which is a second spelling, and one that `deny_unknown_fields` does not look at.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
 }
 
 /// Checks strictness without building anything.

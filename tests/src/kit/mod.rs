@@ -2,5 +2,9 @@
 //! upstream that keeps what it received.
 
 pub mod filter;
+pub mod http2;
+mod interim;
+pub mod orders;
 pub mod upstream;
 pub mod wire;
+pub mod world;

@@ -5,4 +5,9 @@ impl Gate {
     pub(crate) fn in_shadow(&mut self) {
         self.settings.mode = Mode::Shadow;
     }
+
+    /// Starts with tables that the first list of issuer keys can take over.
+    pub(crate) fn prime(&mut self, tables: Keyring) {
+        self.keyring = tables;
+    }
 }

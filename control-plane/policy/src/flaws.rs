@@ -1,0 +1,147 @@
+//! What the engine's index refuses, told at its place in the text.
+//!
+//! The index names the first flaw and stops. To tell of all, a flawed part is taken out and the
+//! index built again; the bundle itself is never changed for that.
+
+use gatepass_engine::bundle::{
+    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Risk, Treatment, Uses,
+};
+use gatepass_engine::routes::{self, Flaw, Index};
+use serde_saphyr::Location;
+
+use crate::MAX_PROBLEMS;
+use crate::lower::{Place, Places};
+use crate::problem::Problem;
+
+pub(crate) fn find(mut bundle: Bundle, mut places: Places, problems: &mut Vec<Problem>) {
+    for _ in 0..MAX_PROBLEMS {
+        let Err(flaw) = Index::build(bundle.clone()) else {
+            return;
+        };
+        problems.push(located(&flaw, &places));
+        if !take_out(&mut bundle, &mut places, flaw.place) {
+            return;
+        }
+    }
+}
+
+fn located(flaw: &Flaw, places: &Places) -> Problem {
+    let place = match flaw.place {
+        routes::Place::Bundle => None,
+        routes::Place::Action(at) => places.actions.get(at),
+        routes::Place::Host(at) => places.hosts.get(at),
+        routes::Place::Route { host, route } => child(places, host, route),
+        routes::Place::Input { host, route, input } => {
+            child(places, host, route).and_then(|route| route.children.get(input))
+        }
+    };
+    let at = place.map(|place| pointed(place, &flaw.what));
+    Problem {
+        line: at.map_or(1, |at| at.line()),
+        column: at.map_or(1, |at| at.column()),
+        message: flaw.what.clone(),
+        remedy: String::new(),
+    }
+}
+
+fn child(places: &Places, host: usize, route: usize) -> Option<&Place> {
+    places.hosts.get(host)?.children.get(route)
+}
+
+/// The field that a flaw is about, by the words that the engine uses; else the item itself.
+fn pointed(place: &Place, what: &str) -> Location {
+    let spoken = WORDS.iter().filter(|(word, _)| what.contains(word));
+    for (_, field) in spoken {
+        if let Some((_, at)) = place.fields.iter().find(|(name, _)| name == field) {
+            return *at;
+        }
+    }
+    place.at
+}
+
+/// False when there is nothing that could be taken out.
+fn take_out(bundle: &mut Bundle, places: &mut Places, place: routes::Place) -> bool {
+    match place {
+        routes::Place::Bundle => false,
+        routes::Place::Action(at) => match bundle.actions.get_mut(at) {
+            // It stays, sound: routes name actions by number.
+            Some(action) => {
+                *action = sound(at);
+                true
+            }
+            None => false,
+        },
+        routes::Place::Host(at) => remove(&mut bundle.hosts, at) && remove(&mut places.hosts, at),
+        routes::Place::Route { host, route } => {
+            let Some(place) = places.hosts.get_mut(host) else {
+                return false;
+            };
+            routes_of(bundle, host).is_some_and(|routes| remove(routes, route))
+                && remove(&mut place.children, route)
+        }
+        routes::Place::Input { host, route, input } => {
+            let place = places.hosts.get_mut(host);
+            let Some(place) = place.and_then(|host| host.children.get_mut(route)) else {
+                return false;
+            };
+            let routes = routes_of(bundle, host);
+            routes
+                .and_then(|routes| routes.get_mut(route))
+                .is_some_and(|route| remove(&mut route.inputs, input))
+                && remove(&mut place.children, input)
+        }
+    }
+}
+
+fn routes_of(bundle: &mut Bundle, host: usize) -> Option<&mut Vec<gatepass_engine::bundle::Route>> {
+    match &mut bundle.hosts.get_mut(host)?.treatment {
+        Treatment::Guarded(routes) => Some(routes),
+        Treatment::PassedThrough => None,
+    }
+}
+
+fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
+    let there = at < list.len();
+    if there {
+        list.remove(at);
+    }
+    there
+}
+
+fn sound(at: usize) -> Action {
+    Action {
+        // No name that somebody chooses, so that it is not there twice.
+        name: format!("-{at}-"),
+        risk: Risk::Low,
+        scopes_all: Vec::new(),
+        scopes_any: Vec::new(),
+        assurance: Assurance::Static,
+        binding: Binding::None,
+        uses: Uses::Unlimited,
+        max_age: None,
+        staleness: Risk::Low.default_staleness(),
+        body: BodyRule::None,
+        approval: false,
+        mode: ActionMode::Enforce,
+    }
+}
+
+/// Words of the engine's texts and the fields that they are about. A word that is no longer used
+/// costs precision and nothing else.
+const WORDS: [(&str, &str); 15] = [
+    ("staleness", "staleness"),
+    ("scope", "scopes"),
+    ("approval", "body"),
+    ("audience", "audience"),
+    ("origin", "origin"),
+    ("more than", "routes"),
+    ("host", "names"),
+    ("duration", "max_duration"),
+    ("method", "match"),
+    ("as specific as", "match"),
+    ("segment", "match"),
+    ("path `", "match"),
+    ("currency", "currency"),
+    ("query key", "query"),
+    ("header", "header"),
+];

@@ -1,0 +1,477 @@
+//! The tree, lowered to the engine's bundle. Only what the text itself gets wrong is told of here,
+//! and what needs two places to be named; the rest is [`crate::flaws`]'s.
+
+use gatepass_engine::bundle::{
+    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
+    Risk, Route, RouteTarget, Source, Treatment, Uses,
+};
+use serde_saphyr::Location;
+
+use crate::reader::{Fields, Reader, quoted};
+use crate::tree::{Node, Tree};
+
+/// Where the parts of a bundle stand in the text, index by index.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) actions: Vec<Place>,
+    /// Their children are routes, whose children are inputs.
+    pub(crate) hosts: Vec<Place>,
+}
+
+/// One item and its fields.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) at: Location,
+    pub(crate) fields: Vec<(String, Location)>,
+    pub(crate) children: Vec<Place>,
+}
+
+impl Place {
+    fn of(at: Location, fields: &Fields<'_>) -> Self {
+        Self {
+            at,
+            fields: fields.places(),
+            children: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn policy(reader: &mut Reader, tree: &Tree) -> (Bundle, Places) {
+    let mut bundle = Bundle::default();
+    let mut places = Places::default();
+    if matches!(tree.value, Node::Nothing) {
+        reader.tell(
+            tree.referenced,
+            "the policy is empty",
+            "write `actions:` and `hosts:`",
+        );
+        return (bundle, places);
+    }
+    let fields = reader.fields(tree, "a policy", &["actions", "hosts"]);
+    if let Some(actions) = fields.find("actions") {
+        for (name, at, tree) in reader.entries(actions, "`actions`").iter() {
+            let fields = reader.fields(tree, "an action", &ACTION_FIELDS);
+            bundle.actions.push(action(reader, name, &fields));
+            places.actions.push(Place::of(*at, &fields));
+        }
+    }
+    let hosts = reader.needed(
+        &fields,
+        "hosts",
+        "a policy",
+        "list the hosts that the gate knows",
+    );
+    for tree in hosts.map_or(&[] as &[Tree], |hosts| reader.list(hosts, "hosts")) {
+        let fields = reader.fields(tree, "a host", &HOST_FIELDS);
+        let mut place = Place::of(tree.referenced, &fields);
+        if let Some(host) = host(reader, &fields, &bundle.actions, &mut place) {
+            bundle.hosts.push(host);
+            places.hosts.push(place);
+        }
+    }
+    (bundle, places)
+}
+
+/// Always an action, so that routes can name it whatever is wrong with it.
+fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
+    let what = format!("action `{name}`");
+    let risk = reader
+        .needed(
+            fields,
+            "risk",
+            &what,
+            "write `risk: low`, `medium` or `high`",
+        )
+        .and_then(|tree| reader.choice(tree, &RISKS));
+    // Without a risk nothing else is held against one.
+    let assumed = risk.unwrap_or(Risk::Low);
+    let (scopes_all, scopes_any) = scopes(reader, fields);
+    let assurance = field(fields, "assurance", |tree| {
+        let assurance = reader.choice(tree, &ASSURANCES)?;
+        if assurance == Assurance::Static && assumed > Risk::Low {
+            reader.tell(
+                tree.referenced,
+                "`assurance: static` is for low-risk actions only",
+                "write `federated` or `attested`",
+            );
+            return None;
+        }
+        Some(assurance)
+    });
+    let default_assurance = match assumed {
+        Risk::Low => Assurance::Static,
+        Risk::Medium | Risk::High => Assurance::Federated,
+    };
+    let approval = field(fields, "approval", |tree| reader.boolean(tree)).unwrap_or(false);
+    let body = field(fields, "body", |tree| {
+        let body = reader.choice(tree, &BODIES)?;
+        if body == BodyRule::Unread && approval {
+            reader.tell(
+                tree.referenced,
+                format!("{what} asks for approval of what it does not read"),
+                "write `body: none`, or leave out `approval`",
+            );
+            return None;
+        }
+        Some(body)
+    });
+    Action {
+        name: name.to_owned(),
+        risk: assumed,
+        scopes_all,
+        scopes_any,
+        assurance: assurance.unwrap_or(default_assurance),
+        binding: Binding::None,
+        uses: Uses::Unlimited,
+        max_age: field(fields, "max_age", |tree| reader.duration(tree)),
+        staleness: field(fields, "staleness", |tree| reader.duration(tree))
+            .unwrap_or(assumed.default_staleness()),
+        body: body.unwrap_or(BodyRule::None),
+        approval,
+        mode: field(fields, "mode", |tree| reader.choice(tree, &MODES))
+            .unwrap_or(ActionMode::Enforce),
+    }
+}
+
+fn scopes(reader: &mut Reader, fields: &Fields<'_>) -> (Vec<String>, Vec<String>) {
+    let Some(tree) = fields.find("scopes") else {
+        return (Vec::new(), Vec::new());
+    };
+    let fields = reader.fields(tree, "`scopes`", &["all", "any"]);
+    let mut list = |name| {
+        let found = fields.find(name);
+        found.map_or_else(Vec::new, |tree| reader.texts(tree, "scopes"))
+    };
+    (list("all"), list("any"))
+}
+
+fn host(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    actions: &[Action],
+    place: &mut Place,
+) -> Option<Host> {
+    let names = reader
+        .needed(fields, "names", "a host", "write `names: [orders.example]`")
+        .map(|tree| reader.texts(tree, "host names"));
+    let audience = reader
+        .needed(
+            fields,
+            "audience",
+            "a host",
+            "write what `aud` must contain, such as `audience: https://orders.example`",
+        )
+        .and_then(|tree| reader.text(tree, "an absolute URI"));
+    let origin = field(fields, "origin", |tree| {
+        reader.text(tree, "an absolute URI")
+    });
+    let passes = field(fields, "pass_through", |tree| reader.boolean(tree)).unwrap_or(false);
+    let treatment = match (passes, fields.find("routes")) {
+        (true, None) => Treatment::PassedThrough,
+        (true, Some(tree)) => {
+            reader.tell(
+                tree.referenced,
+                "a host that is passed through has no routes",
+                "leave out `routes` or `pass_through`",
+            );
+            Treatment::PassedThrough
+        }
+        (false, Some(tree)) => Treatment::Guarded(routes(reader, tree, actions, place)),
+        (false, None) => {
+            reader.tell(
+                fields.at(),
+                "a host needs `routes`",
+                "list them, or write `pass_through: true` to leave the host unguarded",
+            );
+            Treatment::Guarded(Vec::new())
+        }
+    };
+    Some(Host {
+        names: names.filter(|names| !names.is_empty())?,
+        audience: audience?.to_owned(),
+        origin: origin.map(str::to_owned),
+        treatment,
+    })
+}
+
+fn routes(reader: &mut Reader, tree: &Tree, actions: &[Action], place: &mut Place) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for tree in reader.list(tree, "routes") {
+        let fields = reader.fields(tree, "a route", &ROUTE_FIELDS);
+        let mut at = Place::of(tree.referenced, &fields);
+        if let Some(route) = route(reader, &fields, actions, &mut at) {
+            routes.push(route);
+            place.children.push(at);
+        }
+    }
+    routes
+}
+
+fn route(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    actions: &[Action],
+    place: &mut Place,
+) -> Option<Route> {
+    let matched = reader
+        .needed(
+            fields,
+            "match",
+            "a route",
+            "write `match: GET /orders/{id}`",
+        )
+        .and_then(|tree| request_line(reader, tree));
+    let target = target(reader, fields, actions);
+    let inputs = match fields.find("inputs") {
+        Some(tree) => inputs(reader, tree, target.and_then(|(_, action)| action), place),
+        None => Vec::new(),
+    };
+    if let Some(tree) = fields.find("upgrade") {
+        reader.tell(
+            tree.referenced,
+            "`upgrade` is refused: a permit cannot yet be taken back from an open stream",
+            "leave it out; upgrades are denied as `stream_not_allowed`",
+        );
+    }
+    let (methods, path) = matched?;
+    Some(Route {
+        methods,
+        path,
+        target: target?.0,
+        inputs,
+        mcp: None,
+        max_duration: field(fields, "max_duration", |tree| reader.duration(tree))
+            .unwrap_or(DEFAULT_DURATION),
+        upgrade: None,
+    })
+}
+
+/// `METHOD[,METHOD] PATH`.
+fn request_line(reader: &mut Reader, tree: &Tree) -> Option<(Vec<String>, String)> {
+    let text = reader.text(tree, "a method and a path")?;
+    match text.split_once(' ') {
+        Some((methods, path)) if !path.is_empty() && !path.contains(' ') => Some((
+            methods.split(',').map(str::to_owned).collect(),
+            path.to_owned(),
+        )),
+        _ => {
+            reader.tell(
+                tree.referenced,
+                format!("expected a method and a path, found `{text}`"),
+                "write `GET /orders` or `GET,HEAD /orders/{id}`",
+            );
+            None
+        }
+    }
+}
+
+/// With the action itself, where there is one.
+fn target<'a>(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    actions: &'a [Action],
+) -> Option<(RouteTarget, Option<&'a Action>)> {
+    let public = field(fields, "public", |tree| reader.boolean(tree)).unwrap_or(false);
+    match (public, fields.find("action")) {
+        (true, None) => Some((RouteTarget::Public, None)),
+        (true, Some(tree)) => {
+            reader.tell(
+                tree.referenced,
+                "a public route has no action",
+                "leave out `action`, or `public` to guard the route",
+            );
+            None
+        }
+        (false, None) => {
+            reader.tell(
+                fields.at(),
+                "a route needs `action`",
+                "name one of `actions`, or write `public: true` for a health check",
+            );
+            None
+        }
+        (false, Some(tree)) => {
+            let name = reader.text(tree, "the name of an action")?;
+            let found = (0..).zip(actions).find(|(_, action)| action.name == name);
+            if found.is_none() {
+                let known: Vec<&str> = actions.iter().map(|action| action.name.as_str()).collect();
+                let remedy = match known.get(..MAX_SUGGESTIONS) {
+                    Some(_) => "define it under `actions`".to_owned(),
+                    None => format!("`actions` defines {}", quoted(&known)),
+                };
+                reader.tell(tree.referenced, format!("no action `{name}`"), remedy);
+            }
+            found.map(|(id, action)| (RouteTarget::Action(id), Some(action)))
+        }
+    }
+}
+
+fn inputs(
+    reader: &mut Reader,
+    tree: &Tree,
+    action: Option<&Action>,
+    place: &mut Place,
+) -> Vec<Input> {
+    let entries = reader.entries(tree, "`inputs`");
+    if let Some(action) = action
+        && action.body == BodyRule::Unread
+    {
+        reader.tell(
+            tree.referenced,
+            format!(
+                "action `{}` passes its body unread, which could contradict the inputs",
+                action.name
+            ),
+            "write `body: none` there, or leave out `inputs`",
+        );
+        return Vec::new();
+    }
+    let mut inputs = Vec::new();
+    for (name, at, tree) in entries.iter() {
+        let fields = reader.fields(tree, "an input", &INPUT_FIELDS);
+        if let Some(input) = input(reader, name, &fields) {
+            inputs.push(input);
+            place.children.push(Place::of(*at, &fields));
+        }
+    }
+    inputs
+}
+
+fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> {
+    let what = format!("input `{name}`");
+    let source = source(reader, fields, &what);
+    let kind = reader
+        .needed(
+            fields,
+            "type",
+            &what,
+            "write its `type`, such as `text` or `money`",
+        )
+        .and_then(|tree| reader.choice(tree, &TYPES))?;
+    let kind = match (kind, fields.find("currency")) {
+        (Type::Money, Some(tree)) => InputKind::Money(currency(reader, tree)?),
+        (Type::Money, None) => {
+            reader.tell(
+                fields.at(),
+                format!("{what} is money without a currency"),
+                "write `currency: EUR`, or where it comes from: `currency: {query: currency}`",
+            );
+            return None;
+        }
+        (_, Some(tree)) => {
+            reader.tell(
+                tree.referenced,
+                "only money has a currency",
+                "write `type: money`",
+            );
+            return None;
+        }
+        (Type::Text, None) => InputKind::Text,
+        (Type::Integer, None) => InputKind::Integer,
+        (Type::Decimal, None) => InputKind::Decimal,
+        (Type::Boolean, None) => InputKind::Boolean,
+    };
+    Some(Input {
+        name: name.to_owned(),
+        kind,
+        source: source?,
+    })
+}
+
+fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
+    match &tree.value {
+        Node::Map(_) => {
+            let fields = reader.fields(tree, "`currency`", &SOURCES);
+            source(reader, &fields, "`currency`").map(Currency::From)
+        }
+        _ => {
+            let code = reader.text(tree, "a currency such as `EUR`, or where it comes from")?;
+            Some(Currency::Fixed(code.to_owned()))
+        }
+    }
+}
+
+/// Exactly one of `path`, `query`, `header`.
+fn source(reader: &mut Reader, fields: &Fields<'_>, what: &str) -> Option<Source> {
+    let stated = fields.iter().filter(|(name, ..)| SOURCES.contains(name));
+    let stated: Vec<_> = stated.collect();
+    let [(kind, _, tree)] = stated.as_slice() else {
+        reader.tell(
+            stated.get(1).map_or(fields.at(), |(_, at, _)| *at),
+            format!("{what} needs exactly one source"),
+            format!("write one of {}", quoted(&SOURCES)),
+        );
+        return None;
+    };
+    let name = reader.text(tree, "a name")?.to_owned();
+    Some(match *kind {
+        "path" => Source::Path(name),
+        "query" => Source::Query(name),
+        _ => Source::Header(name),
+    })
+}
+
+fn field<'t, T>(
+    fields: &Fields<'t>,
+    name: &str,
+    read: impl FnOnce(&'t Tree) -> Option<T>,
+) -> Option<T> {
+    fields.find(name).and_then(read)
+}
+
+#[derive(Clone, Copy)]
+enum Type {
+    Text,
+    Integer,
+    Decimal,
+    Money,
+    Boolean,
+}
+
+const ACTION_FIELDS: [&str; 8] = [
+    "risk",
+    "scopes",
+    "assurance",
+    "max_age",
+    "staleness",
+    "body",
+    "approval",
+    "mode",
+];
+const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
+const ROUTE_FIELDS: [&str; 6] = [
+    "match",
+    "action",
+    "public",
+    "inputs",
+    "max_duration",
+    "upgrade",
+];
+const INPUT_FIELDS: [&str; 5] = ["type", "path", "query", "header", "currency"];
+const SOURCES: [&str; 3] = ["path", "query", "header"];
+const RISKS: [(&str, Risk); 3] = [
+    ("low", Risk::Low),
+    ("medium", Risk::Medium),
+    ("high", Risk::High),
+];
+const ASSURANCES: [(&str, Assurance); 3] = [
+    ("static", Assurance::Static),
+    ("federated", Assurance::Federated),
+    ("attested", Assurance::Attested),
+];
+const BODIES: [(&str, BodyRule); 2] = [("none", BodyRule::None), ("unread", BodyRule::Unread)];
+const MODES: [(&str, ActionMode); 2] = [
+    ("enforce", ActionMode::Enforce),
+    ("shadow", ActionMode::Shadow),
+];
+const TYPES: [(&str, Type); 5] = [
+    ("text", Type::Text),
+    ("integer", Type::Integer),
+    ("decimal", Type::Decimal),
+    ("money", Type::Money),
+    ("boolean", Type::Boolean),
+];
+/// Seconds that a permit may last.
+const DEFAULT_DURATION: u32 = 60;
+/// Names that are listed in a remedy; of more, none.
+const MAX_SUGGESTIONS: usize = 12;

@@ -1,0 +1,228 @@
+//! Reads fields out of the tree and collects what is wrong with them. A field that cannot be read
+//! is told of and left out; reading goes on.
+
+use serde_saphyr::Location;
+
+use crate::problem::Problem;
+use crate::tree::{Node, Tree};
+
+/// Collects problems.
+#[derive(Default)]
+pub(crate) struct Reader(Vec<Problem>);
+
+/// The known fields of one mapping.
+pub(crate) struct Fields<'t> {
+    at: Location,
+    found: Vec<(&'t str, Location, &'t Tree)>,
+}
+
+impl<'t> Fields<'t> {
+    pub(crate) const fn at(&self) -> Location {
+        self.at
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&'t Tree> {
+        let mut found = self.found.iter();
+        found
+            .find(|(known, ..)| *known == name)
+            .map(|(.., value)| *value)
+    }
+
+    /// Name, place of the name, and value, in the order of the text.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(&'t str, Location, &'t Tree)> {
+        self.found.iter()
+    }
+
+    /// Where each value stands.
+    pub(crate) fn places(&self) -> Vec<(String, Location)> {
+        let found = self.found.iter();
+        found
+            .map(|(name, _, value)| ((*name).to_owned(), value.referenced))
+            .collect()
+    }
+}
+
+impl Reader {
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.0
+    }
+
+    pub(crate) fn tell(
+        &mut self,
+        at: Location,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.0.push(Problem {
+            line: at.line(),
+            column: at.column(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// A mapping whose keys are all in `accepted`.
+    pub(crate) fn fields<'t>(
+        &mut self,
+        tree: &'t Tree,
+        what: &str,
+        accepted: &[&str],
+    ) -> Fields<'t> {
+        let mut fields = self.entries(tree, what);
+        fields.found.retain(|(name, at, _)| {
+            let known = accepted.contains(name);
+            if !known {
+                let remedy = format!("{what} takes {}", quoted(accepted));
+                self.tell(*at, format!("unknown field `{name}`"), remedy);
+            }
+            known
+        });
+        fields
+    }
+
+    /// A mapping with names of the user's own.
+    pub(crate) fn entries<'t>(&mut self, tree: &'t Tree, what: &str) -> Fields<'t> {
+        let mut fields = Fields {
+            at: tree.referenced,
+            found: Vec::new(),
+        };
+        let Node::Map(entries) = &tree.value else {
+            self.expected(tree, &format!("the fields of {what}"));
+            return fields;
+        };
+        for (key, value) in entries {
+            let Node::Text(name) = &key.value else {
+                let found = key.value.kind();
+                self.tell(
+                    key.referenced,
+                    format!("expected a name, found {found}"),
+                    "put it in quotes",
+                );
+                continue;
+            };
+            if fields.find(name).is_some() {
+                self.tell(
+                    key.referenced,
+                    format!("`{name}` is there twice"),
+                    "keep one of them",
+                );
+                continue;
+            }
+            fields.found.push((name, key.referenced, value));
+        }
+        fields
+    }
+
+    /// The field that must be there.
+    pub(crate) fn needed<'t>(
+        &mut self,
+        fields: &Fields<'t>,
+        name: &str,
+        what: &str,
+        remedy: &str,
+    ) -> Option<&'t Tree> {
+        let found = fields.find(name);
+        if found.is_none() {
+            self.tell(fields.at, format!("{what} needs `{name}`"), remedy);
+        }
+        found
+    }
+
+    pub(crate) fn text<'t>(&mut self, tree: &'t Tree, what: &str) -> Option<&'t str> {
+        match &tree.value {
+            Node::Text(text) => Some(text),
+            Node::Number(_) | Node::Boolean(_) => {
+                let found = tree.value.kind();
+                self.tell(
+                    tree.referenced,
+                    format!("expected {what}, found {found}"),
+                    "put it in quotes",
+                );
+                None
+            }
+            Node::Nothing | Node::List(_) | Node::Map(_) => {
+                self.expected(tree, what);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn boolean(&mut self, tree: &Tree) -> Option<bool> {
+        if let Node::Boolean(value) = tree.value {
+            return Some(value);
+        }
+        self.expected(tree, "`true` or `false`");
+        None
+    }
+
+    pub(crate) fn list<'t>(&mut self, tree: &'t Tree, what: &str) -> &'t [Tree] {
+        if let Node::List(items) = &tree.value {
+            return items;
+        }
+        self.expected(tree, &format!("a list of {what}"));
+        &[]
+    }
+
+    pub(crate) fn texts(&mut self, tree: &Tree, what: &str) -> Vec<String> {
+        let items = self.list(tree, what).iter();
+        items
+            .filter_map(|item| self.text(item, what).map(str::to_owned))
+            .collect()
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(&mut self, tree: &Tree, choices: &[(&str, T)]) -> Option<T> {
+        if let Node::Text(text) = &tree.value
+            && let Some((_, value)) = choices.iter().find(|(name, _)| name == text)
+        {
+            return Some(*value);
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        self.expected(tree, &quoted(&names));
+        None
+    }
+
+    /// `30s`, `5m`, `1h`, in seconds.
+    pub(crate) fn duration(&mut self, tree: &Tree) -> Option<u32> {
+        if let Node::Text(text) = &tree.value
+            && let Some(seconds) = seconds(text)
+        {
+            return Some(seconds);
+        }
+        self.expected(tree, "a duration such as `30s`, `5m` or `1h`");
+        None
+    }
+
+    pub(crate) fn expected(&mut self, tree: &Tree, what: &str) {
+        let found = tree.value.kind();
+        self.tell(
+            tree.referenced,
+            format!("expected {what}, found {found}"),
+            "",
+        );
+    }
+}
+
+fn seconds(text: &str) -> Option<u32> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit: u32 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u32>().ok()?.checked_mul(unit)
+}
+
+/// "`a`, `b` or `c`".
+pub(crate) fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => "none".to_owned(),
+    }
+}
