@@ -59,8 +59,17 @@ impl Configuration {
     /// # Errors
     /// The first field that cannot be used, and what was expected.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigurationError> {
-        let wire: Wire =
-            serde_json::from_slice(bytes).map_err(|error| ConfigurationError(error.to_string()))?;
+        let reader = &mut serde_json::Deserializer::from_slice(bytes);
+        let wire: Wire = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
+            let place = match error.path().to_string() {
+                path if path == "." => String::new(),
+                path => format!("`{path}`: "),
+            };
+            ConfigurationError(format!("{place}{}", error.inner()))
+        })?;
+        reader
+            .end()
+            .map_err(|error| ConfigurationError(error.to_string()))?;
         wire.check().map_err(ConfigurationError)
     }
 }
@@ -279,9 +288,18 @@ mod tests {
             |v| v["hold_ms"] = json!(60_000),
             "`hold_ms`: expected 0 to 10000",
         );
-        check(|v| v["hold_ms"] = json!(-1), "hold_ms");
+        check(|v| v["hold_ms"] = json!(-1), "`hold_ms`: invalid value");
         check(|v| v["baseline"] = json!("%"), "`baseline`");
         check(|v| v["baseline"] = json!("AAAA"), "`baseline`");
+        check(
+            |v| v["environment"] = json!(5),
+            "`environment`: invalid type",
+        );
+        check(
+            |v| v["roots"]["keys"][0] = json!(5),
+            "`roots.keys[0]`: invalid type",
+        );
+        assert!(Configuration::parse(format!("{} x", good()).as_bytes()).is_err());
         assert!(Configuration::parse(b"").is_err());
         assert!(Configuration::parse(b"{}").is_err());
     }

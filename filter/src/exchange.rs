@@ -26,6 +26,7 @@ use gatepass_engine::position::Position;
 use gatepass_engine::refusal::{Refusal, RefusalCode};
 use sha2::{Digest, Sha256};
 
+use crate::attempts;
 use crate::configuration::Prefix;
 use crate::log::{BankKey, EnvelopeDigest, Log, MAX_ENVELOPES, Place, Stored};
 use crate::shared::{SharedData, When, is_later};
@@ -303,16 +304,40 @@ impl Exchange {
                 continue;
             };
             if let Seen::Verified { settled, .. } = &mut found {
-                *settled = match gate.apply(&bytes, stored.received.min(now.monotonic), now) {
-                    Ok(_) => true,
-                    Err(refusal) => {
-                        let settled = refusal.code != RefusalCode::Gap;
-                        checked.refusals.push(refusal);
-                        settled
-                    }
-                };
+                *settled = self.apply(stored, &bytes, data, gate, now, checked);
             }
             self.seen.insert(stored.digest, found);
+        }
+    }
+
+    /// Applies one envelope under the count of attempts; false when it should be tried again.
+    fn apply(
+        &self,
+        stored: &Stored,
+        bytes: &[u8],
+        data: &mut impl SharedData,
+        gate: &mut Gate,
+        now: Now,
+        checked: &mut Checked,
+    ) -> bool {
+        let key = self.prefix.key("try");
+        if attempts::is_poison(data, &key, stored.digest, now.monotonic) {
+            checked.refusals.push(Refusal {
+                code: RefusalCode::Poison,
+                detail: "applying it ended several VMs before".to_owned(),
+            });
+            return true;
+        }
+        attempts::begin(data, &key, stored.digest, now.monotonic);
+        let applied = gate.apply(bytes, stored.received.min(now.monotonic), now);
+        attempts::end(data, &key, stored.digest);
+        match applied {
+            Ok(_) => true,
+            Err(refusal) => {
+                let settled = refusal.code != RefusalCode::Gap;
+                checked.refusals.push(refusal);
+                settled
+            }
         }
     }
 

@@ -106,7 +106,7 @@ mod tests {
                 expires: at(u64::MAX),
             })
             .unwrap(),
-            b"garbage".to_vec(),
+            vec![0xff; 12],
             vec![],
         ] {
             data.write("lead", &forged, When::Always).unwrap();

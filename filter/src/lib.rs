@@ -9,6 +9,7 @@
 //! UTF-8, and a panic is an outage of the worker.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+pub mod attempts;
 pub mod configuration;
 pub mod exchange;
 pub mod lease;

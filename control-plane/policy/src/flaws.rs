@@ -3,14 +3,12 @@
 //! The index names the first flaw and stops. To tell of all, a flawed part is taken out and the
 //! index built again; the bundle itself is never changed for that.
 
-use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Risk, Treatment, Uses,
-};
+use gatepass_engine::bundle::{Bundle, Treatment};
 use gatepass_engine::routes::{self, Flaw, Index};
 use serde_saphyr::Location;
 
 use crate::MAX_PROBLEMS;
-use crate::lower::{Place, Places};
+use crate::lower::{Place, Places, sound};
 use crate::problem::Problem;
 
 pub(crate) fn find(mut bundle: Bundle, mut places: Places, problems: &mut Vec<Problem>) {
@@ -48,12 +46,17 @@ fn child(places: &Places, host: usize, route: usize) -> Option<&Place> {
     places.hosts.get(host)?.children.get(route)
 }
 
-/// The field that a flaw is about, by the words that the engine uses; else the item itself.
+/// The field that a flaw is about, by the words that the engine uses; else the item itself. Of
+/// two fields of one name, the one whose text is quoted.
 fn pointed(place: &Place, what: &str) -> Location {
+    let quoted =
+        |text: &str| what.contains(&format!("`{text}`")) || what.contains(&format!("`{{{text}}}`"));
     let spoken = WORDS.iter().filter(|(word, _)| what.contains(word));
-    for (_, field) in spoken {
-        if let Some((_, at)) = place.fields.iter().find(|(name, _)| name == field) {
-            return *at;
+    for (_, name) in spoken {
+        let named = || place.fields.iter().filter(|field| field.name == *name);
+        let exact = named().find(|field| field.text.as_deref().is_some_and(quoted));
+        if let Some(field) = exact.or_else(|| named().next()) {
+            return field.at;
         }
     }
     place.at
@@ -66,7 +69,8 @@ fn take_out(bundle: &mut Bundle, places: &mut Places, place: routes::Place) -> b
         routes::Place::Action(at) => match bundle.actions.get_mut(at) {
             // It stays, sound: routes name actions by number.
             Some(action) => {
-                *action = sound(at);
+                // A name that nobody chooses, so that it is not there twice.
+                *action = sound(&format!("-{at}-"));
                 true
             }
             None => false,
@@ -108,27 +112,11 @@ fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
     there
 }
 
-fn sound(at: usize) -> Action {
-    Action {
-        // No name that somebody chooses, so that it is not there twice.
-        name: format!("-{at}-"),
-        risk: Risk::Low,
-        scopes_all: Vec::new(),
-        scopes_any: Vec::new(),
-        assurance: Assurance::Static,
-        binding: Binding::None,
-        uses: Uses::Unlimited,
-        max_age: None,
-        staleness: Risk::Low.default_staleness(),
-        body: BodyRule::None,
-        approval: false,
-        mode: ActionMode::Enforce,
-    }
-}
-
 /// Words of the engine's texts and the fields that they are about. A word that is no longer used
 /// costs precision and nothing else.
-const WORDS: [(&str, &str); 15] = [
+const WORDS: [(&str, &str); 17] = [
+    ("with inputs", "inputs"),
+    ("no parameter", "path"),
     ("staleness", "staleness"),
     ("scope", "scopes"),
     ("approval", "body"),

@@ -33,6 +33,7 @@ mod reader;
 mod tree;
 
 pub use problem::{Problem, report};
+pub use reader::seconds;
 
 /// A policy that a gate takes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,17 +22,55 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) at: Location,
-    pub(crate) fields: Vec<(String, Location)>,
+    pub(crate) fields: Vec<Field>,
     pub(crate) children: Vec<Place>,
 }
 
+/// The value of one field.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) at: Location,
+    /// Where it is one text.
+    pub(crate) text: Option<String>,
+}
+
 impl Place {
-    fn of(at: Location, fields: &Fields<'_>) -> Self {
+    const fn new(at: Location, fields: Vec<Field>) -> Self {
         Self {
             at,
-            fields: fields.places(),
+            fields,
             children: Vec::new(),
         }
+    }
+}
+
+impl Field {
+    fn of(fields: &Fields<'_>) -> Vec<Self> {
+        let found = fields.iter();
+        found
+            .flat_map(|(name, _, tree)| Self::all(name, tree))
+            .collect()
+    }
+
+    /// The field, and those inside it: a currency has a source of its own.
+    fn all(name: &str, tree: &Tree) -> Vec<Self> {
+        let mut all = vec![Self {
+            name: name.to_owned(),
+            at: tree.referenced,
+            text: match &tree.value {
+                Node::Text(text) => Some(text.clone()),
+                _ => None,
+            },
+        }];
+        if let ("currency", Node::Map(entries)) = (name, &tree.value) {
+            for (key, value) in entries {
+                if let Node::Text(key) = &key.value {
+                    all.extend(Self::all(key, value));
+                }
+            }
+        }
+        all
     }
 }
 
@@ -47,12 +85,18 @@ pub(crate) fn policy(reader: &mut Reader, tree: &Tree) -> (Bundle, Places) {
         );
         return (bundle, places);
     }
-    let fields = reader.fields(tree, "a policy", &["actions", "hosts"]);
-    if let Some(actions) = fields.find("actions") {
-        for (name, at, tree) in reader.entries(actions, "`actions`").iter() {
-            let fields = reader.fields(tree, "an action", &ACTION_FIELDS);
-            bundle.actions.push(action(reader, name, &fields));
-            places.actions.push(Place::of(*at, &fields));
+    let Some(fields) = reader.fields(tree, "a policy", &["actions", "hosts"]) else {
+        return (bundle, places);
+    };
+    let actions = fields.find("actions");
+    if let Some(entries) = actions.and_then(|tree| reader.entries(tree, "`actions`")) {
+        for (name, at, tree) in entries.iter() {
+            let (action, fields) = match reader.fields(tree, "an action", &ACTION_FIELDS) {
+                Some(fields) => (action(reader, name, &fields), Field::of(&fields)),
+                None => (sound(name), Vec::new()),
+            };
+            bundle.actions.push(action);
+            places.actions.push(Place::new(*at, fields));
         }
     }
     let hosts = reader.needed(
@@ -62,14 +106,35 @@ pub(crate) fn policy(reader: &mut Reader, tree: &Tree) -> (Bundle, Places) {
         "list the hosts that the gate knows",
     );
     for tree in hosts.map_or(&[] as &[Tree], |hosts| reader.list(hosts, "hosts")) {
-        let fields = reader.fields(tree, "a host", &HOST_FIELDS);
-        let mut place = Place::of(tree.referenced, &fields);
+        let Some(fields) = reader.fields(tree, "a host", &HOST_FIELDS) else {
+            continue;
+        };
+        let mut place = Place::new(tree.referenced, Field::of(&fields));
         if let Some(host) = host(reader, &fields, &bundle.actions, &mut place) {
             bundle.hosts.push(host);
             places.hosts.push(place);
         }
     }
     (bundle, places)
+}
+
+/// An action that nothing is wrong with, in the place of one that cannot be read: routes name
+/// actions by number, and must not be told of for it.
+pub(crate) fn sound(name: &str) -> Action {
+    Action {
+        name: name.to_owned(),
+        risk: Risk::Low,
+        scopes_all: Vec::new(),
+        scopes_any: Vec::new(),
+        assurance: Assurance::Static,
+        binding: Binding::None,
+        uses: Uses::Unlimited,
+        max_age: None,
+        staleness: Risk::Low.default_staleness(),
+        body: BodyRule::None,
+        approval: false,
+        mode: ActionMode::Enforce,
+    }
 }
 
 /// Always an action, so that routes can name it whatever is wrong with it.
@@ -137,7 +202,9 @@ fn scopes(reader: &mut Reader, fields: &Fields<'_>) -> (Vec<String>, Vec<String>
     let Some(tree) = fields.find("scopes") else {
         return (Vec::new(), Vec::new());
     };
-    let fields = reader.fields(tree, "`scopes`", &["all", "any"]);
+    let Some(fields) = reader.fields(tree, "`scopes`", &["all", "any"]) else {
+        return (Vec::new(), Vec::new());
+    };
     let mut list = |name| {
         let found = fields.find(name);
         found.map_or_else(Vec::new, |tree| reader.texts(tree, "scopes"))
@@ -197,8 +264,10 @@ fn host(
 fn routes(reader: &mut Reader, tree: &Tree, actions: &[Action], place: &mut Place) -> Vec<Route> {
     let mut routes = Vec::new();
     for tree in reader.list(tree, "routes") {
-        let fields = reader.fields(tree, "a route", &ROUTE_FIELDS);
-        let mut at = Place::of(tree.referenced, &fields);
+        let Some(fields) = reader.fields(tree, "a route", &ROUTE_FIELDS) else {
+            continue;
+        };
+        let mut at = Place::new(tree.referenced, Field::of(&fields));
         if let Some(route) = route(reader, &fields, actions, &mut at) {
             routes.push(route);
             place.children.push(at);
@@ -312,7 +381,9 @@ fn inputs(
     action: Option<&Action>,
     place: &mut Place,
 ) -> Vec<Input> {
-    let entries = reader.entries(tree, "`inputs`");
+    let Some(entries) = reader.entries(tree, "`inputs`") else {
+        return Vec::new();
+    };
     if let Some(action) = action
         && action.body == BodyRule::Unread
     {
@@ -328,10 +399,12 @@ fn inputs(
     }
     let mut inputs = Vec::new();
     for (name, at, tree) in entries.iter() {
-        let fields = reader.fields(tree, "an input", &INPUT_FIELDS);
+        let Some(fields) = reader.fields(tree, "an input", &INPUT_FIELDS) else {
+            continue;
+        };
         if let Some(input) = input(reader, name, &fields) {
             inputs.push(input);
-            place.children.push(Place::of(*at, &fields));
+            place.children.push(Place::new(*at, Field::of(&fields)));
         }
     }
     inputs
@@ -381,7 +454,7 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
 fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
     match &tree.value {
         Node::Map(_) => {
-            let fields = reader.fields(tree, "`currency`", &SOURCES);
+            let fields = reader.fields(tree, "`currency`", &SOURCES)?;
             source(reader, &fields, "`currency`").map(Currency::From)
         }
         _ => {

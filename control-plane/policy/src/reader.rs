@@ -32,14 +32,6 @@ impl<'t> Fields<'t> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(&'t str, Location, &'t Tree)> {
         self.found.iter()
     }
-
-    /// Where each value stands.
-    pub(crate) fn places(&self) -> Vec<(String, Location)> {
-        let found = self.found.iter();
-        found
-            .map(|(name, _, value)| ((*name).to_owned(), value.referenced))
-            .collect()
-    }
 }
 
 impl Reader {
@@ -61,14 +53,14 @@ impl Reader {
         });
     }
 
-    /// A mapping whose keys are all in `accepted`.
+    /// A mapping whose keys are all in `accepted`; `None` when it is something else.
     pub(crate) fn fields<'t>(
         &mut self,
         tree: &'t Tree,
         what: &str,
         accepted: &[&str],
-    ) -> Fields<'t> {
-        let mut fields = self.entries(tree, what);
+    ) -> Option<Fields<'t>> {
+        let mut fields = self.entries(tree, what)?;
         fields.found.retain(|(name, at, _)| {
             let known = accepted.contains(name);
             if !known {
@@ -77,18 +69,18 @@ impl Reader {
             }
             known
         });
-        fields
+        Some(fields)
     }
 
-    /// A mapping with names of the user's own.
-    pub(crate) fn entries<'t>(&mut self, tree: &'t Tree, what: &str) -> Fields<'t> {
+    /// A mapping with names of the user's own; `None` when it is something else.
+    pub(crate) fn entries<'t>(&mut self, tree: &'t Tree, what: &str) -> Option<Fields<'t>> {
         let mut fields = Fields {
             at: tree.referenced,
             found: Vec::new(),
         };
         let Node::Map(entries) = &tree.value else {
             self.expected(tree, &format!("the fields of {what}"));
-            return fields;
+            return None;
         };
         for (key, value) in entries {
             let Node::Text(name) = &key.value else {
@@ -110,7 +102,7 @@ impl Reader {
             }
             fields.found.push((name, key.referenced, value));
         }
-        fields
+        Some(fields)
     }
 
     /// The field that must be there.
@@ -203,7 +195,9 @@ impl Reader {
     }
 }
 
-fn seconds(text: &str) -> Option<u32> {
+/// Reads a duration as policies write it: `30s`, `5m`, `1h`.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u32> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit: u32 = match unit {
         "s" => 1,

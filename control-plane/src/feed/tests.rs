@@ -47,7 +47,7 @@ async fn send(address: SocketAddr, request: &str) -> Response {
         .unwrap();
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     Response {
-        status: head[9..12].parse().unwrap(),
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
         head: head.to_ascii_lowercase(),
         body: bytes[end + 4..].to_vec(),
     }

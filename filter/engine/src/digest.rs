@@ -103,6 +103,8 @@ const EMPTY_SHA256: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::{Currency, Input, InputKind, Source};
+    use crate::target::Target;
     use base64::Engine as _;
 
     #[test]
@@ -124,6 +126,96 @@ mod tests {
         let mut other = facts;
         other.method = "PUT";
         assert_ne!(facts.digest(), other.digest());
+    }
+
+    fn inputs_of<'a>(inputs: &'a [Input], target: &Target<'a>) -> Inputs<'a> {
+        Inputs::read(inputs, &[], target, &[]).unwrap()
+    }
+
+    fn input(name: &str, kind: InputKind) -> Input {
+        Input {
+            name: name.into(),
+            kind,
+            source: Source::Query(name.into()),
+        }
+    }
+
+    #[test]
+    fn inputs_are_strings_sorted_by_name_and_the_missing_are_left_out() {
+        let kinds = [
+            input("z", InputKind::Integer),
+            input("b", InputKind::Decimal),
+            input("a-b", InputKind::Money(Currency::Fixed("EUR".into()))),
+            input("a", InputKind::Boolean),
+            input("a_b", InputKind::Text),
+            input("gone", InputKind::Text),
+        ];
+        let target = Target::parse(b"/?a_b=%22%0A&a=true&a-b=5&b=1.5&z=-7").unwrap();
+        let inputs = inputs_of(&kinds, &target);
+        let facts = facts(&inputs);
+        assert!(facts.canonical().unwrap().contains(concat!(
+            r#""inputs":{"a":"true","a-b":"5.0000 EUR","a_b":"\"\n","b":"1.5000","z":"-7"}"#
+        )));
+        assert!(facts.digest().is_some());
+    }
+
+    #[test]
+    fn an_input_that_is_not_of_its_kind_has_no_digest() {
+        let kinds = [input("n", InputKind::Integer)];
+        for (path, some) in [("/?n=1", true), ("/", true), ("/?n=01", false), ("/?n=", false)] {
+            let target = Target::parse(path.as_bytes()).unwrap();
+            let inputs = inputs_of(&kinds, &target);
+            assert_eq!(facts(&inputs).digest().is_some(), some, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_fact_is_covered() {
+        let inputs = Inputs::default();
+        let base = facts(&inputs);
+        let kinds = [input("n", InputKind::Integer)];
+        let target = Target::parse(b"/?n=1").unwrap();
+        let other_inputs = inputs_of(&kinds, &target);
+        let mut seen = std::collections::BTreeSet::from([base.digest()]);
+        for other in [
+            ActionFacts { environment: "dev", ..base },
+            ActionFacts { audience: "https://x", ..base },
+            ActionFacts { action: "orders:list", ..base },
+            ActionFacts { method: "PUT", ..base },
+            ActionFacts { host: "x.example", ..base },
+            ActionFacts { path: "/p/", ..base },
+            ActionFacts { inputs: &other_inputs, ..base },
+        ] {
+            assert!(seen.insert(other.digest()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn no_value_can_pretend_to_be_another_member() {
+        let inputs = Inputs::default();
+        let base = facts(&inputs);
+        let injected = ActionFacts {
+            path: "/p\",\"x\":\"",
+            ..base
+        };
+        let text = injected.canonical().unwrap();
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.as_object().unwrap().len(), 8);
+        assert_eq!(read["path"], "/p\",\"x\":\"");
+        // serde_json sorts members and escapes minimally, too.
+        assert_eq!(read.to_string(), text);
+    }
+
+    fn facts<'r, 'a>(inputs: &'r Inputs<'a>) -> ActionFacts<'r, 'a> {
+        ActionFacts {
+            environment: "prod",
+            audience: "https://orders.example",
+            action: "orders:create",
+            method: "POST",
+            host: "orders.example",
+            path: "/p",
+            inputs,
+        }
     }
 
     #[test]

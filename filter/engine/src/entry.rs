@@ -451,3 +451,198 @@ const MAX_NAMES: usize = 32;
 const MAX_CONSTRAINTS: usize = 32;
 /// Values of one `in`.
 const MAX_CHOICES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::{Currency, Input, InputKind, Source};
+    use crate::target::Target;
+
+    /// The inputs of `/?v=<text>`, with `v` of this kind.
+    fn check(kind: &InputKind, text: &str, constraint: &str, expected: Result<(), &str>) {
+        let inputs = [Input {
+            name: "v".into(),
+            kind: kind.clone(),
+            source: Source::Query("v".into()),
+        }];
+        let path = format!("/?v={text}");
+        let target = Target::parse(path.as_bytes()).unwrap();
+        let inputs = Inputs::read(&inputs, &[], &target, &[]).unwrap();
+        let entry =
+            format!(r#"[{{"type":"agent_action","actions":["a"],"constraints":{constraint}}}]"#);
+        let details: Details<'_> = serde_json::from_str(&entry).unwrap();
+        let outcome = details.grant(&Asked {
+            action: "a",
+            audience: "https://h",
+            inputs: &inputs,
+            headers_say_all: true,
+            digest: None,
+        });
+        let outcome = outcome.map_err(|why| match why {
+            NotGranted::Unsupported(_) => "unsupported",
+            NotGranted::Violated(_) => "violated",
+            NotGranted::NotNamed => "not named",
+        });
+        assert_eq!(outcome, expected, "{text} against {constraint}");
+    }
+
+    const VIOLATED: Result<(), &str> = Err("violated");
+    const UNSUPPORTED: Result<(), &str> = Err("unsupported");
+
+    #[test]
+    fn integers_compare_exactly_to_the_ends_of_their_range() {
+        let check = |text: &str, constraint: &str, expected| {
+            check(&InputKind::Integer, text, constraint, expected);
+        };
+        let (least, most) = (i64::MIN.to_string(), i64::MAX.to_string());
+        check(&most, &format!(r#"{{"v":{{"max":{most}}}}}"#), Ok(()));
+        check(&most, r#"{"v":{"max":9223372036854775806}}"#, VIOLATED);
+        check(&least, &format!(r#"{{"v":{{"min":{least}}}}}"#), Ok(()));
+        check(&least, r#"{"v":{"min":-9223372036854775807}}"#, VIOLATED);
+        // Equal as floating point, different as numbers.
+        check("9007199254740993", r#"{"v":{"equals":9007199254740992}}"#, VIOLATED);
+        check("9007199254740993", r#"{"v":{"max":9007199254740992}}"#, VIOLATED);
+        check("-1", r#"{"v":{"max":0}}"#, Ok(()));
+        check("-1", r#"{"v":{"min":0}}"#, VIOLATED);
+    }
+
+    #[test]
+    fn decimals_compare_exactly_and_have_four_places() {
+        let check = |text: &str, constraint: &str, expected| {
+            check(&InputKind::Decimal, text, constraint, expected);
+        };
+        check("0.1", r#"{"v":{"equals":"0.1000"}}"#, Ok(()));
+        check("0.3", r#"{"v":{"max":"0.3"}}"#, Ok(()));
+        check("0.3001", r#"{"v":{"max":"0.3"}}"#, VIOLATED);
+        check("922337203685477.5807", r#"{"v":{"max":"922337203685477.5806"}}"#, VIOLATED);
+        check("5", r#"{"v":{"max":5}}"#, Ok(()));
+        check("5.0001", r#"{"v":{"max":5}}"#, VIOLATED);
+        check("5", r#"{"v":{"max":"5.00000"}}"#, UNSUPPORTED);
+        check("5", r#"{"v":{"max":"+5"}}"#, UNSUPPORTED);
+        check("5", r#"{"v":{"max":"-0"}}"#, UNSUPPORTED);
+        check("5", r#"{"v":{"max":922337203685478}}"#, UNSUPPORTED);
+        check("5", r#"{"v":{"max":true}}"#, UNSUPPORTED);
+        check("1.00001", r#"{"v":{"max":"9"}}"#, VIOLATED);
+        check("1e0", r#"{"v":{"max":"9"}}"#, VIOLATED);
+    }
+
+    #[test]
+    fn money_compares_only_in_its_currency() {
+        let euro = InputKind::Money(Currency::Fixed("EUR".into()));
+        let check = |text: &str, constraint: &str, expected| {
+            check(&euro, text, constraint, expected);
+        };
+        check("500", r#"{"v":{"max":"500.0000 EUR"}}"#, Ok(()));
+        check("500.0001", r#"{"v":{"max":"500 EUR"}}"#, VIOLATED);
+        check("1", r#"{"v":{"max":"500 USD"}}"#, VIOLATED);
+        check("1", r#"{"v":{"min":"0 USD"}}"#, VIOLATED);
+        check("1", r#"{"v":{"equals":"1 USD"}}"#, VIOLATED);
+        check("1", r#"{"v":{"in":["1 USD","1 EUR"]}}"#, Ok(()));
+        check("-1", r#"{"v":{"max":"500 EUR"}}"#, Ok(()));
+        for bound in ["500", "EUR 500", "500EUR", "500 EUR ", "500 EURO", "500 €", ""] {
+            check("1", &format!(r#"{{"v":{{"max":"{bound}"}}}}"#), UNSUPPORTED);
+        }
+        check("1", r#"{"v":{"max":500}}"#, UNSUPPORTED);
+    }
+
+    #[test]
+    fn texts_compare_byte_by_byte_after_one_decoding() {
+        let check = |text: &str, constraint: &str, expected| {
+            check(&InputKind::Text, text, constraint, expected);
+        };
+        check("%C3%A9", r#"{"v":{"equals":"é"}}"#, Ok(()));
+        check("%C3%A9", r#"{"v":{"equals":"\u00e9"}}"#, Ok(()));
+        check("e%CC%81", r#"{"v":{"equals":"é"}}"#, VIOLATED);
+        check("%2561", r#"{"v":{"equals":"a"}}"#, VIOLATED);
+        check("%2561", r#"{"v":{"equals":"%61"}}"#, Ok(()));
+        check("", r#"{"v":{"equals":""}}"#, Ok(()));
+        check("", r#"{"v":{"prefix":""}}"#, Ok(()));
+        check("", r#"{"v":{"prefix":"a"}}"#, VIOLATED);
+        check("ab", r#"{"v":{"prefix":"a"}}"#, Ok(()));
+        check("ba", r#"{"v":{"prefix":"a"}}"#, VIOLATED);
+        check("5", r#"{"v":{"max":5}}"#, UNSUPPORTED);
+    }
+
+    #[test]
+    fn a_text_over_its_bound_is_not_of_its_kind() {
+        let constraint = r#"{"v":{"prefix":"a"}}"#;
+        check(&InputKind::Text, &"a".repeat(2048), constraint, Ok(()));
+        check(&InputKind::Text, &"a".repeat(2049), constraint, VIOLATED);
+    }
+
+    #[test]
+    fn booleans_are_true_and_false_and_nothing_else() {
+        let constraint = r#"{"v":{"equals":true}}"#;
+        check(&InputKind::Boolean, "true", constraint, Ok(()));
+        for text in ["false", "True", "1", "yes", "", "true%20"] {
+            check(&InputKind::Boolean, text, constraint, VIOLATED);
+        }
+        check(&InputKind::Boolean, "true", r#"{"v":{"min":true}}"#, UNSUPPORTED);
+    }
+
+    #[test]
+    fn the_most_telling_reason_is_given() {
+        let unknown = r#"{"v":{"equals":1}}"#;
+        check(&InputKind::Text, "1", unknown, UNSUPPORTED);
+        let reasons = |details: &str| {
+            let details: Details<'_> = serde_json::from_str(details).unwrap();
+            let inputs = Inputs::default();
+            details.grant(&Asked {
+                action: "a",
+                audience: "https://h",
+                inputs: &inputs,
+                headers_say_all: true,
+                digest: None,
+            })
+        };
+        assert_eq!(reasons("[]"), Err(NotGranted::NotNamed));
+        let named = r#"[{"type":"agent_action","actions":["b"]},
+            {"type":"agent_action","actions":["a"],"constraints":{"x":{"max":1}}}]"#;
+        assert!(matches!(reasons(named), Err(NotGranted::Violated(_))));
+        let odd = r#"[{"type":"agent_action","actions":["a"],"constraints":{"x":{"max":1}}},
+            {"type":"agent_action","actions":["b"],"later":1}]"#;
+        assert!(matches!(reasons(odd), Err(NotGranted::Unsupported(_))));
+    }
+
+    #[test]
+    fn attenuation_never_widens() {
+        // Adding a constraint to an entry never turns a denial into a grant.
+        let bounds = [
+            r#""max":5"#,
+            r#""min":5"#,
+            r#""equals":5"#,
+            r#""in":[4,5]"#,
+            r#""in":[]"#,
+        ];
+        let grants = |operators: &str, value: &str| {
+            let inputs = [Input {
+                name: "v".into(),
+                kind: InputKind::Integer,
+                source: Source::Query("v".into()),
+            }];
+            let path = format!("/?v={value}");
+            let target = Target::parse(path.as_bytes()).unwrap();
+            let inputs = Inputs::read(&inputs, &[], &target, &[]).unwrap();
+            let entry = format!(
+                r#"[{{"type":"agent_action","actions":["a"],"constraints":{{"v":{{{operators}}}}}}}]"#
+            );
+            let details: Details<'_> = serde_json::from_str(&entry).unwrap();
+            let asked = Asked {
+                action: "a",
+                audience: "https://h",
+                inputs: &inputs,
+                headers_say_all: true,
+                digest: None,
+            };
+            details.grant(&asked).is_ok()
+        };
+        for value in ["3", "4", "5", "6", "x"] {
+            for one in bounds {
+                for other in bounds.iter().filter(|other| **other != one) {
+                    let both = grants(&format!("{one},{other}"), value);
+                    assert_eq!(both, grants(one, value) && grants(other, value));
+                }
+            }
+        }
+    }
+}

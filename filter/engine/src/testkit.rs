@@ -365,6 +365,13 @@ pub(crate) fn settings() -> Settings {
 
 /// A gate with [`Root::version`] 1 in force that has heard nothing from the feed.
 pub(crate) fn gate() -> Gate {
+    let mut gate = unprimed();
+    // A key's table takes longer than all the rest; the first snapshot replaces the list.
+    gate.prime(TABLES.clone());
+    gate
+}
+
+fn unprimed() -> Gate {
     let mut gate = bare_gate(settings());
     let root = Root::version(1).sealed();
     gate.take_roots(&[&root], UnixSeconds(NOW)).unwrap();
@@ -373,7 +380,7 @@ pub(crate) fn gate() -> Gate {
 
 /// The keys of [`ISSUER`] and [`OTHER_ISSUER`], with their tables.
 static TABLES: LazyLock<Keyring> = LazyLock::new(|| {
-    let mut gate = gate();
+    let mut gate = unprimed();
     let keys = IssuerKeys {
         version: 0,
         keys: vec![issuer_key(ISSUER), issuer_key(OTHER_ISSUER)],
@@ -663,7 +670,6 @@ impl Scene {
     pub(crate) fn gate(&self) -> Gate {
         let mut gate = bare_gate(self.settings.clone());
         if self.heard != Heard::Nothing {
-            // A key's table takes longer than all the rest; the snapshot replaces the list.
             gate.prime(TABLES.clone());
         }
         let root = Root::version(1).sealed();

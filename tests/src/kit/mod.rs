@@ -3,8 +3,9 @@
 
 pub mod filter;
 pub mod http2;
-mod interim;
 pub mod orders;
+pub mod signed;
+pub mod site;
 pub mod upstream;
 pub mod wire;
 pub mod world;

@@ -63,6 +63,24 @@ impl Connection {
     /// # Errors
     /// The connection broke, or what came is no HTTP.
     pub fn receive(&mut self) -> Result<Response, WireError> {
+        let mut response = self.receive_head()?;
+        response.body = if response.header("transfer-encoding") == Some("chunked") {
+            self.chunked()?
+        } else {
+            let length = response
+                .header("content-length")
+                .and_then(|length| length.parse().ok())
+                .unwrap_or(0);
+            self.take(length)?
+        };
+        Ok(response)
+    }
+
+    /// Reads an answer that has no body whatever its headers say: the one to HEAD.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no HTTP.
+    pub fn receive_head(&mut self) -> Result<Response, WireError> {
         let head_end = loop {
             if let Some(at) = self
                 .unread
@@ -89,21 +107,11 @@ impl Connection {
                 line.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             })
             .collect::<Result<_, _>>()?;
-        let mut response = Response {
+        Ok(Response {
             status,
             headers,
             body: Vec::new(),
-        };
-        response.body = if response.header("transfer-encoding") == Some("chunked") {
-            self.chunked()?
-        } else {
-            let length = response
-                .header("content-length")
-                .and_then(|length| length.parse().ok())
-                .unwrap_or(0);
-            self.take(length)?
-        };
-        Ok(response)
+        })
     }
 
     fn chunked(&mut self) -> Result<Vec<u8>, WireError> {

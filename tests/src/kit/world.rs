@@ -23,11 +23,12 @@ pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A control plane of one environment, with its feed served.
 pub struct ControlPlane {
-    directory: tempfile::TempDir,
-    environment: String,
-    runtime: tokio::runtime::Runtime,
+    // Fields are dropped in this order: the feed ends before its directory goes.
     serving: Option<Serving>,
+    runtime: tokio::runtime::Runtime,
+    environment: String,
     address: SocketAddr,
+    directory: tempfile::TempDir,
 }
 
 impl ControlPlane {
@@ -281,7 +282,16 @@ pub fn grant(action: &str) -> Result<Grant, Failed> {
 /// # Errors
 /// The compiler's problems, a line each.
 pub fn compile(policy: &str) -> Result<gatepass_engine::bundle::Bundle, Failed> {
-    super::interim::bundle(policy)
+    gatepass_policy::compile(policy)
+        .map(|compiled| compiled.bundle)
+        .map_err(|problems| {
+            problems
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+                .into()
+        })
 }
 
 /// Asks until `done`, at most `within`; the last answer.

@@ -4,4 +4,8 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod decisions;
+mod exchange;
 mod imports;
+mod life;
+mod second_plugin;

@@ -126,8 +126,7 @@ fn of_a_passed_through_request_only_the_authority_must_be_unambiguous() {
     }
     let scene = Scene::with(|s| {
         passed_through(s);
-        s.headers
-            .push((":authority", b"orders.example".to_vec()));
+        s.headers.push((":authority", b"orders.example".to_vec()));
     });
     assert_eq!(denied(&scene), Code::AmbiguousRequest);
 }
@@ -136,7 +135,8 @@ fn of_a_passed_through_request_only_the_authority_must_be_unambiguous() {
 fn a_gatepass_of_ours_never_reaches_a_passed_through_upstream_and_others_do() {
     let token = Scene::good().pass.token();
     let foreign = Scene::with(|s| s.pass.signer = STRANGER).pass.token();
-    let digest = "Digest username=\"u\", realm=\"r\", nonce=\"n\", uri=\"/\", qop=auth, response=\"0\"";
+    let digest =
+        "Digest username=\"u\", realm=\"r\", nonce=\"n\", uri=\"/\", qop=auth, response=\"0\"";
     for (value, stripped) in [
         (format!("Bearer {token}"), true),
         (format!("bearer {token}"), true),

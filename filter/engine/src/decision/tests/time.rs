@@ -127,7 +127,10 @@ fn exp_iat_and_nbf_hold_to_the_second() {
         (&[("exp", NOW + 1)][..], None),
         (&[("exp", NOW)], Some(Code::Expired)),
         (&[("exp", NOW - 1)], Some(Code::Expired)),
-        (&[("iat", NOW - 20), ("exp", NOW - 20)], Some(Code::Malformed)),
+        (
+            &[("iat", NOW - 20), ("exp", NOW - 20)],
+            Some(Code::Malformed),
+        ),
         (&[("iat", NOW + 5), ("exp", NOW + 4)], Some(Code::Malformed)),
         (&[("iat", NOW + 30)], None),
         (&[("iat", NOW + 31)], Some(Code::NotYetValid)),
@@ -156,10 +159,13 @@ fn at_the_end_of_time_nothing_is_allowed_and_nothing_overflows() {
         scene.now.monotonic = Milliseconds(u64::MAX);
         assert!(matches!(scene.decide_at(&gate), Decision::Deny(_)));
     }
-    assert!(matches!(Scene::good().decide_at(&{
-        let mut gate = Scene::good().gate();
-        let far = Message::checkpoint(AT).issued_at(NOW + 30);
-        feed_at(&mut gate, &far, now()).unwrap();
-        gate
-    }), Decision::Allow(_)));
+    assert!(matches!(
+        Scene::good().decide_at(&{
+            let mut gate = Scene::good().gate();
+            let far = Message::checkpoint(AT).issued_at(NOW + 30);
+            feed_at(&mut gate, &far, now()).unwrap();
+            gate
+        }),
+        Decision::Allow(_)
+    ));
 }

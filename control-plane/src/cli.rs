@@ -1,0 +1,315 @@
+//! The subcommands of `gatepass`: each parses, calls the library and prints. The clock is read
+//! here.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use gatepass::feed::system_clock;
+use gatepass::issue::algorithm_name;
+use gatepass::keys::public_text;
+use gatepass::publish::Revoke;
+use gatepass::store::{Setup, Store};
+use gatepass_engine::bundle::{ActionMode, Bundle, RouteTarget, Treatment};
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::keyring::KeyId;
+use gatepass_engine::revocation::Kind;
+use serde_json::{Value, json};
+
+mod explain;
+mod grant;
+mod inspect;
+mod serve;
+
+pub(crate) type Outcome<T = ExitCode> = Result<T, Box<dyn Error>>;
+
+/// Decides what AI agents may do, before they do it.
+#[derive(Parser)]
+#[command(name = "gatepass", version)]
+enum Cli {
+    /// An environment in a directory, for development and tests.
+    #[command(subcommand)]
+    Dev(Dev),
+}
+
+#[derive(Subcommand)]
+enum Dev {
+    /// Make the keys, the first root document and an empty state.
+    Init(InitArgs),
+    /// Compile a policy and say what is wrong with it, or what it leaves open.
+    Check { policy: PathBuf },
+    /// Compile a policy and put it in force.
+    Publish {
+        #[command(flatten)]
+        at: At,
+        policy: PathBuf,
+    },
+    /// Issue a gatepass and print it.
+    Gatepass(grant::GrantArgs),
+    /// Kill the gatepasses of something; each flag may be repeated.
+    Revoke(RevokeArgs),
+    /// Serve the feed.
+    Serve(serve::ServeArgs),
+    /// Print an envelope, a feed answer or a gatepass as JSON, without believing it.
+    Inspect {
+        /// `-` reads the standard input.
+        file: PathBuf,
+    },
+    /// Print the public keys that gatepasses are signed with (RFC 7517).
+    Jwks(At),
+    /// Print what a plugin's configuration pins.
+    Roots(At),
+    /// Decide a request on the newest state and print each check.
+    Explain(explain::ExplainArgs),
+}
+
+/// Where the environment is.
+#[derive(Args)]
+pub(crate) struct At {
+    /// The environment's directory.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+impl At {
+    pub(crate) fn open(&self) -> Outcome<Store> {
+        Ok(Store::open(&self.dir)?)
+    }
+}
+
+#[derive(Args)]
+struct InitArgs {
+    #[command(flatten)]
+    at: At,
+    /// The trust domain's name, such as `prod`.
+    #[arg(long)]
+    environment: String,
+    /// The feed audience; the environment's name unless there are cohorts.
+    #[arg(long)]
+    audience: Option<String>,
+    /// `iss` of the gatepasses: an absolute URI.
+    #[arg(long)]
+    issuer: String,
+    /// Where the root keys go; `DIR-root` unless said otherwise. They belong offline.
+    #[arg(long, value_name = "DIR")]
+    root_dir: Option<PathBuf>,
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    root_keys: usize,
+    /// How many root keys must sign a root document.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    threshold: usize,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+struct RevokeArgs {
+    #[command(flatten)]
+    at: At,
+    /// A `jti`: it, and what was exchanged from it.
+    #[arg(long, group = "what", value_name = "JTI")]
+    credential: Vec<String>,
+    #[arg(long, group = "what", value_name = "ID")]
+    task: Vec<String>,
+    /// `agent:<uuid>`: what was issued to it so far.
+    #[arg(long, group = "what", value_name = "ID")]
+    agent: Vec<String>,
+    /// `user:<directory>/<id>`: what was issued so far to the agents that they own.
+    #[arg(long, group = "what", value_name = "ID")]
+    owner: Vec<String>,
+    #[arg(long, group = "what", value_name = "ID")]
+    blueprint: Vec<String>,
+    /// Whom agents act for.
+    #[arg(long, group = "what", value_name = "ID")]
+    subject: Vec<String>,
+    /// A `kid`: everything that the key signed.
+    #[arg(long, group = "what", value_name = "KID", allow_hyphen_values = true)]
+    key: Vec<String>,
+}
+
+/// Runs the subcommand that the command line names.
+pub(crate) fn run() -> Outcome {
+    let Cli::Dev(command) = Cli::parse();
+    match command {
+        Dev::Init(args) => init(&args)?,
+        Dev::Check { policy } => return check(&policy),
+        Dev::Publish { at, policy } => return publish(&at, &policy),
+        Dev::Gatepass(args) => println!("{}", args.issue(now())?),
+        Dev::Revoke(args) => revoke(&args)?,
+        Dev::Serve(args) => args.serve()?,
+        Dev::Inspect { file } => print_json(&inspect::file(&file)?),
+        Dev::Jwks(at) => print_json(&jwks(&at.open()?)),
+        Dev::Roots(at) => print_json(&roots(&at.open()?)?),
+        Dev::Explain(args) => return args.explain(now()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn now() -> UnixSeconds {
+    system_clock()()
+}
+
+fn print_json(value: &Value) {
+    println!("{value:#}");
+}
+
+fn init(args: &InitArgs) -> Outcome<()> {
+    let dir = &args.at.dir;
+    let audience = args.audience.as_ref().unwrap_or(&args.environment);
+    let mut setup = Setup::new(dir, &args.environment, audience, &args.issuer);
+    setup.root_keys = args.root_keys;
+    setup.threshold = args.threshold;
+    if let Some(root_dir) = &args.root_dir {
+        setup.root_dir.clone_from(root_dir);
+    }
+    let store = Store::create(dir, &setup, now())?;
+    println!(
+        "environment `{}` is in `{}`, at {}",
+        args.environment,
+        dir.display(),
+        store.position()
+    );
+    println!(
+        "its root keys are in `{}`: take them offline",
+        setup.root_dir.display()
+    );
+    for key in store.pinned_roots()?.keys {
+        println!("root public key: {key}");
+    }
+    Ok(())
+}
+
+/// The compiled policy, or `None` when its problems have been printed.
+fn compiled(policy: &Path) -> Outcome<Option<Bundle>> {
+    let shown = policy.display().to_string();
+    let yaml = std::fs::read_to_string(policy).map_err(|error| format!("`{shown}`: {error}"))?;
+    match gatepass_policy::compile(&yaml) {
+        Ok(compiled) => Ok(Some(compiled.bundle)),
+        Err(problems) => {
+            eprint!("{}", gatepass_policy::report(&shown, &yaml, &problems));
+            let plural = if problems.len() == 1 { "" } else { "s" };
+            eprintln!("error: {} problem{plural} in `{shown}`", problems.len());
+            Ok(None)
+        }
+    }
+}
+
+fn check(policy: &Path) -> Outcome {
+    let Some(bundle) = compiled(policy)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    println!(
+        "{}: {} actions, {} hosts",
+        policy.display(),
+        bundle.actions.len(),
+        bundle.hosts.len()
+    );
+    // The only openness there is, so it is listed whole.
+    for host in &bundle.hosts {
+        let names = host.names.join(", ");
+        match &host.treatment {
+            Treatment::PassedThrough => println!("passed through: {names}"),
+            Treatment::Guarded(routes) => {
+                for route in routes {
+                    if route.target == RouteTarget::Public {
+                        println!(
+                            "public: {} {} on {names}",
+                            route.methods.join(","),
+                            route.path
+                        );
+                    }
+                }
+            }
+        }
+    }
+    for action in &bundle.actions {
+        if action.mode == ActionMode::Shadow {
+            println!("shadow: {}", action.name);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn publish(at: &At, policy: &Path) -> Outcome {
+    let mut store = at.open()?;
+    let Some(bundle) = compiled(policy)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let position = store.publish(bundle, now())?;
+    println!("published at {position}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn revoke(args: &RevokeArgs) -> Outcome<()> {
+    let now = now();
+    let all = [
+        (Kind::Credential, &args.credential),
+        (Kind::Task, &args.task),
+        (Kind::Agent, &args.agent),
+        (Kind::Owner, &args.owner),
+        (Kind::Blueprint, &args.blueprint),
+        (Kind::Subject, &args.subject),
+        (Kind::Key, &args.key),
+    ];
+    let mut revocations = Vec::new();
+    for (kind, ids) in all {
+        for id in ids {
+            check_id(kind, id)?;
+            revocations.push(Revoke::new(kind, id, now));
+        }
+    }
+    let position = args.at.open()?.revoke(revocations, now)?;
+    println!("revoked at {position}");
+    Ok(())
+}
+
+/// An id that no gatepass can carry would be revoked in vain, and nobody would notice.
+fn check_id(kind: Kind, id: &str) -> Outcome<()> {
+    use gatepass_engine::ids::{AgentId, PersonId, is_token};
+    let is_agent = AgentId::parse(id).is_some();
+    let is_person = PersonId::parse(id).is_some();
+    let (fits, expected) = match kind {
+        Kind::Agent => (is_agent, "`agent:<uuid>` in lower case"),
+        Kind::Owner => (is_person, "`user:<directory>/<id>`"),
+        Kind::Subject => (
+            is_agent || is_person,
+            "`agent:<uuid>` or `user:<directory>/<id>`",
+        ),
+        Kind::Key => (
+            KeyId::parse(id).is_some(),
+            "a `kid` as `gatepass dev jwks` prints it",
+        ),
+        Kind::Credential | Kind::Task | Kind::Blueprint => {
+            (is_token(id), "1 to 128 visible ASCII characters")
+        }
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(format!("`{id}`: expected {expected}").into())
+}
+
+fn jwks(store: &Store) -> Value {
+    let keys = store.issuer_keys().iter().map(|key| {
+        json!({
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "use": "sig",
+            "alg": algorithm_name(key.algorithm),
+            "kid": KeyId::of(&key.public).to_string(),
+            "x": public_text(&key.public),
+        })
+    });
+    json!({ "keys": keys.collect::<Vec<_>>() })
+}
+
+/// With the names that the plugin's configuration has for them.
+fn roots(store: &Store) -> Outcome<Value> {
+    let state = store.publisher().state();
+    Ok(json!({
+        "environment": state.environment,
+        "feed_audience": state.audience,
+        "roots": store.pinned_roots()?,
+        "min_root_version": state.root_version,
+    }))
+}

@@ -1,0 +1,450 @@
+//! The one Envoy that all tables share: a listener for each way to set up a gate.
+//!
+//! Tests take turns, because what the upstream received is judged after every request. The last
+//! test that uses the Envoy kills it: a static would outlive the binary's end as an orphan.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use gatepass::issue::{Constraint, Grant};
+use gatepass_engine::bundle::{
+    Bundle, Input, InputKind, Route, RouteTarget, Source, Treatment,
+};
+use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode};
+use gatepass_tests::kit::orders::POLICY;
+use gatepass_tests::kit::upstream::{Received, Upstream};
+use gatepass_tests::kit::wire::{Response, WireError};
+use gatepass_tests::kit::world::{AGENT, ControlPlane, Failed, OWNER, TASK, compile, grant, now};
+use gatepass_tests::kit::{filter, http2, wire};
+
+use crate::ask::{Ask, Sent};
+
+/// Envoy's connection manager set up as we ship it.
+pub(crate) const SHIPPED: &str = "shipped";
+/// Without path normalization and with underscores in header names: the gate refuses by itself.
+pub(crate) const RAW: &str = "raw";
+/// As [`RAW`], and Envoy lets upgrades and CONNECT reach the gate.
+pub(crate) const STREAMS: &str = "streams";
+/// As [`RAW`], with a gate in shadow mode.
+pub(crate) const SHADOW: &str = "shadow";
+/// In front of an upstream that speaks in the gate's name.
+pub(crate) const IMPOSTOR: &str = "impostor";
+/// No gate: Envoy alone answers 200.
+pub(crate) const BARE: &str = "bare";
+
+pub(crate) struct Gates {
+    control: ControlPlane,
+    pub(crate) envoy: Envoy,
+    upstream: Upstream,
+    impostor: Upstream,
+    pub(crate) passes: Passes,
+}
+
+/// Gatepasses that are good for the tables' twins.
+pub(crate) struct Passes {
+    pub(crate) read: String,
+    /// At most 500 EUR.
+    pub(crate) create: String,
+    pub(crate) note: String,
+}
+
+/// A test's turn at the gates.
+pub(crate) struct Turn {
+    _turn: MutexGuard<'static, ()>,
+    gates: Arc<Gates>,
+    wrong: Vec<String>,
+    rows: usize,
+}
+
+/// Waits for the turn; the first one starts everything.
+pub(crate) fn turn() -> Turn {
+    let gates = {
+        let mut known = GATES.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::new(Gates::start().unwrap());
+            *known = Arc::downgrade(&fresh);
+            fresh
+        })
+    };
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Turn {
+        _turn: turn,
+        gates,
+        wrong: Vec::new(),
+        rows: 0,
+    }
+}
+
+impl core::ops::Deref for Turn {
+    type Target = Gates;
+
+    fn deref(&self) -> &Gates {
+        &self.gates
+    }
+}
+
+impl Turn {
+    /// Sends `hostile` in both versions, each followed by its twin, which must be `allowed`.
+    ///
+    /// `expected` is [`Gates::outcome`], as `HTTP/1.1 | HTTP/2` where the two differ.
+    pub(crate) fn pair(
+        &mut self,
+        listener: &str,
+        hostile: &Ask,
+        expected: &str,
+        twin: &Ask,
+        allowed: &str,
+    ) {
+        let expected = split(expected);
+        let allowed = split(allowed);
+        for (version, sent) in hostile.both().iter().enumerate() {
+            let expected = expected.get(version).copied().unwrap_or_default();
+            self.row(listener, sent, expected);
+        }
+        for (version, sent) in twin.both().iter().enumerate() {
+            let allowed = allowed.get(version).copied().unwrap_or_default();
+            self.row(listener, sent, allowed);
+        }
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn row(&mut self, listener: &str, sent: &Sent, expected: &str) {
+        self.rows = self.rows.saturating_add(1);
+        let outcome = self
+            .outcome(listener, sent)
+            .unwrap_or_else(|error| format!("{error}"));
+        if outcome != expected {
+            self.wrong.push(format!(
+                "{listener}: {}\n   expected: {expected}\n        got: {outcome}",
+                shown(sent)
+            ));
+        }
+    }
+
+    /// Everything that comes back on one HTTP/1.1 connection until it is closed.
+    pub(crate) fn talk(&mut self, listener: &str, bytes: &[u8], expected: &str) {
+        self.rows = self.rows.saturating_add(1);
+        let outcome = self
+            .conversation(listener, bytes)
+            .unwrap_or_else(|error| format!("{error}"));
+        if outcome != expected {
+            self.wrong.push(format!(
+                "{listener}: {}\n   expected: {expected}\n        got: {outcome}",
+                bytes.escape_ascii()
+            ));
+        }
+    }
+
+    /// Every row was as expected, and there was at least one.
+    pub(crate) fn finish(self) {
+        assert!(self.rows > 0);
+        assert!(
+            self.wrong.is_empty(),
+            "{} of {} rows:\n{}",
+            self.wrong.len(),
+            self.rows,
+            self.wrong.join("\n")
+        );
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Another test may keep the Envoy alive, whose own drop would print its log.
+        if std::thread::panicking() && Arc::strong_count(&self.gates) > 1 {
+            let log = self.envoy.log();
+            let lines: Vec<&str> = log.lines().rev().take(30).collect();
+            for line in lines.iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+impl Gates {
+    fn start() -> Result<Self, Failed> {
+        let control = ControlPlane::start("prod")?;
+        let bundle = with_more_routes(compile(POLICY)?);
+        control.with(|store| store.publish(bundle, now()))?;
+        let upstream = Upstream::start()?;
+        let impostor = Upstream::answering(IMPOSTURE, "{}")?;
+        let plugin = control.plugin()?;
+        let mut shadow = plugin.clone();
+        shadow.mode = Mode::Shadow;
+        let wasm = filter::path()?;
+        let (gate, shadow) = (Gate::new(&wasm, &plugin), Gate::new(&wasm, &shadow));
+        let to = |name: &str| Listener::forwarding(name, upstream.address());
+        let raw = |name: &str| to(name).without_path_normalization();
+        let bootstrap = Bootstrap::new()
+            .listener(to(SHIPPED).gate(gate.clone()))
+            .listener(raw(RAW).gate(gate.clone()))
+            .listener(raw(STREAMS).gate(gate.clone()).with_upgrades())
+            .listener(raw(SHADOW).gate(shadow).with_upgrades())
+            .listener(Listener::forwarding(IMPOSTOR, impostor.address()).gate(gate))
+            .listener(Listener::responding(BARE, 200, "bare").without_path_normalization())
+            .feed(control.address())
+            // One, so that one worker sees the whole corpus.
+            .workers(1);
+        let envoy = Envoy::launch(&bootstrap)?;
+        let gates = Self {
+            passes: Passes::issue(&control)?,
+            control,
+            envoy,
+            upstream,
+            impostor,
+        };
+        gates.until_fresh()?;
+        Ok(gates)
+    }
+
+    /// Every listener's gate follows the feed.
+    fn until_fresh(&self) -> Result<(), Failed> {
+        let ask = Ask::get("/orders/1").bearing(&self.passes.read).http1();
+        for listener in [SHIPPED, RAW, STREAMS, SHADOW, IMPOSTOR] {
+            let start = Instant::now();
+            loop {
+                let outcome = self.outcome(listener, &ask)?;
+                if outcome.ends_with("as orders:read") {
+                    break;
+                }
+                if start.elapsed() > Duration::from_secs(20) {
+                    return Err(format!("{listener} still answers `{outcome}`").into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Issues one more gatepass.
+    pub(crate) fn issue(&self, grant: &Grant) -> String {
+        self.control.issue(grant).unwrap()
+    }
+
+    /// The verdict, then every request that an upstream received for it: `400 ambiguous_request`,
+    /// `200: GET /orders at orders.example as orders:read`.
+    pub(crate) fn outcome(&self, listener: &str, sent: &Sent) -> Result<String, Failed> {
+        let before = self.forwarded()?;
+        let verdict = match self.exchange(listener, sent)? {
+            http2::Answer::Response(response) => verdict(&response),
+            answer => answer.verdict(),
+        };
+        self.with_received(verdict, before)
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(crate) fn exchange(&self, listener: &str, sent: &Sent) -> Result<http2::Answer, Failed> {
+        let address = self.envoy.address(listener)?;
+        let http1 = |bytes: &[u8], head: bool| {
+            let mut connection = wire::Connection::open(address)?;
+            connection.send(bytes)?;
+            let response = if head {
+                connection.receive_head()
+            } else {
+                connection.receive()
+            };
+            match response {
+                Ok(response) => Ok(http2::Answer::Response(response)),
+                Err(WireError::Closed(_)) => Ok(http2::Answer::Gone(None)),
+                Err(error) => Err(error),
+            }
+        };
+        Ok(match sent {
+            Sent::Http1(bytes) => http1(bytes, false)?,
+            Sent::Http1Head(bytes) => http1(bytes, true)?,
+            Sent::Http2(request) => http2::Connection::open(address)?.exchange(request)?,
+        })
+    }
+
+    fn conversation(&self, listener: &str, bytes: &[u8]) -> Result<String, Failed> {
+        let before = self.forwarded()?;
+        let mut connection = wire::Connection::open(self.envoy.address(listener)?)?;
+        connection.send(bytes)?;
+        let mut verdicts = Vec::new();
+        loop {
+            match connection.receive() {
+                Ok(response) => verdicts.push(verdict(&response)),
+                Err(WireError::Closed(rest)) if rest.is_empty() => break,
+                Err(WireError::Io(error))
+                    if error.kind() == std::io::ErrorKind::ConnectionReset =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.with_received(verdicts.join(", "), before)
+    }
+
+    fn with_received(&self, verdict: String, before: u64) -> Result<String, Failed> {
+        let mut received = self.upstream.take();
+        received.extend(self.impostor.take());
+        let mut out = verdict;
+        for (at, request) in received.iter().enumerate() {
+            out.push_str(if at == 0 { ": " } else { "; " });
+            out.push_str(&summary(request));
+        }
+        // What Envoy sent and the upstream has not read yet counts too.
+        let forwarded = self.forwarded()?.saturating_sub(before);
+        if usize::try_from(forwarded)? != received.len() {
+            out.push_str(&format!(" ({forwarded} forwarded)"));
+        }
+        Ok(out)
+    }
+
+    /// How many requests Envoy has sent to the upstreams.
+    fn forwarded(&self) -> Result<u64, Failed> {
+        let text = self.envoy.admin("/stats?filter=upstream_rq_total")?;
+        Ok(text
+            .lines()
+            .filter(|line| line.starts_with("cluster.upstream_of_"))
+            .filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok())
+            .sum())
+    }
+}
+
+impl Passes {
+    fn issue(control: &ControlPlane) -> Result<Self, Failed> {
+        let mut create = grant("orders:create")?;
+        for entry in &mut create.entries {
+            let most = Constraint {
+                max: Some("500.00 EUR".into()),
+                ..Constraint::default()
+            };
+            entry.constraints.insert("amount".to_owned(), most);
+        }
+        Ok(Self {
+            read: control.issue(&grant("orders:read")?)?,
+            create: control.issue(&create)?,
+            note: control.issue(&grant("orders:note")?)?,
+        })
+    }
+}
+
+/// A gRPC denial has its status in a header.
+fn verdict(response: &Response) -> String {
+    let mut out = response.verdict();
+    if let Some(status) = response.header("grpc-status") {
+        out.push_str(&format!("grpc-status {status}"));
+    }
+    out
+}
+
+/// What the upstream received, and everything about it that no table expects by default.
+fn summary(received: &Received) -> String {
+    let line = received.line();
+    let line = line.strip_suffix(" HTTP/1.1").unwrap_or(&line);
+    let mut out = format!("{line} at {}", received.header("host").join(" and "));
+    let action = received.header("x-gatepass-action");
+    if !action.is_empty() {
+        out.push_str(&format!(" as {}", action.join(" and ")));
+        let identity = [
+            ("x-gatepass-agent", AGENT),
+            ("x-gatepass-owner", OWNER),
+            ("x-gatepass-task", TASK),
+        ];
+        for (name, value) in identity {
+            if received.header(name) != [value] {
+                out.push_str(&format!(" +{name} {:?}", received.header(name)));
+            }
+        }
+    }
+    let head = String::from_utf8_lossy(&received.head).into_owned();
+    for line in head.lines().skip(1) {
+        let name = line.split(':').next().unwrap_or_default();
+        let ours = matches!(
+            name,
+            "x-gatepass-agent"
+                | "x-gatepass-owner"
+                | "x-gatepass-task"
+                | "x-gatepass-action"
+                | "x-gatepass-decision-id"
+        );
+        if is_notable(name) && (action.is_empty() || !ours) {
+            out.push_str(&format!(" +{name}"));
+        }
+    }
+    if !received.body.is_empty() {
+        out.push_str(&format!(" +{} bytes", received.body.len()));
+    }
+    out
+}
+
+/// What an upstream must see only where a test says so.
+fn is_notable(name: &str) -> bool {
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    plain.starts_with("x-gatepass")
+        || matches!(
+            plain.as_str(),
+            "authorization"
+                | "txn-token"
+                | "x-http-method-override"
+                | "x-http-method"
+                | "x-method-override"
+                | "upgrade"
+                | "connection"
+                | "http2-settings"
+        )
+}
+
+fn shown(sent: &Sent) -> String {
+    match sent {
+        Sent::Http1(bytes) | Sent::Http1Head(bytes) => bytes.escape_ascii().to_string(),
+        Sent::Http2(request) => request
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{}: {}", name.escape_ascii(), value.escape_ascii()))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// `HTTP/1.1 | HTTP/2`, or one for both.
+fn split(expected: &str) -> [&str; 2] {
+    let (one, two) = expected.split_once(" | ").unwrap_or((expected, expected));
+    [one, two]
+}
+
+/// What the orders policy has no example of: an input from a header, and methods of their own.
+fn with_more_routes(mut bundle: Bundle) -> Bundle {
+    let read = bundle
+        .actions
+        .iter()
+        .position(|action| action.name == "orders:read")
+        .and_then(|at| u32::try_from(at).ok())
+        .unwrap();
+    let route = |methods: &[&str], path: &str, target, inputs| Route {
+        methods: methods.iter().map(|&method| method.to_owned()).collect(),
+        path: path.to_owned(),
+        target,
+        inputs,
+        mcp: None,
+        max_duration: 60,
+        upgrade: None,
+    };
+    let site = Input {
+        name: "site".to_owned(),
+        kind: InputKind::Text,
+        source: Source::Header("x-site".to_owned()),
+    };
+    let order_id = Input {
+        name: "order".to_owned(),
+        kind: InputKind::Text,
+        source: Source::Query("order_id".to_owned()),
+    };
+    let action = RouteTarget::Action(read);
+    for host in &mut bundle.hosts {
+        if let Treatment::Guarded(routes) = &mut host.treatment {
+            routes.push(route(&["GET"], "/stock", action, vec![site.clone()]));
+            routes.push(route(&["GET"], "/lines", action, vec![order_id.clone()]));
+            routes.push(route(&["HEAD", "TRACE"], "/probe", action, vec![]));
+            routes.push(route(&["OPTIONS"], "/orders", RouteTarget::Public, vec![]));
+        }
+    }
+    bundle
+}
+
+static GATES: Mutex<Weak<Gates>> = Mutex::new(Weak::new());
+static TURN: Mutex<()> = Mutex::new(());
+/// An upstream's attempt to speak in the gate's name.
+const IMPOSTURE: &str = "content-type: application/json\r\nx-gatepass-agent: agent:evil\r\n\
+    x-gatepass-position: 9.9\r\nX-Gatepass-Vm: evil\r\nx_gatepass_code: x\r\nx-other: stays\r\n";

@@ -1,0 +1,227 @@
+//! One host per request, in one spelling, and the one that the upstream sees.
+
+use gatepass_tests::kit::http2::Request;
+
+use crate::ask::{Ask, Sent};
+use crate::gates::{RAW, SHIPPED, turn};
+
+const AMBIGUOUS: &str = "400 ambiguous_request";
+const REFUSED: &str = "400 | reset 1";
+const NO_ROUTE: &str = "403 no_route";
+const ORDERS: &str = "200: GET /orders at orders.example as orders:read";
+
+/// The host as `Host` and as `:authority`, and what the gate says.
+const HOSTS: &[(&[u8], &str)] = &[
+    (b"Orders.example", AMBIGUOUS),
+    (b"ORDERS.EXAMPLE", AMBIGUOUS),
+    (b"orders.example.", AMBIGUOUS),
+    (b"orders.example.:80", AMBIGUOUS),
+    (b"orders..example", AMBIGUOUS),
+    (b".orders.example", AMBIGUOUS),
+    (b"orders.example:", AMBIGUOUS),
+    (b"orders.example:0", AMBIGUOUS),
+    (b"orders.example:080", AMBIGUOUS),
+    (b"orders.example:99999", AMBIGUOUS),
+    (b"orders.example:80:80", AMBIGUOUS),
+    (b"orders.example:80,static.example", AMBIGUOUS),
+    (b"orders.example,static.example", AMBIGUOUS),
+    (b"orders.example, static.example", AMBIGUOUS),
+    (b"orders.example,orders.example", AMBIGUOUS),
+    (b"orders.example static.example", AMBIGUOUS),
+    (b"user@orders.example", AMBIGUOUS),
+    (b"static.example@orders.example", AMBIGUOUS),
+    (b"orders.example@static.example", AMBIGUOUS),
+    (b"user:pass@orders.example", AMBIGUOUS),
+    (b"static.example:80@orders.example", AMBIGUOUS),
+    (b"orders.example/orders", AMBIGUOUS),
+    (b"static.example/../orders.example", AMBIGUOUS),
+    (b"static.example#orders.example", AMBIGUOUS),
+    (b"static.example?orders.example", AMBIGUOUS),
+    (b"static.example\\orders.example", AMBIGUOUS),
+    (b"http://orders.example", AMBIGUOUS),
+    (b"orders%2Eexample", AMBIGUOUS),
+    (b"orders.example%00.static.example", AMBIGUOUS),
+    (b"orders.example\x00", REFUSED),
+    (b"orders.example\xff", AMBIGUOUS),
+    (b"\xef\xbd\x8frders.example", AMBIGUOUS),
+    (b"*", AMBIGUOUS),
+    (b"", AMBIGUOUS),
+    (b"[::ffff:127.0.0.1]", AMBIGUOUS),
+    (b"[::1", AMBIGUOUS),
+    (b"orders.example\r\nhost: static.example", REFUSED),
+    (b"other.example", NO_ROUTE),
+    (b"orders", NO_ROUTE),
+    (b"[::1]", NO_ROUTE),
+    (b"127.0.0.1", NO_ROUTE),
+];
+
+#[test]
+fn a_host_in_a_second_spelling_is_denied() {
+    let mut turn = turn();
+    let read = turn.passes.read.clone();
+    let twin = Ask::get("/orders").bearing(&read);
+    for (host, expected) in HOSTS {
+        let hostile = Ask::get("/orders").at(host).bearing(&read);
+        for listener in [RAW, SHIPPED] {
+            turn.pair(listener, &hostile, expected, &twin, ORDERS);
+        }
+    }
+    turn.finish();
+}
+
+#[test]
+fn a_port_is_no_part_of_the_host_and_arrives_as_it_came() {
+    let mut turn = turn();
+    let read = turn.passes.read.clone();
+    let ask = Ask::get("/orders").at("orders.example:8443").bearing(&read);
+    for sent in ask.both() {
+        let expected = "200: GET /orders at orders.example:8443 as orders:read";
+        turn.row(RAW, &sent, expected);
+        turn.row(SHIPPED, &sent, expected);
+    }
+    turn.finish();
+}
+
+#[test]
+fn the_target_and_every_host_header_are_one_host() {
+    let mut turn = turn();
+    let authorization = format!("authorization: Bearer {}\r\n", turn.passes.read);
+    for (head, expected) in [
+        ("GET /orders HTTP/1.1\r\nhost: orders.example\r\n", ORDERS),
+        ("GET /orders HTTP/1.1\r\nHOST: orders.example\r\n", ORDERS),
+        ("GET /orders HTTP/1.1\r\nhost:orders.example \t\r\n", ORDERS),
+        (
+            "GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost: static.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET /orders HTTP/1.1\r\nhost: static.example\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost:\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET /orders HTTP/1.1\r\nhost:\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET /orders HTTP/1.1\r\nhost: static.example\r\nhost : orders.example\r\n",
+            "400",
+        ),
+        (
+            "GET /orders HTTP/1.1\r\nhost: static.example,\r\n orders.example\r\n",
+            "400",
+        ),
+        ("GET /orders HTTP/1.1\r\n host: orders.example\r\n", "400"),
+        ("GET /orders HTTP/1.1\r\n", "400"),
+        ("GET /orders HTTP/1.0\r\n", "400"),
+        // An absolute target overrides `Host`: it is decided on, and it is what is sent on.
+        (
+            "GET http://orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            ORDERS,
+        ),
+        (
+            "GET http://orders.example/orders HTTP/1.1\r\nhost: static.example\r\n",
+            ORDERS,
+        ),
+        (
+            "GET http://other.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            NO_ROUTE,
+        ),
+        (
+            "GET http://static.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            "200: GET /orders at static.example",
+        ),
+        (
+            "GET http://orders.example/orders HTTP/1.1\r\nhost: a\r\nhost: b\r\n",
+            ORDERS,
+        ),
+        (
+            "GET HTTP://ORDERS.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET http://static.example@orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET http://orders.example HTTP/1.1\r\nhost: orders.example\r\n",
+            NO_ROUTE,
+        ),
+        (
+            "GET http:///orders HTTP/1.1\r\nhost: orders.example\r\n",
+            "400",
+        ),
+        (
+            "GET ftp://orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            "400",
+        ),
+        (
+            "GET http://orders.example//orders HTTP/1.1\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+        (
+            "GET http://orders.example?/orders HTTP/1.1\r\nhost: orders.example\r\n",
+            AMBIGUOUS,
+        ),
+    ] {
+        let bytes = format!("{head}{authorization}\r\n").into_bytes();
+        turn.row(RAW, &Sent::Http1(bytes), expected);
+    }
+    turn.finish();
+}
+
+#[test]
+fn http2_pseudo_headers_occur_once_and_agree_with_the_host_header() {
+    let mut turn = turn();
+    let authorization = format!("Bearer {}", turn.passes.read);
+    let base: [(&[u8], &[u8]); 3] = [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":path", b"/orders"),
+    ];
+    let authority: (&[u8], &[u8]) = (b":authority", b"orders.example");
+    let other: (&[u8], &[u8]) = (b":authority", b"static.example");
+    let host: (&[u8], &[u8]) = (b"host", b"orders.example");
+    let other_host: (&[u8], &[u8]) = (b"host", b"static.example");
+    let [method, scheme, path] = base;
+    let cases: &[(&[(&[u8], &[u8])], &str)] = &[
+        (&[method, scheme, path, authority], ORDERS),
+        (&[path, authority, scheme, method], ORDERS),
+        (&[method, scheme, path, host], ORDERS),
+        (&[method, scheme, path, authority, host], ORDERS),
+        (&[method, scheme, path, authority, other_host], ORDERS),
+        (&[method, scheme, path, other, host], "200: GET /orders at static.example"),
+        (&[method, scheme, path, host, other_host], AMBIGUOUS),
+        (&[method, scheme, path, authority, other], "reset 1"),
+        (&[method, scheme, path, authority, authority], "reset 1"),
+        (&[method, scheme, path, path, authority], "reset 1"),
+        (&[method, method, scheme, path, authority], "reset 1"),
+        (&[method, scheme, scheme, path, authority], "reset 1"),
+        (&[method, scheme, path], "reset 1"),
+        (&[method, scheme, authority], "reset 1"),
+        (&[scheme, path, authority], "reset 1"),
+        (&[method, path, authority], "reset 1"),
+        (&[method, scheme, path, host, authority], "reset 1"),
+        (&[method, scheme, path, authority, (b":status", b"200")], "reset 1"),
+        (&[method, scheme, path, authority, (b":other", b"x")], "reset 1"),
+        (&[method, scheme, path, authority, (b"Host", b"x")], "reset 1"),
+        (&[method, scheme, path, (b":Authority", b"orders.example")], "reset 1"),
+        (&[method, (b":scheme", b"https"), path, authority], ORDERS),
+        (&[method, (b":scheme", b"HTTP"), path, authority], ORDERS),
+        (&[method, (b":scheme", b"ftp"), path, authority], "400"),
+        (&[method, (b":scheme", b""), path, authority], "400"),
+    ];
+    for (fields, expected) in cases {
+        let credential: (&[u8], &[u8]) = (b"authorization", authorization.as_bytes());
+        let request = Request::of(fields.iter().copied().chain([credential]));
+        turn.row(RAW, &Sent::Http2(request), expected);
+    }
+    turn.finish();
+}
