@@ -2,6 +2,7 @@
 //! here.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -130,30 +131,41 @@ struct RevokeArgs {
 /// Runs the subcommand that the command line names.
 pub(crate) fn run() -> Outcome {
     let Cli::Dev(command) = Cli::parse();
-    match command {
-        Dev::Init(args) => init(&args)?,
-        Dev::Check { policy } => return check(&policy),
-        Dev::Publish { at, policy } => return publish(&at, &policy),
-        Dev::Gatepass(args) => println!("{}", args.issue(now())?),
-        Dev::Revoke(args) => revoke(&args)?,
-        Dev::Serve(args) => args.serve()?,
-        Dev::Inspect { file } => print_json(&inspect::file(&file)?),
-        Dev::Jwks(at) => print_json(&jwks(&at.open()?)),
-        Dev::Roots(at) => print_json(&roots(&at.open()?)?),
-        Dev::Explain(args) => return args.explain(now()),
+    match command.run(&mut std::io::stdout().lock()) {
+        // Whoever read our output has read enough.
+        Err(error) if is_broken_pipe(&*error) => Ok(ExitCode::SUCCESS),
+        other => other,
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl Dev {
+    fn run(self, out: &mut impl Write) -> Outcome {
+        match self {
+            Self::Init(args) => init(&args, out)?,
+            Self::Check { policy } => return check(&policy, out),
+            Self::Publish { at, policy } => return publish(&at, &policy, out),
+            Self::Gatepass(args) => writeln!(out, "{}", args.issue(now())?)?,
+            Self::Revoke(args) => revoke(&args, out)?,
+            Self::Serve(args) => args.serve(out)?,
+            Self::Inspect { file } => writeln!(out, "{:#}", inspect::file(&file)?)?,
+            Self::Jwks(at) => writeln!(out, "{:#}", jwks(&at.open()?))?,
+            Self::Roots(at) => writeln!(out, "{:#}", roots(&at.open()?)?)?,
+            Self::Explain(args) => return args.explain(now(), out),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 pub(crate) fn now() -> UnixSeconds {
     system_clock()()
 }
 
-fn print_json(value: &Value) {
-    println!("{value:#}");
-}
-
-fn init(args: &InitArgs) -> Outcome<()> {
+fn init(args: &InitArgs, out: &mut impl Write) -> Outcome<()> {
     let dir = &args.at.dir;
     let audience = args.audience.as_ref().unwrap_or(&args.environment);
     let mut setup = Setup::new(dir, &args.environment, audience, &args.issuer);
@@ -163,18 +175,16 @@ fn init(args: &InitArgs) -> Outcome<()> {
         setup.root_dir.clone_from(root_dir);
     }
     let store = Store::create(dir, &setup, now())?;
-    println!(
+    writeln!(
+        out,
         "environment `{}` is in `{}`, at {}",
         args.environment,
         dir.display(),
         store.position()
-    );
-    println!(
-        "its root keys are in `{}`: take them offline",
-        setup.root_dir.display()
-    );
+    )?;
+    writeln!(out, "its root keys are in `{}`: take them offline", setup.root_dir.display())?;
     for key in store.pinned_roots()?.keys {
-        println!("root public key: {key}");
+        writeln!(out, "root public key: {key}")?;
     }
     Ok(())
 }
@@ -194,29 +204,31 @@ fn compiled(policy: &Path) -> Outcome<Option<Bundle>> {
     }
 }
 
-fn check(policy: &Path) -> Outcome {
+fn check(policy: &Path, out: &mut impl Write) -> Outcome {
     let Some(bundle) = compiled(policy)? else {
         return Ok(ExitCode::FAILURE);
     };
-    println!(
+    writeln!(
+        out,
         "{}: {} actions, {} hosts",
         policy.display(),
         bundle.actions.len(),
         bundle.hosts.len()
-    );
+    )?;
     // The only openness there is, so it is listed whole.
     for host in &bundle.hosts {
         let names = host.names.join(", ");
         match &host.treatment {
-            Treatment::PassedThrough => println!("passed through: {names}"),
+            Treatment::PassedThrough => writeln!(out, "passed through: {names}")?,
             Treatment::Guarded(routes) => {
                 for route in routes {
                     if route.target == RouteTarget::Public {
-                        println!(
+                        writeln!(
+                            out,
                             "public: {} {} on {names}",
                             route.methods.join(","),
                             route.path
-                        );
+                        )?;
                     }
                 }
             }
@@ -224,23 +236,23 @@ fn check(policy: &Path) -> Outcome {
     }
     for action in &bundle.actions {
         if action.mode == ActionMode::Shadow {
-            println!("shadow: {}", action.name);
+            writeln!(out, "shadow: {}", action.name)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn publish(at: &At, policy: &Path) -> Outcome {
+fn publish(at: &At, policy: &Path, out: &mut impl Write) -> Outcome {
     let mut store = at.open()?;
     let Some(bundle) = compiled(policy)? else {
         return Ok(ExitCode::FAILURE);
     };
     let position = store.publish(bundle, now())?;
-    println!("published at {position}");
+    writeln!(out, "published at {position}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn revoke(args: &RevokeArgs) -> Outcome<()> {
+fn revoke(args: &RevokeArgs, out: &mut impl Write) -> Outcome<()> {
     let now = now();
     let all = [
         (Kind::Credential, &args.credential),
@@ -259,7 +271,7 @@ fn revoke(args: &RevokeArgs) -> Outcome<()> {
         }
     }
     let position = args.at.open()?.revoke(revocations, now)?;
-    println!("revoked at {position}");
+    writeln!(out, "revoked at {position}")?;
     Ok(())
 }
 
@@ -271,14 +283,8 @@ fn check_id(kind: Kind, id: &str) -> Outcome<()> {
     let (fits, expected) = match kind {
         Kind::Agent => (is_agent, "`agent:<uuid>` in lower case"),
         Kind::Owner => (is_person, "`user:<directory>/<id>`"),
-        Kind::Subject => (
-            is_agent || is_person,
-            "`agent:<uuid>` or `user:<directory>/<id>`",
-        ),
-        Kind::Key => (
-            KeyId::parse(id).is_some(),
-            "a `kid` as `gatepass dev jwks` prints it",
-        ),
+        Kind::Subject => (is_agent || is_person, "`agent:<uuid>` or `user:<directory>/<id>`"),
+        Kind::Key => (KeyId::parse(id).is_some(), "a `kid` as `gatepass dev jwks` prints it"),
         Kind::Credential | Kind::Task | Kind::Blueprint => {
             (is_token(id), "1 to 128 visible ASCII characters")
         }

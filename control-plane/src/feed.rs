@@ -108,11 +108,7 @@ impl Feed {
             tokio::spawn(server::run(listener, Arc::clone(&feed))),
             tokio::spawn(Arc::clone(&feed).follow_directory()),
         ];
-        Ok(Serving {
-            address,
-            feed,
-            tasks,
-        })
+        Ok(Serving { address, feed, tasks })
     }
 
     /// Answers one poll.
@@ -132,10 +128,7 @@ impl Feed {
             if let Some(body) = self.look(query.after, false).await? {
                 return Ok(body);
             }
-            if tokio::time::timeout_at(end, standing.changed())
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout_at(end, standing.changed()).await.is_err() {
                 break;
             }
         }
@@ -186,12 +179,8 @@ impl Feed {
         let encoded = body.encode();
         let body =
             Bytes::from(encoded.map_err(|_| Problem::internal("the answer does not encode"))?);
-        *lock(&self.answer) = Some(Answer {
-            after,
-            here: store.position(),
-            second: now,
-            body: body.clone(),
-        });
+        *lock(&self.answer) =
+            Some(Answer { after, here: store.position(), second: now, body: body.clone() });
         self.tell(&store);
         Ok(Some(body))
     }
@@ -244,10 +233,7 @@ impl Standing {
     fn of(store: &Store) -> Self {
         let smallest = store.publisher().index().smallest_staleness();
         let seconds = smallest.unwrap_or(STALENESS_WITHOUT_ACTIONS);
-        Self {
-            position: store.position(),
-            longest_wait: Duration::from_secs(seconds.into()) / 3,
-        }
+        Self { position: store.position(), longest_wait: Duration::from_secs(seconds.into()) / 3 }
     }
 }
 

@@ -53,10 +53,7 @@ pub(crate) fn issuer_entry() -> IssuerKey {
 
 pub(crate) fn root() -> String {
     let roots = PinnedRoots::new(&[root_key().public()], 1);
-    let keys = [
-        (Role::Feed, feed_key().public()),
-        (Role::Issuer, issuer_key().public()),
-    ];
+    let keys = [(Role::Feed, feed_key().public()), (Role::Issuer, issuer_key().public())];
     let document = first("prod", &roots, &keys, NOW.plus(1_000_000));
     sign(&document, &[&root_key()], NOW).unwrap()
 }
@@ -76,11 +73,8 @@ pub(crate) fn publisher() -> Publisher {
 /// A gate that has taken the root document and nothing else.
 pub(crate) fn gate() -> Gate {
     let roots = PinnedRoots::new(&[root_key().public()], 1);
-    let settings = Settings {
-        environment: "prod".into(),
-        feed_audience: "prod".into(),
-        mode: Mode::Enforce,
-    };
+    let settings =
+        Settings { environment: "prod".into(), feed_audience: "prod".into(), mode: Mode::Enforce };
     let mut gate = Gate::new(settings, roots.pinned("prod").unwrap());
     gate.take_roots(&[root().as_bytes()], NOW).unwrap();
     gate
@@ -97,11 +91,8 @@ pub(crate) fn store() -> (tempfile::TempDir, Store) {
 
 /// A gate that pins the roots of a store and has taken its root documents.
 pub(crate) fn gate_of(store: &Store) -> Gate {
-    let settings = Settings {
-        environment: "prod".into(),
-        feed_audience: "prod".into(),
-        mode: Mode::Enforce,
-    };
+    let settings =
+        Settings { environment: "prod".into(), feed_audience: "prod".into(), mode: Mode::Enforce };
     let pinned = store.pinned_roots().unwrap().pinned("prod").unwrap();
     let mut gate = Gate::new(settings, pinned);
     let roots: Vec<&[u8]> = store.roots().iter().map(String::as_bytes).collect();
@@ -110,10 +101,7 @@ pub(crate) fn gate_of(store: &Store) -> Gate {
 }
 
 pub(crate) fn at(unix: UnixSeconds) -> Now {
-    Now {
-        unix,
-        monotonic: Milliseconds(0),
-    }
+    Now { unix, monotonic: Milliseconds(0) }
 }
 
 /// One host with one low-risk action for each name, at `GET /<name>`.
@@ -157,11 +145,8 @@ fn action(name: &str) -> Action {
 }
 
 pub(crate) fn grant(action: &str) -> Grant {
-    let agent = Party {
-        id: AGENT.into(),
-        owner: "user:corp/alice".into(),
-        blueprint: "buyer".into(),
-    };
+    let agent =
+        Party { id: AGENT.into(), owner: "user:corp/alice".into(), blueprint: "buyer".into() };
     Grant::new("j1", agent, "t1", AUDIENCE, &[action])
 }
 
@@ -173,20 +158,14 @@ pub(crate) fn token(grant: &Grant, position: Position) -> String {
 pub(crate) fn ask(gate: &Gate, action: &str, token: &str) -> Result<(), Code> {
     let path = format!("/{action}");
     let authorization = format!("Bearer {token}");
-    let header = |name: &'static str, value| Header {
-        name: name.as_bytes(),
-        value,
-    };
+    let header = |name: &'static str, value| Header { name: name.as_bytes(), value };
     let headers = [
         header(":method", b"GET".as_slice()),
         header(":authority", b"orders.example"),
         header(":path", path.as_bytes()),
         header("authorization", authorization.as_bytes()),
     ];
-    let request = Request {
-        headers: &headers,
-        ends_with_headers: true,
-    };
+    let request = Request { headers: &headers, ends_with_headers: true };
     match decide(&request, gate, at(NOW)) {
         Decision::Allow(permit) => match permit.reason() {
             Reason::Decided(_) => Ok(()),

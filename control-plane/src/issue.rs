@@ -205,11 +205,8 @@ impl Grant {
 
     /// RFC 8693 section 4.1: outermost is who acts now.
     fn actor_chain(&self) -> Value {
-        let nested = self
-            .prior_actors
-            .iter()
-            .rev()
-            .fold(None, |inner, party| Some(actor(party, inner)));
+        let nested =
+            self.prior_actors.iter().rev().fold(None, |inner, party| Some(actor(party, inner)));
         actor(&self.agent, nested)
     }
 }
@@ -361,10 +358,7 @@ mod tests {
     use crate::keys::SecretKey;
 
     const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
-    const POSITION: Position = Position {
-        epoch: 7,
-        sequence: 3,
-    };
+    const POSITION: Position = Position { epoch: 7, sequence: 3 };
 
     fn key() -> SecretKey {
         SecretKey::from_seed(&[5; 32]).unwrap()
@@ -388,13 +382,7 @@ mod tests {
     }
 
     fn grant() -> Grant {
-        Grant::new(
-            "j1",
-            party('1'),
-            "t1",
-            "https://orders.example",
-            &["orders:create"],
-        )
+        Grant::new("j1", party('1'), "t1", "https://orders.example", &["orders:create"])
     }
 
     fn check(change: impl FnOnce(&mut Grant)) -> Result<Value, String> {
@@ -442,10 +430,7 @@ mod tests {
     #[test]
     fn entries_carry_their_restrictions() {
         let claims = check(|g| {
-            let bound = Constraint {
-                max: Some("500.00 EUR".into()),
-                ..Constraint::default()
-            };
+            let bound = Constraint { max: Some("500.00 EUR".into()), ..Constraint::default() };
             g.entries[0].constraints.insert("amount".into(), bound);
             g.entries[0].locations = Some(vec!["https://orders.example".into()]);
             g.entries[0].args_digest = Some([1; 32]);
@@ -461,18 +446,13 @@ mod tests {
         let entry = &claims["authorization_details"][0];
         assert_eq!(entry["constraints"]["amount"]["max"], "500.00 EUR");
         assert_eq!(entry["args_digest"], URL_SAFE_NO_PAD.encode([1; 32]));
-        assert_eq!(
-            claims["approval"]["digest"],
-            URL_SAFE_NO_PAD.encode([2; 32])
-        );
+        assert_eq!(claims["approval"]["digest"], URL_SAFE_NO_PAD.encode([2; 32]));
     }
 
     #[test]
     fn the_header_is_exact() {
         let token = issue(&grant(), &issuer(), &key(), POSITION, NOW).unwrap();
-        let header = URL_SAFE_NO_PAD
-            .decode(token.split('.').next().unwrap())
-            .unwrap();
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
         let expected = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{}"}}"#, key().id());
         assert_eq!(String::from_utf8(header).unwrap(), expected);
     }

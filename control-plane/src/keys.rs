@@ -66,15 +66,13 @@ impl SecretKey {
     /// [`KeyError::Exists`], [`KeyError::Io`].
     pub fn save(&self, path: &Path, role: KeyRole) -> Result<(), KeyError> {
         let io = |error| KeyError::io(path, error);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
-                _ => io(error),
-            })?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(
+                |error| match error.kind() {
+                    std::io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+                    _ => io(error),
+                },
+            )?;
         file.write_all(self.to_jwk(role).as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)
     }
@@ -99,9 +97,7 @@ impl SecretKey {
             });
         }
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES));
-        file.take(MAX_FILE_BYTES as u64)
-            .read_to_end(&mut text)
-            .map_err(io)?;
+        file.take(MAX_FILE_BYTES as u64).read_to_end(&mut text).map_err(io)?;
         Self::from_jwk(&text, role, path)
     }
 
@@ -138,27 +134,18 @@ impl SecretKey {
             return Err(KeyError::malformed(path, "not an Ed25519 key"));
         }
         if jwk.role != role.as_str() {
-            return Err(KeyError::WrongRole {
-                path: path.to_owned(),
-                expected: role,
-            });
+            return Err(KeyError::WrongRole { path: path.to_owned(), expected: role });
         }
         let mut seed = Zeroizing::new([0; 32]);
         match URL_SAFE_NO_PAD.decode_slice(jwk.d, seed.as_mut_slice()) {
             Ok(32) => {}
             _ => {
-                return Err(KeyError::malformed(
-                    path,
-                    "`d` is not 32 bytes of base64url",
-                ));
+                return Err(KeyError::malformed(path, "`d` is not 32 bytes of base64url"));
             }
         }
         let key = Self::from_seed(&seed)?;
         if URL_SAFE_NO_PAD.encode(key.public()) != jwk.x {
-            return Err(KeyError::malformed(
-                path,
-                "`x` is not the public key of `d`",
-            ));
+            return Err(KeyError::malformed(path, "`x` is not the public key of `d`"));
         }
         Ok(key)
     }
@@ -216,10 +203,7 @@ pub enum KeyError {
     #[error("`{}`: {what}", .path.display())]
     Malformed { path: PathBuf, what: &'static str },
     #[error("`{}`: {source}", .path.display())]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
 }
 
 fn article(role: KeyRole) -> &'static str {
@@ -232,17 +216,11 @@ fn article(role: KeyRole) -> &'static str {
 
 impl KeyError {
     fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { path: path.to_owned(), source }
     }
 
     fn malformed(path: &Path, what: &'static str) -> Self {
-        Self::Malformed {
-            path: path.to_owned(),
-            what,
-        }
+        Self::Malformed { path: path.to_owned(), what }
     }
 }
 
@@ -323,10 +301,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("feed.key");
         key(7).save(&path, KeyRole::Feed).unwrap();
-        assert!(matches!(
-            key(8).save(&path, KeyRole::Feed),
-            Err(KeyError::Exists(_))
-        ));
+        assert!(matches!(key(8).save(&path, KeyRole::Feed), Err(KeyError::Exists(_))));
         let kept = SecretKey::load(&path, KeyRole::Feed).unwrap();
         assert_eq!(kept.public(), key(7).public());
     }
@@ -350,12 +325,7 @@ mod tests {
         {
             let path = dir.path().join(nth.to_string());
             let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .unwrap();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
             file.write_all(bad.as_bytes()).unwrap();
             assert!(matches!(
                 SecretKey::load(&path, KeyRole::Feed),
@@ -370,10 +340,7 @@ mod tests {
 
     #[test]
     fn made_keys_differ() {
-        let (a, b) = (
-            SecretKey::generate().unwrap(),
-            SecretKey::generate().unwrap(),
-        );
+        let (a, b) = (SecretKey::generate().unwrap(), SecretKey::generate().unwrap());
         assert_ne!(a.public(), b.public());
         assert!(SecretKey::from_seed(&[0; 32]).is_err());
     }

@@ -84,18 +84,12 @@ pub struct Revoke {
 impl Changes {
     #[must_use]
     pub fn bundle(bundle: Bundle) -> Self {
-        Self {
-            bundle: Some(bundle),
-            ..Self::default()
-        }
+        Self { bundle: Some(bundle), ..Self::default() }
     }
 
     #[must_use]
     pub fn revoke(revocations: Vec<Revoke>) -> Self {
-        Self {
-            revocations,
-            ..Self::default()
-        }
+        Self { revocations, ..Self::default() }
     }
 }
 
@@ -107,9 +101,7 @@ impl Revoke {
         Self {
             kind,
             id: id.to_owned(),
-            drop_after: now
-                .plus(gatepass_engine::gatepass::MAX_LIFETIME)
-                .plus(DROP_MARGIN),
+            drop_after: now.plus(gatepass_engine::gatepass::MAX_LIFETIME).plus(DROP_MARGIN),
         }
     }
 }
@@ -129,14 +121,7 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Keys`].
     pub fn new(genesis: Genesis) -> Result<Self, PublishError> {
-        let Genesis {
-            environment,
-            audience,
-            epoch,
-            hash_key,
-            root_version,
-            keys,
-        } = genesis;
+        let Genesis { environment, audience, epoch, hash_key, root_version, keys } = genesis;
         check_keys(&keys)?;
         Self::restore(
             State {
@@ -175,10 +160,7 @@ impl Publisher {
 
     #[must_use]
     pub const fn position(&self) -> Position {
-        Position {
-            epoch: self.state.epoch,
-            sequence: self.state.sequence,
-        }
+        Position { epoch: self.state.epoch, sequence: self.state.sequence }
     }
 
     #[must_use]
@@ -226,22 +208,14 @@ impl Publisher {
         if count > MAX_PARTS {
             return Err(PublishError::TooLarge);
         }
-        let mut header = Header {
-            parts: count,
-            ..self.header(0, self.state.sequence, issued_at)
-        };
-        let digests: Vec<[u8; 32]> = parts
-            .iter()
-            .map(|part| part.batch(header.clone()).digest())
-            .collect();
+        let mut header = Header { parts: count, ..self.header(0, self.state.sequence, issued_at) };
+        let digests: Vec<[u8; 32]> =
+            parts.iter().map(|part| part.batch(header.clone()).digest()).collect();
         header.whole_digest = whole_digest(&digests);
         (0..)
             .zip(&parts)
             .map(|(number, part)| {
-                let header = Header {
-                    part: number,
-                    ..header.clone()
-                };
+                let header = Header { part: number, ..header.clone() };
                 signed(&part.batch(header), feed)
             })
             .collect()
@@ -450,10 +424,10 @@ impl Publisher {
         if let Some(part) = parts.last_mut().filter(|_| !head.is_empty()) {
             part.bundle = Some(head.to_vec());
         }
-        parts.extend(tail.chunks(PART_BUDGET).map(|share| Part {
-            bundle: Some(share.to_vec()),
-            ..Part::default()
-        }));
+        parts.extend(
+            tail.chunks(PART_BUDGET)
+                .map(|share| Part { bundle: Some(share.to_vec()), ..Part::default() }),
+        );
         Ok(parts)
     }
 }
@@ -498,9 +472,7 @@ const fn below(kind: Kind, to: u64) -> Below {
 
 fn check_keys(keys: &[IssuerKey]) -> Result<(), PublishError> {
     if keys.len() > MAX_ISSUER_KEYS {
-        return Err(PublishError::Keys(format!(
-            "more than {MAX_ISSUER_KEYS} issuer keys"
-        )));
+        return Err(PublishError::Keys(format!("more than {MAX_ISSUER_KEYS} issuer keys")));
     }
     for key in keys {
         if gatepass_engine::ids::Uri::parse(&key.issuer).is_none() {

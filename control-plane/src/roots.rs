@@ -24,10 +24,7 @@ pub struct PinnedRoots {
 impl PinnedRoots {
     #[must_use]
     pub fn new(keys: &[[u8; 32]], threshold: usize) -> Self {
-        Self {
-            keys: keys.iter().map(public_text).collect(),
-            threshold,
-        }
+        Self { keys: keys.iter().map(public_text).collect(), threshold }
     }
 
     /// The engine's form, for `environment`, from root version 1 on.
@@ -51,10 +48,7 @@ pub fn first(
         environment: environment.to_owned(),
         version: 1,
         expires,
-        root: RootKeys {
-            threshold: roots.threshold,
-            keys: roots.keys.clone(),
-        },
+        root: RootKeys { threshold: roots.threshold, keys: roots.keys.clone() },
         keys: role_keys(keys),
         reset: false,
     }
@@ -87,9 +81,9 @@ pub fn sign(
     }
     let payload = serde_json::to_vec(document).map_err(|_| RootError::Encoding)?;
     let envelope = Unverified::new(PayloadType::Root, payload);
-    let signed = signers.iter().fold(envelope, |envelope, signer| {
-        envelope.sign_with(|message| signer.sign(message))
-    });
+    let signed = signers
+        .iter()
+        .fold(envelope, |envelope, signer| envelope.sign_with(|message| signer.sign(message)));
     Ok(signed.to_json())
 }
 
@@ -113,12 +107,7 @@ pub fn unverified_document(envelope: &str) -> Result<Document, RootError> {
 }
 
 fn role_keys(keys: &[(Role, [u8; 32])]) -> Vec<RoleKey> {
-    keys.iter()
-        .map(|(role, public)| RoleKey {
-            role: *role,
-            public: public_text(public),
-        })
-        .collect()
+    keys.iter().map(|(role, public)| RoleKey { role: *role, public: public_text(public) }).collect()
 }
 
 /// Why a root document cannot be made.
@@ -158,10 +147,7 @@ mod tests {
     /// Root keys 1, 2, 3 with threshold 2; feed key 4; issuer key 5.
     fn chain(second: impl FnOnce(&mut Document), by: &[u8]) -> Result<u64, RootError> {
         let roots = PinnedRoots::new(&publics(&[1, 2, 3]), 2);
-        let keys = [
-            (Role::Feed, key(4).public()),
-            (Role::Issuer, key(5).public()),
-        ];
+        let keys = [(Role::Feed, key(4).public()), (Role::Issuer, key(5).public())];
         let one = first("prod", &roots, &keys, NOW.plus(1000));
         let mut two = successor(&one, &keys, NOW.plus(2000));
         second(&mut two);
@@ -181,10 +167,7 @@ mod tests {
     #[test]
     fn root_keys_change_by_the_old_and_the_new_threshold() {
         let rotate = |two: &mut Document| {
-            two.root = RootKeys {
-                threshold: 1,
-                keys: vec![public_text(&key(9).public())],
-            };
+            two.root = RootKeys { threshold: 1, keys: vec![public_text(&key(9).public())] };
         };
         assert_eq!(chain(rotate, &[1, 2, 9]).unwrap(), 2);
         assert!(chain(rotate, &[9]).is_err());

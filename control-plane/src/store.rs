@@ -153,10 +153,7 @@ impl Store {
     pub fn pinned_roots(&self) -> Result<PinnedRoots, StoreError> {
         let first = self.roots.first().map_or("", String::as_str);
         let document = unverified_document(first)?;
-        Ok(PinnedRoots {
-            keys: document.root.keys,
-            threshold: document.root.threshold,
-        })
+        Ok(PinnedRoots { keys: document.root.keys, threshold: document.root.threshold })
     }
 
     /// Who issues gatepasses here.
@@ -168,9 +165,8 @@ impl Store {
         Issuer {
             issuer: self.record.issuer.clone(),
             environment: state.environment.clone(),
-            algorithm: registered.map_or(gatepass_engine::keyring::Algorithm::EdDsa, |key| {
-                key.algorithm
-            }),
+            algorithm: registered
+                .map_or(gatepass_engine::keyring::Algorithm::EdDsa, |key| key.algorithm),
         }
     }
 
@@ -217,10 +213,7 @@ impl Store {
             Err(error) => return Err(error.into()),
         };
         let to = next.position().sequence;
-        let mut record = Record {
-            feed: next.state().clone(),
-            ..self.record.clone()
-        };
+        let mut record = Record { feed: next.state().clone(), ..self.record.clone() };
         if changes.bundle.is_some() {
             record.bundle = to;
             self.files.write(&bundle_file(to), next.bundle_bytes())?;
@@ -258,9 +251,7 @@ impl Store {
         now: UnixSeconds,
     ) -> Result<Position, StoreError> {
         self.refresh()?;
-        let pinned = self
-            .pinned_roots()?
-            .pinned(&self.publisher.state().environment)?;
+        let pinned = self.pinned_roots()?.pinned(&self.publisher.state().environment)?;
         let mut chain = self.roots.clone();
         chain.push(envelope.clone());
         let trust = crate::roots::walk(pinned, &chain, now)?;
@@ -271,8 +262,7 @@ impl Store {
             keys: Some(kept.collect()),
             ..Changes::default()
         };
-        self.files
-            .write(&root_file(trust.version()), envelope.as_bytes())?;
+        self.files.write(&root_file(trust.version()), envelope.as_bytes())?;
         let position = self.change(&changes, now)?;
         self.roots = chain;
         Ok(position)
@@ -285,13 +275,7 @@ impl Store {
     pub fn issue(&mut self, grant: &Grant, now: UnixSeconds) -> Result<String, StoreError> {
         self.refresh()?;
         let position = self.position();
-        Ok(issue(
-            grant,
-            &self.issuer(),
-            &self.issuer_key,
-            position,
-            now,
-        )?)
+        Ok(issue(grant, &self.issuer(), &self.issuer_key, position, now)?)
     }
 
     /// What a follower at `after` has not heard. Never a checkpoint alone.
@@ -316,11 +300,7 @@ impl Store {
             return self.snapshot(now).map(News::Batches);
         };
         // Deltas may be old; what follows them says how fresh the position is now.
-        if self
-            .deltas
-            .back()
-            .is_some_and(|newest| newest.issued_at < now)
-        {
+        if self.deltas.back().is_some_and(|newest| newest.issued_at < now) {
             batches.extend(self.checkpoint_at(here, now)?);
         }
         Ok(News::Batches(batches))
@@ -397,11 +377,7 @@ impl Store {
         let parts: Vec<Arc<[u8]>> = parts.into_iter().map(Arc::from).collect();
         let issued_at = self.publisher.state().issued_at;
         self.files.mark(issued_at)?;
-        self.snapshot = Some(Signed {
-            position: self.position(),
-            issued_at,
-            what: parts.clone(),
-        });
+        self.snapshot = Some(Signed { position: self.position(), issued_at, what: parts.clone() });
         Ok(parts)
     }
 
@@ -425,11 +401,7 @@ impl Store {
         let envelope: Arc<[u8]> = self.publisher.checkpoint(&self.feed_key, now)?.into();
         let issued_at = self.publisher.state().issued_at;
         self.files.mark(issued_at)?;
-        self.checkpoint = Some(Signed {
-            position,
-            issued_at,
-            what: Arc::clone(&envelope),
-        });
+        self.checkpoint = Some(Signed { position, issued_at, what: Arc::clone(&envelope) });
         Ok(Some(envelope))
     }
 
@@ -452,9 +424,7 @@ impl Delta {
     fn read(envelope: Vec<u8>, to: u64) -> Result<Self, StoreError> {
         let corrupt = |_| StoreError::Corrupt(batch_file(to));
         let unverified = Unverified::from_postcard(&envelope).map_err(corrupt)?;
-        let header = Batch::decode(unverified.unverified_payload())
-            .map_err(corrupt)?
-            .header;
+        let header = Batch::decode(unverified.unverified_payload()).map_err(corrupt)?.header;
         if header.to != to {
             return Err(StoreError::Corrupt(batch_file(to)));
         }
@@ -521,10 +491,7 @@ pub enum StoreError {
     #[error("`{}` in the directory is damaged or of another version", .0.display())]
     Corrupt(PathBuf),
     #[error("`{}`: {source}", .path.display())]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]

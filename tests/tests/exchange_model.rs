@@ -359,19 +359,10 @@ impl World {
                         _ => worker.remembered,
                     };
                     let at = At::Idle;
-                    let held = Worker {
-                        at,
-                        state,
-                        remembered,
-                        x: 0,
-                        floor: 0,
-                    };
+                    let held = Worker { at, state, remembered, x: 0, floor: 0 };
                     go(Step::IsHeld, next, held);
                 }
-                let worker = Worker {
-                    state: newest,
-                    ..worker
-                };
+                let worker = Worker { state: newest, ..worker };
                 if self.host.log_number == 0 || self.is_announced(rules, worker.x) {
                     go(Step::AppliesLog, next, worker.settled(rules));
                 } else {
@@ -385,10 +376,7 @@ impl World {
             }
             At::Remembering => {
                 let remembered = self.host.gen_number;
-                let worker = Worker {
-                    remembered,
-                    ..worker
-                };
+                let worker = Worker { remembered, ..worker };
                 go(Step::ReadsGenAgain, next, worker.to(At::Answering));
             }
             At::Answering => {
@@ -458,10 +446,7 @@ impl World {
         on(&mut self.host.gen_number);
         // Not the host's: the constant that `log` is made with.
         let read = |leader: &&mut Leader| leader.cas != Number::MAX;
-        self.leaders
-            .iter_mut()
-            .filter(read)
-            .for_each(|leader| on(&mut leader.cas));
+        self.leaders.iter_mut().filter(read).for_each(|leader| on(&mut leader.cas));
         for worker in &mut self.workers {
             on(&mut worker.remembered);
             on(&mut worker.x);
@@ -493,11 +478,7 @@ impl Worker {
         let (x, worker) = (self.x, Worker { x: 0, ..self });
         match rules.change {
             Change::RemembersNumberReadAfterLog => worker.to(At::Remembering),
-            _ => Worker {
-                remembered: x,
-                ..worker
-            }
-            .to(At::Answering),
+            _ => Worker { remembered: x, ..worker }.to(At::Answering),
         }
     }
 }
@@ -512,24 +493,15 @@ impl Rules {
     }
 
     fn count_from(self, first_number: Number) -> Self {
-        Rules {
-            first_number,
-            ..self
-        }
+        Rules { first_number, ..self }
     }
 
     fn served_only(self) -> Self {
-        Rules {
-            announced_counts: false,
-            ..self
-        }
+        Rules { announced_counts: false, ..self }
     }
 
     fn each_world_apart(self) -> Self {
-        Rules {
-            merge_alike: false,
-            ..self
-        }
+        Rules { merge_alike: false, ..self }
     }
 }
 
@@ -542,35 +514,21 @@ const ENDLESS: Rules = Rules {
     merge_alike: true,
     first_number: 1,
 };
-const TWICE: Rules = Rules {
-    leaders: Leaders::PublishTwice,
-    ..ENDLESS
-};
+const TWICE: Rules = Rules { leaders: Leaders::PublishTwice, ..ENDLESS };
 
 fn no_answer_is_stale(rules: Rules) -> Outcome {
     let outcome = explore(rules);
     println!("{rules:?}\n  {} states expanded", outcome.expanded);
-    assert!(
-        outcome.stale.is_empty(),
-        "a stale answer: {:?}",
-        outcome.stale
-    );
+    assert!(outcome.stale.is_empty(), "a stale answer: {:?}", outcome.stale);
     outcome
 }
 
 /// The shortest way to a stale answer has `steps`, whether worlds that are alike are merged or not.
 fn an_answer_is_stale(rules: Rules, steps: usize) {
     for rules in [rules, rules.each_world_apart()] {
-        let Outcome {
-            expanded, stale, ..
-        } = explore(rules);
-        println!(
-            "{rules:?}\n  {expanded} states expanded, stale in {} steps:",
-            stale.len()
-        );
-        stale
-            .iter()
-            .for_each(|Move { who, step }| println!("    {who} {step:?}"));
+        let Outcome { expanded, stale, .. } = explore(rules);
+        println!("{rules:?}\n  {expanded} states expanded, stale in {} steps:", stale.len());
+        stale.iter().for_each(|Move { who, step }| println!("    {who} {step:?}"));
         assert_eq!(stale.len(), steps);
     }
 }
@@ -624,9 +582,7 @@ fn a_publish_that_finds_nothing_newer_and_leaves_gen_alone_stays_unseen() {
 
 #[test]
 fn the_last_publish_of_a_dead_leader_stays_unseen_if_the_next_leaves_gen_alone() {
-    let rules = ENDLESS
-        .change(Change::QuietWhenElected)
-        .create(Create::Highest);
+    let rules = ENDLESS.change(Change::QuietWhenElected).create(Create::Highest);
     no_answer_is_stale(rules.served_only());
     an_answer_is_stale(rules, 12);
 }

@@ -1,5 +1,6 @@
 //! `gatepass dev explain`: the engine's own decision on one request, check by check.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,50 +46,47 @@ struct Sent {
 
 impl ExplainArgs {
     /// Success when the request would go on; 2 when it is denied.
-    pub(crate) fn explain(&self, now: UnixSeconds) -> Outcome {
+    pub(crate) fn explain(&self, now: UnixSeconds, out: &mut impl Write) -> Outcome {
         let sent = self.sent()?;
         let gate = gate(&mut self.at.open()?, now)?;
         let headers: Vec<Header<'_>> = sent
             .headers
             .iter()
-            .map(|(name, value)| Header {
-                name: name.as_bytes(),
-                value: value.as_bytes(),
-            })
+            .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
             .collect();
-        let request = Request {
-            headers: &headers,
-            ends_with_headers: !sent.has_body,
-        };
+        let request = Request { headers: &headers, ends_with_headers: !sent.has_body };
         let (decision, recorded) = explain(&request, &gate, moment(now));
         for (check, outcome) in &recorded.0 {
             let check = check.as_str();
             match outcome {
-                Checked::Passed => println!("  ok      {check}"),
-                Checked::NotAsked(why) => println!("  --      {check}: {why}"),
-                Checked::Failed(code, detail) => println!("  FAILED  {check}: {code}: {detail}"),
+                Checked::Passed => writeln!(out, "  ok      {check}")?,
+                Checked::NotAsked(why) => writeln!(out, "  --      {check}: {why}")?,
+                Checked::Failed(code, detail) => {
+                    writeln!(out, "  FAILED  {check}: {code}: {detail}")?
+                }
             }
         }
         Ok(match decision {
             Decision::Allow(permit) => {
                 match permit.reason() {
-                    Reason::Decided(who) => println!(
+                    Reason::Decided(who) => writeln!(
+                        out,
                         "allowed: `{}` by {}, owned by {}, task {}",
                         permit.action().unwrap_or_default(),
                         who.agent,
                         who.owner,
                         who.task
-                    ),
-                    Reason::Shadow(denial) => println!("allowed in shadow mode: {denial}"),
-                    Reason::Public => println!("allowed: the route is public"),
-                    Reason::PassedThrough => println!("allowed: the host is passed through"),
+                    )?,
+                    Reason::Shadow(denial) => writeln!(out, "allowed in shadow mode: {denial}")?,
+                    Reason::Public => writeln!(out, "allowed: the route is public")?,
+                    Reason::PassedThrough => writeln!(out, "allowed: the host is passed through")?,
                 }
                 ExitCode::SUCCESS
             }
             Decision::Deny(denial) => {
                 let code = denial.code();
-                println!("denied: {code} ({}): {}", code.status(), denial.detail());
-                println!("next: {}", code.next_step());
+                writeln!(out, "denied: {code} ({}): {}", code.status(), denial.detail())?;
+                writeln!(out, "next: {}", code.next_step())?;
                 ExitCode::from(2)
             }
         })
@@ -102,10 +100,7 @@ impl ExplainArgs {
         }
         let mut headers = vec![
             (":method".to_owned(), self.method.clone()),
-            (
-                ":authority".to_owned(),
-                self.host.clone().unwrap_or_default(),
-            ),
+            (":authority".to_owned(), self.host.clone().unwrap_or_default()),
             (":path".to_owned(), self.path.clone().unwrap_or_default()),
         ];
         for text in &self.header {
@@ -114,10 +109,7 @@ impl ExplainArgs {
         if let Some(token) = &self.token {
             headers.push(("authorization".to_owned(), format!("Bearer {token}")));
         }
-        Ok(Sent {
-            headers,
-            has_body: self.body,
-        })
+        Ok(Sent { headers, has_body: self.body })
     }
 }
 
@@ -130,7 +122,7 @@ fn parse(text: &str, has_body: bool) -> Outcome<Sent> {
         (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(
-            format!("`{first}`: expected a request line such as `GET /orders HTTP/1.1`").into(),
+            format!("`{first}`: expected a request line such as `GET /orders HTTP/1.1`").into()
         );
     };
     let mut sent = Sent {
@@ -148,11 +140,7 @@ fn parse(text: &str, has_body: bool) -> Outcome<Sent> {
             _ => false,
         };
         // Envoy holds `Host` as `:authority`.
-        let name = if name == "host" {
-            ":authority".to_owned()
-        } else {
-            name
-        };
+        let name = if name == "host" { ":authority".to_owned() } else { name };
         sent.headers.push((name, value));
     }
     sent.has_body |= lines.next().is_some();
@@ -161,9 +149,8 @@ fn parse(text: &str, has_body: bool) -> Outcome<Sent> {
 
 /// Names in lower case, as Envoy holds them.
 fn header(text: &str) -> Outcome<(String, String)> {
-    let (name, value) = text
-        .split_once(':')
-        .ok_or_else(|| format!("`{text}`: expected `NAME: VALUE`"))?;
+    let (name, value) =
+        text.split_once(':').ok_or_else(|| format!("`{text}`: expected `NAME: VALUE`"))?;
     Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
@@ -188,8 +175,5 @@ fn gate(store: &mut Store, now: UnixSeconds) -> Outcome<Gate> {
 }
 
 const fn moment(unix: UnixSeconds) -> Now {
-    Now {
-        unix,
-        monotonic: Milliseconds(0),
-    }
+    Now { unix, monotonic: Milliseconds(0) }
 }

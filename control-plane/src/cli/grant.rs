@@ -88,14 +88,9 @@ impl GrantArgs {
         grant.scopes.clone_from(&self.scope);
         grant.subject.clone_from(&self.subject);
         grant.ancestors.clone_from(&self.ancestor);
-        grant.lifetime = gatepass_policy::seconds(&self.ttl)
-            .map(u64::from)
-            .ok_or_else(|| {
-                format!(
-                    "`{}`: expected a duration such as `30s`, `5m` or `1h`",
-                    self.ttl
-                )
-            })?;
+        grant.lifetime = gatepass_policy::seconds(&self.ttl).map(u64::from).ok_or_else(|| {
+            format!("`{}`: expected a duration such as `30s`, `5m` or `1h`", self.ttl)
+        })?;
         grant.assurance = match self.assurance {
             Assurance::Static => bundle::Assurance::Static,
             Assurance::Federated => bundle::Assurance::Federated,
@@ -127,8 +122,7 @@ impl GrantArgs {
 fn split(text: &str) -> Outcome<(&str, &str, &str)> {
     text.split_once('=')
         .and_then(|(left, value)| {
-            left.split_once('.')
-                .map(|(input, operator)| (input, operator, value))
+            left.split_once('.').map(|(input, operator)| (input, operator, value))
         })
         .ok_or_else(|| {
             format!("`{text}`: expected `INPUT.OPERATOR=VALUE`, such as `amount.max=500.00 EUR`")
@@ -154,7 +148,7 @@ fn add(
         }
         other => {
             return Err(
-                format!("`{other}`: expected `max`, `min`, `equals`, `in` or `prefix`").into(),
+                format!("`{other}`: expected `max`, `min`, `equals`, `in` or `prefix`").into()
             );
         }
     }
@@ -174,10 +168,7 @@ fn kind_of<'b>(bundle: &'b Bundle, actions: &[String], input: &str) -> Option<&'
             .and_then(|id| bundle.actions.get(id))
             .is_some_and(|action| actions.contains(&action.name)),
     });
-    named
-        .flat_map(|route| &route.inputs)
-        .find(|known| known.name == input)
-        .map(|known| &known.kind)
+    named.flat_map(|route| &route.inputs).find(|known| known.name == input).map(|known| &known.kind)
 }
 
 /// As the kind of the input wants it written; without one, as it looks.

@@ -47,9 +47,7 @@ fn json_envelope(bytes: &[u8]) -> Option<Value> {
 /// A compact JWS.
 fn gatepass(bytes: &[u8]) -> Option<Value> {
     let text = core::str::from_utf8(bytes).ok()?.trim();
-    let mut parts = text
-        .split('.')
-        .map(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let mut parts = text.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let (header, claims, _signature) = (parts.next()??, parts.next()??, parts.next()??);
     let read = |part: &[u8]| serde_json::from_slice::<Value>(part).ok();
     Some(json!({ "header": read(&header)?, "claims": read(&claims)? }))

@@ -1,5 +1,6 @@
 //! `gatepass dev serve`.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,12 +25,10 @@ pub(crate) struct ServeArgs {
 
 impl ServeArgs {
     /// Until it is interrupted or terminated.
-    pub(crate) fn serve(&self) -> Outcome<()> {
+    pub(crate) fn serve(&self, out: &mut impl Write) -> Outcome<()> {
         let store = self.at.open()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(async {
             let mut terminated = signal(SignalKind::terminate())?;
             let mut interrupted = signal(SignalKind::interrupt())?;
@@ -38,7 +37,8 @@ impl ServeArgs {
                 .map_err(|error| format!("`{}`: {error}", self.listen))?;
             let mut serving = Feed::serve(listener, store, system_clock())?;
             let address = serving.address();
-            println!("listening on http://{address}");
+            writeln!(out, "listening on http://{address}")?;
+            out.flush()?;
             if let Some(path) = &self.address_file {
                 // Whole or not at all: whoever waits for it reads it as soon as it is there.
                 let temporary = path.with_extension("new");

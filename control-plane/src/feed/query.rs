@@ -38,9 +38,9 @@ impl Query {
         });
         let wait = match once(&pairs, "wait")? {
             None => 0,
-            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text
-                .parse::<u32>()
-                .map_err(|_| Problem::parameter("wait", EXPECTED_WAIT))?,
+            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse::<u32>().map_err(|_| Problem::parameter("wait", EXPECTED_WAIT))?
+            }
             Some(_) => return Err(Problem::parameter("wait", EXPECTED_WAIT)),
         };
         if let Some(formats) = once(&pairs, "formats")? {

@@ -66,10 +66,7 @@ fn router(feed: Arc<Feed>) -> Router {
 
 async fn poll(State(feed): State<Arc<Feed>>, uri: Uri) -> Result<Response, Problem> {
     let body = feed.poll(Query::read(&uri)?).await?;
-    let headers = [
-        (header::CONTENT_TYPE, Body::CONTENT_TYPE),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
+    let headers = [(header::CONTENT_TYPE, Body::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())
 }
 

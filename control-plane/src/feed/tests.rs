@@ -41,10 +41,7 @@ async fn send(address: SocketAddr, request: &str) -> Response {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
-    let end = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap();
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     Response {
         status: head.split(' ').nth(1).unwrap().parse().unwrap(),
@@ -54,11 +51,8 @@ async fn send(address: SocketAddr, request: &str) -> Response {
 }
 
 async fn fetch(address: SocketAddr, target: &str) -> Response {
-    send(
-        address,
-        &format!("GET {target} HTTP/1.1\r\nhost: feed\r\nconnection: close\r\n\r\n"),
-    )
-    .await
+    send(address, &format!("GET {target} HTTP/1.1\r\nhost: feed\r\nconnection: close\r\n\r\n"))
+        .await
 }
 
 struct Desk {
@@ -76,11 +70,7 @@ async fn desk() -> Desk {
     let serving = Feed::serve(listener, store, Arc::new(|| NOW)).unwrap();
     let answer = fetch(serving.address(), "/v1/feed?audience=prod&wait=30").await;
     assert_eq!(answer.give(&mut gate), 1);
-    Desk {
-        _dir: dir,
-        serving,
-        gate,
-    }
+    Desk { _dir: dir, serving, gate }
 }
 
 impl Desk {
@@ -114,11 +104,7 @@ async fn news_are_answered_at_once() {
     desk.serving.publish(bundle(&["a", "b"])).unwrap();
     let began = Instant::now();
     let answer = fetch(desk.serving.address(), &desk.after(30)).await;
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(answer.give(&mut desk.gate), 2);
     assert_eq!(ask(&desk.gate, "a", &token), Err(Code::RevokedAgent));
 }
@@ -142,11 +128,7 @@ async fn a_poll_hears_of_what_another_process_writes() {
     Store::open(&dir).unwrap().revoke(agent(), NOW).unwrap();
     let began = Instant::now();
     assert_eq!(poll.await.unwrap().give(&mut desk.gate), 1);
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(ask(&desk.gate, "a", &token), Err(Code::RevokedAgent));
 }
 
@@ -166,19 +148,14 @@ async fn the_wait_is_cut_to_a_third_of_the_smallest_staleness_bound() {
             gate_of(store)
         });
         let address = desk.serving.address();
-        fetch(address, "/v1/feed?audience=prod")
-            .await
-            .give(&mut gate);
+        fetch(address, "/v1/feed?audience=prod").await.give(&mut gate);
         let position = gate.position().unwrap();
         let began = Instant::now();
         let target = format!("/v1/feed?audience=prod&after={position}&wait={asked}");
         let answer = fetch(address, &target).await;
         let waited = began.elapsed();
         let granted = Duration::from_secs(granted);
-        assert!(
-            waited >= granted && waited < granted + Duration::from_secs(1),
-            "{waited:?}"
-        );
+        assert!(waited >= granted && waited < granted + Duration::from_secs(1), "{waited:?}");
         assert_eq!(answer.give(&mut gate), 1, "a checkpoint");
     }
 }
@@ -197,26 +174,15 @@ async fn a_follower_ahead_of_the_database_is_told_that_it_is_an_old_copy() {
     let mut desk = desk().await;
     let here = desk.gate.position().unwrap();
     for ahead in [
-        Position {
-            sequence: here.sequence + 1,
-            ..here
-        },
-        Position {
-            epoch: here.epoch + 1,
-            sequence: 1,
-        },
+        Position { sequence: here.sequence + 1, ..here },
+        Position { epoch: here.epoch + 1, sequence: 1 },
     ] {
         let target = format!("/v1/feed?audience=prod&after={ahead}&wait=30");
         let answer = fetch(desk.serving.address(), &target).await;
         assert_eq!(answer.status, 503);
         assert!(answer.head.contains("retry-after: 1"));
         assert_eq!(answer.problem()["code"], "old_copy");
-        assert!(
-            answer.problem()["detail"]
-                .as_str()
-                .unwrap()
-                .contains("old copy")
-        );
+        assert!(answer.problem()["detail"].as_str().unwrap().contains("old copy"));
     }
     // Its twin: exactly where the database is.
     let answer = fetch(desk.serving.address(), &desk.after(0)).await;
@@ -260,14 +226,8 @@ async fn nothing_else_is_served() {
     let health = fetch(address, "/healthz").await;
     let text = String::from_utf8_lossy(&health.body).into_owned();
     assert_eq!(health.status, 200);
-    assert!(
-        text.contains(&desk.serving.position().to_string()),
-        "{text}"
-    );
-    assert_eq!(
-        fetch(address, "/v1/feed/").await.problem()["code"],
-        "not_found"
-    );
+    assert!(text.contains(&desk.serving.position().to_string()), "{text}");
+    assert_eq!(fetch(address, "/v1/feed/").await.problem()["code"], "not_found");
     let post = "POST /v1/feed?audience=prod HTTP/1.1\r\nhost: feed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let post = send(address, post).await;
     assert_eq!(post.status, 405);
@@ -282,18 +242,11 @@ async fn headers_are_bounded_in_number_size_and_time() {
     let request = format!("GET /healthz HTTP/1.1\r\nhost: a\r\n{many}\r\n");
     assert_eq!(send(address, &request).await.status, 431);
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream
-        .write_all(b"GET /healthz HTTP/1.1\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
     let began = Instant::now();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,10 +256,7 @@ async fn polls_at_once_are_bounded() {
     let feed = Arc::clone(&desk.serving.feed);
     let places = feed.polls.acquire_many(most).await.unwrap();
     let answer = fetch(desk.serving.address(), &desk.after(0)).await;
-    assert_eq!(
-        (answer.status, &answer.problem()["code"]),
-        (503, &"busy".into())
-    );
+    assert_eq!((answer.status, &answer.problem()["code"]), (503, &"busy".into()));
     drop(places);
     let answer = fetch(desk.serving.address(), &desk.after(0)).await;
     assert_eq!(answer.give(&mut desk.gate), 1);
@@ -316,9 +266,7 @@ async fn polls_at_once_are_bounded() {
 async fn it_listens_on_loopback_only() {
     let (_dir, store) = store();
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let refused = Feed::serve(listener, store, Arc::new(|| NOW))
-        .err()
-        .unwrap();
+    let refused = Feed::serve(listener, store, Arc::new(|| NOW)).err().unwrap();
     assert!(refused.to_string().contains("127.0.0.1"), "{refused}");
 }
 
@@ -343,20 +291,13 @@ async fn followers_converge() {
     });
     for round in 0..6 {
         let changes = Changes::revoke(vec![Revoke::new(Kind::Credential, &round.to_string(), NOW)]);
-        desk.serving
-            .with(|store, now| store.change(&changes, now))
-            .unwrap();
+        desk.serving.with(|store, now| store.change(&changes, now)).unwrap();
         for (nth, gate) in gates.iter_mut().enumerate() {
             if nth % 3 == round % 3 {
                 continue;
             }
-            let after = gate
-                .position()
-                .map(|at| format!("&after={at}"))
-                .unwrap_or_default();
-            fetch(address, &format!("/v1/feed?audience=prod{after}"))
-                .await
-                .give(gate);
+            let after = gate.position().map(|at| format!("&after={at}")).unwrap_or_default();
+            fetch(address, &format!("/v1/feed?audience=prod{after}")).await.give(gate);
             assert_eq!(gate.position(), Some(desk.serving.position()));
             for known in 0..=round {
                 let table = gate.revocations().unwrap();

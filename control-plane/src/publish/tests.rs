@@ -8,8 +8,7 @@ use gatepass_engine::refusal::RefusalCode;
 use gatepass_engine::{Code, Gate, Milliseconds};
 
 fn apply(gate: &mut Gate, envelope: &[u8]) -> Result<Applied, RefusalCode> {
-    gate.apply(envelope, Milliseconds(0), at(NOW.plus(20)))
-        .map_err(|refusal| refusal.code)
+    gate.apply(envelope, Milliseconds(0), at(NOW.plus(20))).map_err(|refusal| refusal.code)
 }
 
 fn load(gate: &mut Gate, parts: &[Vec<u8>]) -> Result<Applied, RefusalCode> {
@@ -30,10 +29,7 @@ fn an_environment_starts_with_everything_denied() {
     let mut gate = gate();
     let parts = publisher.snapshot(&feed_key(), NOW).unwrap();
     assert_eq!(parts.len(), 1);
-    let first = Position {
-        epoch: 7,
-        sequence: 1,
-    };
+    let first = Position { epoch: 7, sequence: 1 };
     assert_eq!(load(&mut gate, &parts), Ok(Applied::Moved(first)));
     let token = token(&grant("a"), first);
     assert_eq!(ask(&gate, "a", &token), Err(Code::NoRoute));
@@ -53,42 +49,26 @@ fn a_revocation_denies_through_a_delta_and_through_a_snapshot() {
         (Kind::Blueprint, "buyer", Code::RevokedBlueprint),
     ];
     let kid = issuer_key().id().to_string();
-    for (kind, id, code) in cases
-        .into_iter()
-        .chain([(Kind::Key, kid.as_str(), Code::RevokedKey)])
-    {
+    for (kind, id, code) in cases.into_iter().chain([(Kind::Key, kid.as_str(), Code::RevokedKey)]) {
         let mut publisher = publisher();
         publisher.advance(&Changes::bundle(bundle(&["a"]))).unwrap();
         let mut follower = gate();
-        load(
-            &mut follower,
-            &publisher.snapshot(&feed_key(), NOW).unwrap(),
-        )
-        .unwrap();
+        load(&mut follower, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
         let before = token(&grant("a"), publisher.position());
         assert_eq!(ask(&follower, "a", &before), Ok(()));
         let other = publisher.delta(&revoke(kind, "someone-else"), &feed_key(), NOW);
         apply(&mut follower, &other.unwrap()).unwrap();
         assert_eq!(ask(&follower, "a", &before), Ok(()), "{kind:?}");
-        let delta = publisher
-            .delta(&revoke(kind, id), &feed_key(), NOW)
-            .unwrap();
+        let delta = publisher.delta(&revoke(kind, id), &feed_key(), NOW).unwrap();
         apply(&mut follower, &delta).unwrap();
         assert_eq!(ask(&follower, "a", &before), Err(code));
         let mut newcomer = gate();
-        load(
-            &mut newcomer,
-            &publisher.snapshot(&feed_key(), NOW).unwrap(),
-        )
-        .unwrap();
+        load(&mut newcomer, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
         assert_eq!(ask(&newcomer, "a", &before), Err(code));
         // What can come back is allowed from the revocation's own position on.
         let after = token(&grant("a"), publisher.position());
         let comes_back = !matches!(kind, Kind::Credential | Kind::Task | Kind::Key);
-        assert_eq!(
-            ask(&follower, "a", &after),
-            if comes_back { Ok(()) } else { Err(code) }
-        );
+        assert_eq!(ask(&follower, "a", &after), if comes_back { Ok(()) } else { Err(code) });
     }
 }
 
@@ -106,29 +86,17 @@ impl Numbers {
 
 #[test]
 fn a_snapshot_and_its_deltas_equal_a_full_snapshot() {
-    let kinds = [
-        Kind::Credential,
-        Kind::Task,
-        Kind::Agent,
-        Kind::Owner,
-        Kind::Blueprint,
-        Kind::Subject,
-    ];
+    let kinds =
+        [Kind::Credential, Kind::Task, Kind::Agent, Kind::Owner, Kind::Blueprint, Kind::Subject];
     for seed in 1..=20 {
         let mut numbers = Numbers(seed);
         let mut publisher = publisher();
         for _ in 0..numbers.below(4) {
             let kind = kinds[numbers.below(6) as usize];
-            publisher
-                .advance(&revoke(kind, &numbers.below(5).to_string()))
-                .unwrap();
+            publisher.advance(&revoke(kind, &numbers.below(5).to_string())).unwrap();
         }
         let mut follower = gate();
-        load(
-            &mut follower,
-            &publisher.snapshot(&feed_key(), NOW).unwrap(),
-        )
-        .unwrap();
+        load(&mut follower, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
         for step in 0..12 {
             let mut changes = Changes::default();
             for _ in 0..numbers.below(3) {
@@ -144,32 +112,20 @@ fn a_snapshot_and_its_deltas_equal_a_full_snapshot() {
                 key.not_after = NOW.plus(1 + numbers.below(100_000));
                 changes.keys = Some(vec![key]);
             }
-            let delta = publisher
-                .delta(&changes, &feed_key(), NOW.plus(step))
-                .unwrap();
+            let delta = publisher.delta(&changes, &feed_key(), NOW.plus(step)).unwrap();
             apply(&mut follower, &delta).unwrap();
         }
         let mut newcomer = gate();
-        load(
-            &mut newcomer,
-            &publisher.snapshot(&feed_key(), NOW.plus(12)).unwrap(),
-        )
-        .unwrap();
+        load(&mut newcomer, &publisher.snapshot(&feed_key(), NOW.plus(12)).unwrap()).unwrap();
         assert_eq!(follower.position(), newcomer.position());
         let bundle_of = |gate: &Gate| gate.index().unwrap().bundle().clone();
         assert_eq!(bundle_of(&follower), bundle_of(&newcomer));
         let keys = |gate: &Gate| -> Vec<_> {
             let ring = gate.keyring();
-            ring.keys()
-                .iter()
-                .map(|k| (k.id, k.not_after, ring.version()))
-                .collect()
+            ring.keys().iter().map(|k| (k.id, k.not_after, ring.version())).collect()
         };
         assert_eq!(keys(&follower), keys(&newcomer));
-        let (a, b) = (
-            follower.revocations().unwrap(),
-            newcomer.revocations().unwrap(),
-        );
+        let (a, b) = (follower.revocations().unwrap(), newcomer.revocations().unwrap());
         assert_eq!(a.len(), b.len(), "seed {seed}");
         for kind in kinds {
             for id in 0..5 {
@@ -185,9 +141,8 @@ fn a_snapshot_and_its_deltas_equal_a_full_snapshot() {
 #[test]
 fn a_large_state_is_split_into_parts_that_a_gate_takes() {
     let mut publisher = publisher();
-    let many: Vec<Revoke> = (0..40_000)
-        .map(|n| Revoke::new(Kind::Credential, &n.to_string(), NOW))
-        .collect();
+    let many: Vec<Revoke> =
+        (0..40_000).map(|n| Revoke::new(Kind::Credential, &n.to_string(), NOW)).collect();
     publisher.advance(&Changes::revoke(many)).unwrap();
     let names: Vec<String> = (0..9_000).map(|n| format!("{n:0>60}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -201,26 +156,15 @@ fn a_large_state_is_split_into_parts_that_a_gate_takes() {
         assert_eq!(apply(&mut gate, part), Ok(Applied::Part));
         assert_eq!(gate.position(), None);
     }
-    assert_eq!(
-        apply(&mut gate, last),
-        Ok(Applied::Moved(publisher.position()))
-    );
+    assert_eq!(apply(&mut gate, last), Ok(Applied::Moved(publisher.position())));
     assert_eq!(gate.revocations().unwrap().len(), 40_000);
     assert_eq!(
-        ask(
-            &gate,
-            names[8_999],
-            &token(&grant(names[8_999]), publisher.position())
-        ),
+        ask(&gate, names[8_999], &token(&grant(names[8_999]), publisher.position())),
         Ok(())
     );
     // A part less, and it is not in force.
     let mut without = crate::fixture::gate();
-    let kept: Vec<Vec<u8>> = parts
-        .iter()
-        .filter(|part| *part != &parts[1])
-        .cloned()
-        .collect();
+    let kept: Vec<Vec<u8>> = parts.iter().filter(|part| *part != &parts[1]).cloned().collect();
     assert_eq!(load(&mut without, &kept), Err(RefusalCode::Gap));
     assert_eq!(without.position(), None);
 }
@@ -232,10 +176,7 @@ fn a_step_that_fits_no_batch_changes_nothing() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let changes = Changes::bundle(bundle(&names));
     let before = publisher.position();
-    assert!(matches!(
-        publisher.delta(&changes, &feed_key(), NOW),
-        Err(PublishError::TooLarge)
-    ));
+    assert!(matches!(publisher.delta(&changes, &feed_key(), NOW), Err(PublishError::TooLarge)));
     assert_eq!(publisher.position(), before);
     assert_eq!(publisher.index().bundle(), &Bundle::default());
     publisher.advance(&changes).unwrap();
@@ -252,24 +193,11 @@ fn a_flawed_change_changes_nothing() {
     no_uri.issuer = "issuer".into();
     for changes in [
         Changes::bundle(flawed),
-        Changes {
-            keys: Some(vec![no_uri]),
-            ..Changes::default()
-        },
-        Changes {
-            keys: Some(vec![issuer_entry(); 9]),
-            ..Changes::default()
-        },
-        Changes {
-            root_version: Some(0),
-            ..Changes::default()
-        },
+        Changes { keys: Some(vec![no_uri]), ..Changes::default() },
+        Changes { keys: Some(vec![issuer_entry(); 9]), ..Changes::default() },
+        Changes { root_version: Some(0), ..Changes::default() },
     ] {
-        assert!(
-            publisher
-                .delta(&changes, &feed_key(), UnixSeconds(0))
-                .is_err()
-        );
+        assert!(publisher.delta(&changes, &feed_key(), UnixSeconds(0)).is_err());
         assert_eq!(publisher.state(), &before);
     }
 }
@@ -291,9 +219,7 @@ fn a_checkpoint_renews_only_the_position_in_force() {
     let mut publisher = publisher();
     let mut gate = gate();
     load(&mut gate, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
-    let delta = publisher
-        .delta(&Changes::default(), &feed_key(), NOW)
-        .unwrap();
+    let delta = publisher.delta(&Changes::default(), &feed_key(), NOW).unwrap();
     let checkpoint = publisher.checkpoint(&feed_key(), NOW.plus(9)).unwrap();
     assert_eq!(apply(&mut gate, &checkpoint), Err(RefusalCode::Gap));
     assert!(apply(&mut gate, &delta).is_ok());
@@ -324,11 +250,6 @@ fn revocations_end_with_the_last_gatepass_and_those_of_keys_stay() {
     publisher.snapshot(&feed_key(), end).unwrap();
     assert_eq!(publisher.state().revocations.len(), 2);
     publisher.snapshot(&feed_key(), end.plus(1)).unwrap();
-    let kinds: Vec<Kind> = publisher
-        .state()
-        .revocations
-        .iter()
-        .map(|r| r.kind)
-        .collect();
+    let kinds: Vec<Kind> = publisher.state().revocations.iter().map(|r| r.kind).collect();
     assert_eq!(kinds, [Kind::Key]);
 }

@@ -31,9 +31,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")
 
 impl Files {
     pub(super) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-        }
+        Self { dir: dir.to_owned() }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -124,11 +122,7 @@ impl Files {
         if self.marked() >= issued_at {
             return Ok(());
         }
-        self.replace(
-            Path::new(MARK),
-            format!("{}\n", issued_at.0).as_bytes(),
-            false,
-        )
+        self.replace(Path::new(MARK), format!("{}\n", issued_at.0).as_bytes(), false)
     }
 
     /// Removes deltas and bundles that nobody asks for; a few are left for readers of the state
@@ -141,15 +135,8 @@ impl Files {
             }
         }
         let bundles = std::fs::read_dir(self.path("bundles"));
-        for path in bundles
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-        {
-            let number = path
-                .file_stem()
-                .and_then(|name| name.to_str()?.parse().ok());
+        for path in bundles.into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let number = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
             if number.is_some_and(|number: u64| number < bundle) {
                 // Tried again at the next change.
                 let _ = std::fs::remove_file(path);
@@ -189,10 +176,7 @@ fn private() -> OpenOptions {
 }
 
 fn io(path: &Path, source: std::io::Error) -> StoreError {
-    StoreError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    StoreError::Io { path: path.to_owned(), source }
 }
 
 pub(super) const RECORD: &str = "gatepass.json";

@@ -48,14 +48,9 @@ impl Setup {
 
     fn check(&self) -> Result<(), StoreError> {
         let refuse = |what: String| Err(StoreError::Setup(what));
-        for (name, value) in [
-            ("environment", &self.environment),
-            ("audience", &self.audience),
-        ] {
+        for (name, value) in [("environment", &self.environment), ("audience", &self.audience)] {
             if !is_token(value) {
-                return refuse(format!(
-                    "the {name} must be 1 to 128 visible ASCII characters"
-                ));
+                return refuse(format!("the {name} must be 1 to 128 visible ASCII characters"));
             }
         }
         if Uri::parse(&self.issuer).is_none() {
@@ -77,14 +72,10 @@ impl Setup {
         let files = Files::new(dir);
         files.check_empty()?;
         make_dir(&self.root_dir)?;
-        let root_keys: Vec<SecretKey> = (0..self.root_keys)
-            .map(|_| SecretKey::generate())
-            .collect::<Result<_, _>>()?;
+        let root_keys: Vec<SecretKey> =
+            (0..self.root_keys).map(|_| SecretKey::generate()).collect::<Result<_, _>>()?;
         for (number, key) in (1..).zip(&root_keys) {
-            key.save(
-                &self.root_dir.join(format!("root-{number}.key")),
-                KeyRole::Root,
-            )?;
+            key.save(&self.root_dir.join(format!("root-{number}.key")), KeyRole::Root)?;
         }
         files.make()?;
         let feed = SecretKey::generate()?;
@@ -137,11 +128,7 @@ impl Setup {
         let document = first(&self.environment, &roots, &keys, expires);
         let signers: Vec<&dyn Signer> = root_keys.iter().map(|key| key as &dyn Signer).collect();
         let envelope = sign(&document, &signers, now)?;
-        walk(
-            roots.pinned(&self.environment)?,
-            std::slice::from_ref(&envelope),
-            now,
-        )?;
+        walk(roots.pinned(&self.environment)?, std::slice::from_ref(&envelope), now)?;
         Ok(envelope)
     }
 }

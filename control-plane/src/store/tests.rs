@@ -59,50 +59,18 @@ fn a_setup_that_could_not_work_makes_nothing() {
     let path = dir.path().join("gp");
     let good = Setup::new(&path, "prod", "prod", "https://issuer.example");
     for bad in [
-        Setup {
-            environment: String::new(),
-            ..good.clone()
-        },
-        Setup {
-            audience: "a b".into(),
-            ..good.clone()
-        },
-        Setup {
-            issuer: "issuer".into(),
-            ..good.clone()
-        },
-        Setup {
-            threshold: 2,
-            ..good.clone()
-        },
-        Setup {
-            threshold: 0,
-            ..good.clone()
-        },
-        Setup {
-            root_keys: 9,
-            ..good.clone()
-        },
+        Setup { environment: String::new(), ..good.clone() },
+        Setup { audience: "a b".into(), ..good.clone() },
+        Setup { issuer: "issuer".into(), ..good.clone() },
+        Setup { threshold: 2, ..good.clone() },
+        Setup { threshold: 0, ..good.clone() },
+        Setup { root_keys: 9, ..good.clone() },
     ] {
-        assert!(matches!(
-            Store::create(&path, &bad, NOW),
-            Err(StoreError::Setup(_))
-        ));
+        assert!(matches!(Store::create(&path, &bad, NOW), Err(StoreError::Setup(_))));
     }
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
-    let strict = Setup {
-        root_keys: 3,
-        threshold: 2,
-        ..good
-    };
-    assert_eq!(
-        Store::create(&path, &strict, NOW)
-            .unwrap()
-            .pinned_roots()
-            .unwrap()
-            .threshold,
-        2
-    );
+    let strict = Setup { root_keys: 3, threshold: 2, ..good };
+    assert_eq!(Store::create(&path, &strict, NOW).unwrap().pinned_roots().unwrap().threshold, 2);
 }
 
 #[test]
@@ -140,28 +108,16 @@ fn a_follower_that_is_too_far_back_gets_a_snapshot() {
     let mut gate = gate_of(&store);
     follow(&mut store, &mut gate, NOW);
     let snapshot = |store: &mut Store, after: Position| {
-        let News::Batches(batches) = store.news(Some(after), NOW).unwrap() else {
-            panic!("news")
-        };
+        let News::Batches(batches) = store.news(Some(after), NOW).unwrap() else { panic!("news") };
         let envelope = Unverified::from_postcard(&batches[0]).unwrap();
-        Batch::decode(envelope.unverified_payload())
-            .unwrap()
-            .header
-            .from
-            == 0
+        Batch::decode(envelope.unverified_payload()).unwrap().header.from == 0
     };
     let first = store.position();
     store.revoke(agent(), NOW).unwrap();
     assert!(!snapshot(&mut store, first));
-    let other_epoch = Position {
-        epoch: first.epoch - 1,
-        sequence: 1,
-    };
+    let other_epoch = Position { epoch: first.epoch - 1, sequence: 1 };
     assert!(snapshot(&mut store, other_epoch));
-    let below_base = Position {
-        sequence: 0,
-        ..first
-    };
+    let below_base = Position { sequence: 0, ..first };
     assert!(snapshot(&mut store, below_base));
     let half = NOW.plus(crate::publish::DEFAULT_BATCH_LIFE / 2);
     assert!(store.deltas_since(first, UnixSeconds(half.0 - 1)).is_some());
@@ -217,8 +173,7 @@ fn issued_at_never_falls_across_processes() {
     let News::Batches(checkpoint) = store.freshness(here, NOW.plus(20)).unwrap() else {
         panic!("a checkpoint")
     };
-    gate.apply(&checkpoint[0], Milliseconds(0), at(NOW.plus(20)))
-        .unwrap();
+    gate.apply(&checkpoint[0], Milliseconds(0), at(NOW.plus(20))).unwrap();
     // The other process's clock is behind; its delta must apply all the same.
     let mut other = again(&store);
     other.revoke(agent(), NOW).unwrap();
@@ -249,15 +204,9 @@ fn a_checkpoint_is_signed_once_a_second_and_never_for_a_position_that_is_over() 
 fn a_follower_ahead_of_the_store_is_noticed() {
     let (_dir, mut store) = store();
     let here = store.position();
-    let next = Position {
-        sequence: here.sequence + 1,
-        ..here
-    };
+    let next = Position { sequence: here.sequence + 1, ..here };
     assert_eq!(store.news(Some(next), NOW).unwrap(), News::Ahead);
-    let epoch = Position {
-        epoch: here.epoch + 1,
-        sequence: 1,
-    };
+    let epoch = Position { epoch: here.epoch + 1, sequence: 1 };
     assert_eq!(store.news(Some(epoch), NOW).unwrap(), News::Ahead);
     // Unless it is only this process that has not looked.
     again(&store).revoke(agent(), NOW).unwrap();
@@ -276,27 +225,14 @@ fn a_newer_root_is_a_step_of_its_own() {
     // The next root names the feed key and no issuer: every gatepass is dead.
     let old = unverified_document(&store.roots()[0]).unwrap();
     let root = SecretKey::load(&dir.path().join("gp-root/root-1.key"), KeyRole::Root).unwrap();
-    let document = successor(
-        &old,
-        &[(Role::Feed, store.feed_key.public())],
-        NOW.plus(1000),
-    );
+    let document = successor(&old, &[(Role::Feed, store.feed_key.public())], NOW.plus(1000));
     let forged = sign(&document, &[&store.issuer_key], NOW).unwrap();
-    assert!(matches!(
-        store.adopt_root(forged, NOW),
-        Err(StoreError::Root(_))
-    ));
+    assert!(matches!(store.adopt_root(forged, NOW), Err(StoreError::Root(_))));
     assert_eq!(store.roots().len(), 1);
     let signers: [&dyn Signer; 1] = [&root];
-    store
-        .adopt_root(sign(&document, &signers, NOW).unwrap(), NOW)
-        .unwrap();
-    let News::Batches(batches) = store.news(gate.position(), NOW).unwrap() else {
-        panic!("news")
-    };
-    let refused = gate
-        .apply(&batches[0], Milliseconds(0), at(NOW))
-        .unwrap_err();
+    store.adopt_root(sign(&document, &signers, NOW).unwrap(), NOW).unwrap();
+    let News::Batches(batches) = store.news(gate.position(), NOW).unwrap() else { panic!("news") };
+    let refused = gate.apply(&batches[0], Milliseconds(0), at(NOW)).unwrap_err();
     assert_eq!(refused.code, RefusalCode::Gap, "the root must come with it");
     let roots: Vec<&[u8]> = store.roots().iter().map(String::as_bytes).collect();
     gate.take_roots(&roots, NOW).unwrap();
@@ -309,20 +245,14 @@ fn a_newer_root_is_a_step_of_its_own() {
 #[test]
 fn a_damaged_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        Store::open(dir.path()),
-        Err(StoreError::NoStore(_))
-    ));
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::NoStore(_))));
     let (_dir, mut store) = store();
     store.publish(bundle(&["a"]), NOW).unwrap();
     for name in ["gatepass.json", "bundles/2.bundle", "batches/2.batch"] {
         let path = store.dir().join(name);
         let good = std::fs::read(&path).unwrap();
         std::fs::write(&path, &good[1..]).unwrap();
-        assert!(
-            matches!(Store::open(store.dir()), Err(StoreError::Corrupt(_))),
-            "{name}"
-        );
+        assert!(matches!(Store::open(store.dir()), Err(StoreError::Corrupt(_))), "{name}");
         std::fs::write(&path, &good).unwrap();
         assert!(Store::open(store.dir()).is_ok(), "{name}");
     }

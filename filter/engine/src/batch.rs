@@ -45,10 +45,7 @@ pub enum Shape {
 impl Header {
     #[must_use]
     pub const fn position(&self) -> Position {
-        Position {
-            epoch: self.epoch,
-            sequence: self.to,
-        }
+        Position { epoch: self.epoch, sequence: self.to }
     }
 
     #[must_use]
@@ -140,11 +137,7 @@ pub fn whole_digest(parts: &[[u8; 32]]) -> [u8; 32] {
 pub fn exact<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T, Refusal> {
     let poison = |why: &str| Refusal::new(RefusalCode::Poison, format!("{what} {why}"));
     let (value, rest) = postcard::take_from_bytes(bytes).map_err(|_| poison("does not decode"))?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(poison("is followed by bytes"))
-    }
+    if rest.is_empty() { Ok(value) } else { Err(poison("is followed by bytes")) }
 }
 
 /// The body of a feed answer, `application/vnd.gatepass.feed.v1+postcard`: root documents (DSSE
@@ -165,10 +158,7 @@ impl<'a> Feed<'a> {
     /// `poison` when it does not decode or holds more than its limits.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Refusal> {
         if bytes.len() > MAX_FEED_BYTES {
-            return Err(Refusal::new(
-                RefusalCode::Poison,
-                "the feed's answer is too large",
-            ));
+            return Err(Refusal::new(RefusalCode::Poison, "the feed's answer is too large"));
         }
         let feed: Self = exact(bytes, "the feed's answer")?;
         if feed.batches.len() > MAX_BATCHES || feed.roots.len() > crate::root::MAX_DOCUMENTS {
@@ -221,9 +211,7 @@ mod tests {
 
     fn decode(batch: &Batch<'_>) -> Result<Shape, RefusalCode> {
         let bytes = batch.encode().unwrap();
-        Batch::decode(&bytes)
-            .map(|b| b.header.shape())
-            .map_err(|r| r.code)
+        Batch::decode(&bytes).map(|b| b.header.shape()).map_err(|r| r.code)
     }
 
     #[test]
@@ -239,10 +227,7 @@ mod tests {
         assert_eq!(decode(&batch(5, 5)), Ok(Shape::Checkpoint));
         assert_eq!(decode(&batch(6, 5)), Err(RefusalCode::Poison));
         assert_eq!(decode(&batch(0, 0)), Err(RefusalCode::Poison));
-        let checkpoint = Batch {
-            revocations: Some(&[0]),
-            ..batch(5, 5)
-        };
+        let checkpoint = Batch { revocations: Some(&[0]), ..batch(5, 5) };
         assert_eq!(decode(&checkpoint), Err(RefusalCode::Poison));
         let mut parts = batch(4, 5);
         parts.header.parts = 2;
@@ -251,14 +236,9 @@ mod tests {
 
     #[test]
     fn a_remainder_is_refused() {
-        let mut bytes = Batch {
-            header: header(0, 5),
-            revocations: None,
-            keys: None,
-            bundle: None,
-        }
-        .encode()
-        .unwrap();
+        let mut bytes = Batch { header: header(0, 5), revocations: None, keys: None, bundle: None }
+            .encode()
+            .unwrap();
         bytes.push(0);
         assert_eq!(Batch::decode(&bytes).unwrap_err().code, RefusalCode::Poison);
     }

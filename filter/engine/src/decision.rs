@@ -240,20 +240,13 @@ impl<T: Trace> Judge<'_, '_, T> {
         let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
         self.step(
             Check::Body,
-            check(
-                body,
-                Code::BodyNotAllowed,
-                "the request does not end with its headers",
-            ),
+            check(body, Code::BodyNotAllowed, "the request does not end with its headers"),
         )?;
         self.step(Check::Freshness, self.fresh(wanted.action))?;
         let at = claims.seq;
         self.step(Check::Position, in_step(at, position, self.gate.behind()))?;
         self.step(Check::Revocation, revoked(claims, revocations))?;
-        self.step(
-            Check::Age,
-            young(claims, wanted.action, expiry_time.since(claims.iat)),
-        )?;
+        self.step(Check::Age, young(claims, wanted.action, expiry_time.since(claims.iat)))?;
         self.step(Check::Scope, scopes(claims, wanted.action))?;
         self.step(Check::Restrictions, restrictions(claims, wanted.action))?;
         let digest = wanted.facts.digest();
@@ -264,13 +257,7 @@ impl<T: Trace> Judge<'_, '_, T> {
             headers_say_all: wanted.action.body == BodyRule::None,
             digest,
         };
-        self.step(
-            Check::Entry,
-            claims
-                .authorization_details
-                .grant(&asked)
-                .map_err(not_granted),
-        )?;
+        self.step(Check::Entry, claims.authorization_details.grant(&asked).map_err(not_granted))?;
         self.step(Check::Binding, binding(presented, wanted.action))?;
         self.step(Check::Assurance, assurance(claims, wanted.action))?;
         self.step(Check::Approval, approval(claims, wanted.action, digest))?;
@@ -297,14 +284,9 @@ impl<T: Trace> Judge<'_, '_, T> {
             return Ok(position);
         }
         let denial = Denial::new(Code::NotReady, "no batch was accepted from the feed yet");
-        let shaped = credential
-            .presented()
-            .is_ok_and(|presented| Token::split(presented.token).is_ok());
-        Err(if shaped {
-            denial.held_until(HoldUntil::Ready)
-        } else {
-            denial
-        })
+        let shaped =
+            credential.presented().is_ok_and(|presented| Token::split(presented.token).is_ok());
+        Err(if shaped { denial.held_until(HoldUntil::Ready) } else { denial })
     }
 
     fn fresh(&self, action: &Action) -> Result<(), Denial> {
@@ -324,12 +306,7 @@ impl<T: Trace> Judge<'_, '_, T> {
     fn note_foreign_credential(&mut self) {
         let revocable = |_: &str| false;
         let mut looked_at = 0_usize;
-        for header in self
-            .request
-            .headers
-            .iter()
-            .filter(|header| header.name == AUTHORIZATION)
-        {
+        for header in self.request.headers.iter().filter(|header| header.name == AUTHORIZATION) {
             for part in header.value.split(|byte| *byte == b',') {
                 let Ok(presented) = scheme_and_token(part.trim_ascii()) else {
                     continue;
@@ -347,9 +324,7 @@ impl<T: Trace> Judge<'_, '_, T> {
                     continue;
                 };
                 let time = self.gate.time_for_expiry(self.now.unix);
-                if unverified
-                    .verify(self.gate.keyring(), self.gate.base(), revocable, time)
-                    .is_ok()
+                if unverified.verify(self.gate.keyring(), self.gate.base(), revocable, time).is_ok()
                 {
                     self.authentic = true;
                     return;
@@ -381,24 +356,14 @@ impl<'a> RequestLine<'a> {
             None if connect => b"",
             None => return Err(Ambiguous::new("no path")),
         };
-        let upgrade = headers
-            .iter()
-            .any(|header| header.name == b"upgrade" || header.name == b":protocol");
-        Ok(Self {
-            method,
-            authority,
-            path,
-            connect,
-            stream: connect || upgrade,
-        })
+        let upgrade =
+            headers.iter().any(|header| header.name == b"upgrade" || header.name == b":protocol");
+        Ok(Self { method, authority, path, connect, stream: connect || upgrade })
     }
 }
 
 fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Ambiguous> {
-    let mut found = headers
-        .iter()
-        .filter(|header| header.name == name)
-        .map(|header| header.value);
+    let mut found = headers.iter().filter(|header| header.name == name).map(|header| header.value);
     match (found.next(), found.next()) {
         (value, None) => Ok(value),
         (_, Some(_)) => Err(Ambiguous::new("a pseudo-header occurs twice")),
@@ -430,10 +395,7 @@ impl<'a> Credential<'a> {
     fn find(headers: &[Header<'a>]) -> Result<Self, Denial> {
         let twice = || Denial::new(Code::AmbiguousRequest, "two `authorization` headers");
         let mut found = None;
-        for header in headers
-            .iter()
-            .filter(|header| same_header(header.name, AUTHORIZATION))
-        {
+        for header in headers.iter().filter(|header| same_header(header.name, AUTHORIZATION)) {
             if found.is_some() || header.name != AUTHORIZATION || header.value.contains(&b',') {
                 return Err(twice());
             }
@@ -452,14 +414,10 @@ impl<'a> Credential<'a> {
     fn presented(&self) -> Result<Presented<'a>, Denial> {
         match self {
             Self::Presented(presented) => Ok(*presented),
-            Self::Absent => Err(Denial::new(
-                Code::NoCredential,
-                "no `Authorization: Bearer`",
-            )),
-            Self::Unreadable => Err(Denial::new(
-                Code::Malformed,
-                "a scheme without exactly one token",
-            )),
+            Self::Absent => Err(Denial::new(Code::NoCredential, "no `Authorization: Bearer`")),
+            Self::Unreadable => {
+                Err(Denial::new(Code::Malformed, "a scheme without exactly one token"))
+            }
         }
     }
 }
@@ -491,11 +449,7 @@ fn ambiguous(why: Ambiguous) -> Denial {
 }
 
 fn check(holds: bool, code: Code, detail: &str) -> Result<(), Denial> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Denial::new(code, detail))
-    }
+    if holds { Ok(()) } else { Err(Denial::new(code, detail)) }
 }
 
 fn route_exists<'a>(
@@ -505,14 +459,10 @@ fn route_exists<'a>(
 ) -> Result<Wanted<'a>, Denial> {
     match wanted {
         Some(wanted) => Ok(wanted),
-        None if line.connect || (line.stream && open) => Err(Denial::new(
-            Code::StreamNotAllowed,
-            "an upgrade or tunnel to what is no route",
-        )),
-        None => Err(Denial::new(
-            Code::NoRoute,
-            "no route for this host, method and path",
-        )),
+        None if line.connect || (line.stream && open) => {
+            Err(Denial::new(Code::StreamNotAllowed, "an upgrade or tunnel to what is no route"))
+        }
+        None => Err(Denial::new(Code::NoRoute, "no route for this host, method and path")),
     }
 }
 
@@ -524,17 +474,13 @@ fn in_step(issued: Position, gate: Position, behind: Option<Position>) -> Result
         ));
     }
     if let Some(ahead) = behind {
-        let denial = Denial::new(
-            Code::Behind,
-            format!("the gate is at {gate} and knows of {ahead}"),
-        );
+        let denial =
+            Denial::new(Code::Behind, format!("the gate is at {gate} and knows of {ahead}"));
         return Err(denial.held_until(HoldUntil::Reached(ahead.max(issued))));
     }
     if issued > gate {
-        let denial = Denial::new(
-            Code::Behind,
-            format!("issued at {issued}, the gate is at {gate}"),
-        );
+        let denial =
+            Denial::new(Code::Behind, format!("issued at {issued}, the gate is at {gate}"));
         return Err(denial.held_until(HoldUntil::Reached(issued)));
     }
     Ok(())
@@ -548,19 +494,12 @@ fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denia
     let sequence = claims.seq.sequence;
     let check = |kind: Kind, id: &str, code: Code| {
         if table.hits(kind, id, sequence) {
-            Err(Denial::new(
-                code,
-                format!("a revocation matches the hash of `{id}`"),
-            ))
+            Err(Denial::new(code, format!("a revocation matches the hash of `{id}`")))
         } else {
             Ok(())
         }
     };
-    check(
-        Kind::Credential,
-        claims.jti.as_str(),
-        Code::RevokedCredential,
-    )?;
+    check(Kind::Credential, claims.jti.as_str(), Code::RevokedCredential)?;
     for ancestor in &claims.anc {
         check(Kind::Credential, ancestor.as_str(), Code::RevokedAncestor)?;
     }
@@ -571,19 +510,11 @@ fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denia
     }
     check(Kind::Agent, claims.client_id.as_str(), Code::RevokedAgent)?;
     check(Kind::Owner, claims.owner.as_str(), Code::RevokedOwner)?;
-    check(
-        Kind::Blueprint,
-        claims.blueprint.as_str(),
-        Code::RevokedBlueprint,
-    )?;
+    check(Kind::Blueprint, claims.blueprint.as_str(), Code::RevokedBlueprint)?;
     for actor in &claims.act {
         check(Kind::Agent, actor.sub.as_str(), Code::RevokedAgent)?;
         check(Kind::Owner, actor.owner.as_str(), Code::RevokedOwner)?;
-        check(
-            Kind::Blueprint,
-            actor.blueprint.as_str(),
-            Code::RevokedBlueprint,
-        )?;
+        check(Kind::Blueprint, actor.blueprint.as_str(), Code::RevokedBlueprint)?;
     }
     Ok(())
 }
@@ -591,41 +522,23 @@ fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denia
 fn young(claims: &Claims<'_>, action: &Action, age: u64) -> Result<(), Denial> {
     let life = claims.exp.since(claims.iat);
     let longest = u64::from(action.risk.longest_lifetime());
-    check(
-        life <= longest,
-        Code::TooOld,
-        "it lives longer than this action's risk accepts",
-    )?;
+    check(life <= longest, Code::TooOld, "it lives longer than this action's risk accepts")?;
     let old = action.max_age.is_some_and(|most| age > u64::from(most));
-    check(
-        !old,
-        Code::TooOld,
-        "it is older than the action's `max_age`",
-    )
+    check(!old, Code::TooOld, "it is older than the action's `max_age`")
 }
 
 fn scopes(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
-    let missing: Vec<String> = action
-        .scopes_all
-        .iter()
-        .filter(|scope| !claims.scope.has(scope))
-        .cloned()
-        .collect();
+    let missing: Vec<String> =
+        action.scopes_all.iter().filter(|scope| !claims.scope.has(scope)).cloned().collect();
     if !missing.is_empty() {
         return Err(
-            Denial::new(Code::InsufficientScope, "a demanded scope is missing").missing(missing),
+            Denial::new(Code::InsufficientScope, "a demanded scope is missing").missing(missing)
         );
     }
     if !action.scopes_any.is_empty()
-        && !action
-            .scopes_any
-            .iter()
-            .any(|scope| claims.scope.has(scope))
+        && !action.scopes_any.iter().any(|scope| claims.scope.has(scope))
     {
-        let denial = Denial::new(
-            Code::InsufficientScope,
-            "none of the accepted scopes is there",
-        );
+        let denial = Denial::new(Code::InsufficientScope, "none of the accepted scopes is there");
         return Err(denial.missing(action.scopes_any.clone()));
     }
     Ok(())
@@ -656,26 +569,20 @@ fn not_granted(why: NotGranted) -> Denial {
     match why {
         NotGranted::Unsupported(what) => Denial::new(Code::UnsupportedRestriction, what),
         NotGranted::Violated(what) => Denial::new(Code::ConstraintViolated, what),
-        NotGranted::NotNamed => Denial::new(
-            Code::ActionNotGranted,
-            "no entry names the action at this audience",
-        ),
+        NotGranted::NotNamed => {
+            Denial::new(Code::ActionNotGranted, "no entry names the action at this audience")
+        }
     }
 }
 
 fn binding(presented: Presented<'_>, action: &Action) -> Result<(), Denial> {
     let bearer = presented.scheme == Scheme::Bearer;
-    check(
-        bearer,
-        Code::BindingMismatch,
-        "presented as `DPoP` without being bound to a key",
-    )?;
+    check(bearer, Code::BindingMismatch, "presented as `DPoP` without being bound to a key")?;
     match action.binding {
         Binding::None => Ok(()),
-        Binding::Key | Binding::Certificate | Binding::Workload => Err(Denial::new(
-            Code::BindingMismatch,
-            "the action demands a bound gatepass",
-        )),
+        Binding::Key | Binding::Certificate | Binding::Workload => {
+            Err(Denial::new(Code::BindingMismatch, "the action demands a bound gatepass"))
+        }
     }
 }
 
@@ -687,38 +594,23 @@ fn assurance(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
         "below the action's demand",
     )?;
     let weak = claims.assurance == Assurance::Static && action.risk > Risk::Low;
-    check(
-        !weak,
-        Code::InsufficientAssurance,
-        "a static secret is for low-risk actions only",
-    )
+    check(!weak, Code::InsufficientAssurance, "a static secret is for low-risk actions only")
 }
 
 fn approval(claims: &Claims<'_>, action: &Action, digest: Option<[u8; 32]>) -> Result<(), Denial> {
     match &claims.approval {
         Some(approval) => {
             let same = digest.is_some_and(|digest| digest == approval.digest);
-            check(
-                same,
-                Code::ApprovalMismatch,
-                "the request does not have the approved digest",
-            )
+            check(same, Code::ApprovalMismatch, "the request does not have the approved digest")
         }
-        None => check(
-            !action.approval,
-            Code::ApprovalRequired,
-            "the gatepass carries no approval",
-        ),
+        None => check(!action.approval, Code::ApprovalRequired, "the gatepass carries no approval"),
     }
 }
 
 fn consumed(action: &Action) -> Result<(), Denial> {
     match action.uses {
         Uses::Unlimited => Ok(()),
-        Uses::Once => Err(Denial::new(
-            Code::ConfirmationFailed,
-            "a use cannot be spent here yet",
-        )),
+        Uses::Once => Err(Denial::new(Code::ConfirmationFailed, "a use cannot be spent here yet")),
     }
 }
 

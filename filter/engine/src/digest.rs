@@ -133,11 +133,7 @@ mod tests {
     }
 
     fn input(name: &str, kind: InputKind) -> Input {
-        Input {
-            name: name.into(),
-            kind,
-            source: Source::Query(name.into()),
-        }
+        Input { name: name.into(), kind, source: Source::Query(name.into()) }
     }
 
     #[test]
@@ -153,9 +149,9 @@ mod tests {
         let target = Target::parse(b"/?a_b=%22%0A&a=true&a-b=5&b=1.5&z=-7").unwrap();
         let inputs = inputs_of(&kinds, &target);
         let facts = facts(&inputs);
-        assert!(facts.canonical().unwrap().contains(concat!(
+        assert!(facts.canonical().unwrap().contains(
             r#""inputs":{"a":"true","a-b":"5.0000 EUR","a_b":"\"\n","b":"1.5000","z":"-7"}"#
-        )));
+        ));
         assert!(facts.digest().is_some());
     }
 
@@ -194,10 +190,7 @@ mod tests {
     fn no_value_can_pretend_to_be_another_member() {
         let inputs = Inputs::default();
         let base = facts(&inputs);
-        let injected = ActionFacts {
-            path: "/p\",\"x\":\"",
-            ..base
-        };
+        let injected = ActionFacts { path: "/p\",\"x\":\"", ..base };
         let text = injected.canonical().unwrap();
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read.as_object().unwrap().len(), 8);
@@ -221,9 +214,6 @@ mod tests {
     #[test]
     fn the_digest_of_nothing_is_right() {
         let digest: [u8; 32] = Sha256::digest(b"").into();
-        assert_eq!(
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest),
-            EMPTY_SHA256
-        );
+        assert_eq!(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest), EMPTY_SHA256);
     }
 }

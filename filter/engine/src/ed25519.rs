@@ -28,9 +28,7 @@ impl PublicKey {
     /// Says which check the key fails.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let bytes: [u8; 32] = bytes.try_into().map_err(|_| KeyError::Length)?;
-        let a = CompressedEdwardsY(bytes)
-            .decompress()
-            .ok_or(KeyError::NotAPoint)?;
+        let a = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::NotAPoint)?;
         if a.compress().to_bytes() != bytes {
             return Err(KeyError::NotCanonical);
         }
@@ -40,10 +38,7 @@ impl PublicKey {
         if !a.is_torsion_free() {
             return Err(KeyError::MixedOrder);
         }
-        #[expect(
-            clippy::arithmetic_side_effects,
-            reason = "curve arithmetic cannot overflow"
-        )]
+        #[expect(clippy::arithmetic_side_effects, reason = "curve arithmetic cannot overflow")]
         let minus_a = -a;
         Ok(Self { bytes, minus_a })
     }
@@ -98,10 +93,7 @@ impl FixedKey {
 
     /// Verifies one signature with the tables of `B` and `-A`.
     #[must_use]
-    #[expect(
-        clippy::arithmetic_side_effects,
-        reason = "curve arithmetic cannot overflow"
-    )]
+    #[expect(clippy::arithmetic_side_effects, reason = "curve arithmetic cannot overflow")]
     pub fn verifies(&self, base: &BaseTable, message: &[u8], signature: &[u8; 64]) -> bool {
         check(&self.key.bytes, message, signature, |s, h| {
             base.0.mul_base(s) + self.minus_a.mul_base(h)
@@ -113,11 +105,8 @@ impl FixedKey {
 #[derive(Clone, Copy)]
 pub struct BaseTable(&'static EdwardsBasepointTableRadix64);
 
-static BASE: LazyLock<Box<EdwardsBasepointTableRadix64>> = LazyLock::new(|| {
-    Box::new(EdwardsBasepointTableRadix64::create(
-        &ED25519_BASEPOINT_POINT,
-    ))
-});
+static BASE: LazyLock<Box<EdwardsBasepointTableRadix64>> =
+    LazyLock::new(|| Box::new(EdwardsBasepointTableRadix64::create(&ED25519_BASEPOINT_POINT)));
 
 impl BaseTable {
     #[must_use]
@@ -148,11 +137,7 @@ fn check(
     let Some(s) = Option::<Scalar>::from(Scalar::from_canonical_bytes(s)) else {
         return false;
     };
-    let digest = Sha512::new()
-        .chain_update(r)
-        .chain_update(a)
-        .chain_update(message)
-        .finalize();
+    let digest = Sha512::new().chain_update(r).chain_update(a).chain_update(message).finalize();
     let h = Scalar::from_bytes_mod_order_wide(&digest.into());
     // Public data: no need for a comparison in constant time.
     combine(&s, &h).compress().as_bytes() == r
@@ -199,10 +184,7 @@ mod tests {
         assert_eq!(PublicKey::from_bytes(&second), Err(KeyError::NotCanonical));
         let mut not_on_curve = [0; 32];
         not_on_curve[0] = 2;
-        assert_eq!(
-            PublicKey::from_bytes(&not_on_curve),
-            Err(KeyError::NotAPoint)
-        );
+        assert_eq!(PublicKey::from_bytes(&not_on_curve), Err(KeyError::NotAPoint));
         let torsion = curve25519_dalek::constants::EIGHT_TORSION[1];
         let mixed = (ED25519_BASEPOINT_POINT + torsion).compress().to_bytes();
         assert_eq!(PublicKey::from_bytes(&mixed), Err(KeyError::MixedOrder));

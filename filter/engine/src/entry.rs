@@ -116,11 +116,7 @@ impl Entry<'_> {
         if !self.actions.contains(&asked.action) {
             return Err(NotGranted::NotNamed);
         }
-        if self
-            .locations
-            .as_ref()
-            .is_some_and(|all| !all.contains(&asked.audience))
-        {
+        if self.locations.as_ref().is_some_and(|all| !all.contains(&asked.audience)) {
             return Err(NotGranted::NotNamed);
         }
         let restricted = !self.constraints.is_empty() || self.args_digest.is_some();
@@ -157,12 +153,12 @@ impl Constraint<'_> {
             ))
         };
         let holds = match &self.operator {
-            Operator::Max(bound) => order(value, bound)
-                .ok_or_else(unsupported)?
-                .is_some_and(core::cmp::Ordering::is_le),
-            Operator::Min(bound) => order(value, bound)
-                .ok_or_else(unsupported)?
-                .is_some_and(core::cmp::Ordering::is_ge),
+            Operator::Max(bound) => {
+                order(value, bound).ok_or_else(unsupported)?.is_some_and(core::cmp::Ordering::is_le)
+            }
+            Operator::Min(bound) => {
+                order(value, bound).ok_or_else(unsupported)?.is_some_and(core::cmp::Ordering::is_ge)
+            }
             Operator::Equals(wanted) => equal(value, wanted).ok_or_else(unsupported)?,
             Operator::In(wanted) => {
                 let mut any = false;
@@ -178,11 +174,7 @@ impl Constraint<'_> {
                 }
             },
         };
-        if holds {
-            Ok(())
-        } else {
-            Err(violated("is outside its constraint"))
-        }
+        if holds { Ok(()) } else { Err(violated("is outside its constraint")) }
     }
 }
 
@@ -319,11 +311,7 @@ impl<'de: 'a, 'a> Visitor<'de> for ConstraintsVisitor<'a> {
                 return Err(A::Error::custom("a constraint without an operator"));
             }
             out.1 = out.1.or(unsupported);
-            out.0.extend(
-                operators
-                    .into_iter()
-                    .map(|operator| Constraint { input, operator }),
-            );
+            out.0.extend(operators.into_iter().map(|operator| Constraint { input, operator }));
             if out.0.len() > MAX_CONSTRAINTS {
                 return Err(A::Error::custom("too many constraints"));
             }
@@ -365,8 +353,7 @@ impl<'de: 'a, 'a> Visitor<'de> for OperatorsVisitor<'a> {
                 },
                 unknown => {
                     map.next_value::<IgnoredAny>()?;
-                    out.1
-                        .get_or_insert_with(|| format!("operator `{unknown}` of a constraint"));
+                    out.1.get_or_insert_with(|| format!("operator `{unknown}` of a constraint"));
                     continue;
                 }
             });
@@ -395,9 +382,7 @@ impl<'de: 'a, 'a> Visitor<'de> for LiteralVisitor<'a> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Literal<'a>, E> {
-        i64::try_from(value)
-            .map(Literal::Integer)
-            .map_err(|_| E::custom("a number beyond 64 bits"))
+        i64::try_from(value).map(Literal::Integer).map_err(|_| E::custom("a number beyond 64 bits"))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Literal<'a>, E> {
@@ -460,11 +445,8 @@ mod tests {
 
     /// The inputs of `/?v=<text>`, with `v` of this kind.
     fn check(kind: &InputKind, text: &str, constraint: &str, expected: Result<(), &str>) {
-        let inputs = [Input {
-            name: "v".into(),
-            kind: kind.clone(),
-            source: Source::Query("v".into()),
-        }];
+        let inputs =
+            [Input { name: "v".into(), kind: kind.clone(), source: Source::Query("v".into()) }];
         let path = format!("/?v={text}");
         let target = Target::parse(path.as_bytes()).unwrap();
         let inputs = Inputs::read(&inputs, &[], &target, &[]).unwrap();
@@ -607,13 +589,7 @@ mod tests {
     #[test]
     fn attenuation_never_widens() {
         // Adding a constraint to an entry never turns a denial into a grant.
-        let bounds = [
-            r#""max":5"#,
-            r#""min":5"#,
-            r#""equals":5"#,
-            r#""in":[4,5]"#,
-            r#""in":[]"#,
-        ];
+        let bounds = [r#""max":5"#, r#""min":5"#, r#""equals":5"#, r#""in":[4,5]"#, r#""in":[]"#];
         let grants = |operators: &str, value: &str| {
             let inputs = [Input {
                 name: "v".into(),

@@ -55,20 +55,13 @@ impl Unverified {
     /// Wraps a payload for signing; [`Unverified::sign_with`] adds the signatures.
     #[must_use]
     pub fn new(payload_type: PayloadType, payload: Vec<u8>) -> Self {
-        Self {
-            payload_type: payload_type.as_str().to_owned(),
-            payload,
-            signatures: Vec::new(),
-        }
+        Self { payload_type: payload_type.as_str().to_owned(), payload, signatures: Vec::new() }
     }
 
     /// Adds the signature that `sign` makes over the PAE.
     #[must_use]
     pub fn sign_with(mut self, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Self {
-        let signature = sign(&pre_authentication_encoding(
-            &self.payload_type,
-            &self.payload,
-        ));
+        let signature = sign(&pre_authentication_encoding(&self.payload_type, &self.payload));
         self.signatures.push(signature);
         self
     }
@@ -83,11 +76,7 @@ impl Unverified {
         if !rest.is_empty() {
             return Err(poison("bytes follow the envelope"));
         }
-        let signatures = wire
-            .signatures
-            .iter()
-            .map(|s| signature(s))
-            .collect::<Result<_, _>>()?;
+        let signatures = wire.signatures.iter().map(|s| signature(s)).collect::<Result<_, _>>()?;
         Self {
             payload_type: wire.payload_type.to_owned(),
             payload: wire.payload.to_vec(),
@@ -105,21 +94,15 @@ impl Unverified {
         let wire: Json = crate::json::from_slice(bytes)
             .map_err(|error| poison(&format!("the envelope does not parse: {error}")))?;
         let decode = |text: &str| {
-            STANDARD
-                .decode(text)
-                .map_err(|_| poison("the envelope holds invalid base64"))
+            STANDARD.decode(text).map_err(|_| poison("the envelope holds invalid base64"))
         };
         let signatures = wire
             .signatures
             .iter()
             .map(|s| decode(&s.sig).and_then(|bytes| signature(&bytes)))
             .collect::<Result<_, _>>()?;
-        Self {
-            payload_type: wire.payload_type,
-            payload: decode(&wire.payload)?,
-            signatures,
-        }
-        .bounded()
+        Self { payload_type: wire.payload_type, payload: decode(&wire.payload)?, signatures }
+            .bounded()
     }
 
     fn bounded(self) -> Result<Self, Refusal> {
@@ -147,10 +130,7 @@ impl Unverified {
             signatures: self
                 .signatures
                 .iter()
-                .map(|s| JsonSignature {
-                    keyid: String::new(),
-                    sig: STANDARD.encode(s),
-                })
+                .map(|s| JsonSignature { keyid: String::new(), sig: STANDARD.encode(s) })
                 .collect(),
         };
         // INVARIANT: strings and vectors of strings always serialise.
@@ -170,9 +150,7 @@ impl Unverified {
     /// `bad_payload_type`, `bad_signature`.
     pub fn verify(self, expected: PayloadType, keys: &[PublicKey]) -> Result<Verified, Refusal> {
         self.require(expected, keys, 1)?;
-        Ok(Verified {
-            payload: self.payload,
-        })
+        Ok(Verified { payload: self.payload })
     }
 
     /// Checks that at least `threshold` distinct public keys of `keys` signed.
@@ -192,10 +170,7 @@ impl Unverified {
         let mut signers: Vec<&[u8; 32]> = Vec::new();
         for key in keys {
             if !signers.contains(&key.as_bytes())
-                && self
-                    .signatures
-                    .iter()
-                    .any(|signature| key.verifies(&message, signature))
+                && self.signatures.iter().any(|signature| key.verifies(&message, signature))
             {
                 signers.push(key.as_bytes());
             }
@@ -213,20 +188,14 @@ impl Unverified {
 /// DSSE v1 `PAE(type, body)` = `DSSEv1 <len type> <type> <len body> <body>`.
 #[must_use]
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    )
-    .into_bytes();
+    let mut out =
+        format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     out.extend_from_slice(payload);
     out
 }
 
 fn signature(bytes: &[u8]) -> Result<[u8; 64], Refusal> {
-    bytes
-        .try_into()
-        .map_err(|_| poison("a signature does not have 64 bytes"))
+    bytes.try_into().map_err(|_| poison("a signature does not have 64 bytes"))
 }
 
 fn poison(detail: &str) -> Refusal {
@@ -278,59 +247,37 @@ mod tests {
     #[test]
     fn pae_is_that_of_the_specification() {
         let pae = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
-        assert_eq!(
-            pae,
-            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
-        );
+        assert_eq!(pae, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
     }
 
     #[test]
     fn both_encodings_carry_the_same_envelope() {
         let envelope = signed(&key(1).0);
-        assert_eq!(
-            Unverified::from_postcard(&envelope.to_postcard().unwrap()).unwrap(),
-            envelope
-        );
-        assert_eq!(
-            Unverified::from_json(envelope.to_json().as_bytes()).unwrap(),
-            envelope
-        );
+        assert_eq!(Unverified::from_postcard(&envelope.to_postcard().unwrap()).unwrap(), envelope);
+        assert_eq!(Unverified::from_json(envelope.to_json().as_bytes()).unwrap(), envelope);
         let mut long = envelope.to_postcard().unwrap();
         long.push(0);
-        assert_eq!(
-            Unverified::from_postcard(&long).unwrap_err().code,
-            RefusalCode::Poison
-        );
+        assert_eq!(Unverified::from_postcard(&long).unwrap_err().code, RefusalCode::Poison);
     }
 
     #[test]
     fn a_signature_of_a_believed_key_is_needed() {
         let (pair, public) = key(1);
-        assert!(
-            signed(&pair)
-                .verify(PayloadType::Batch, std::slice::from_ref(&public))
-                .is_ok()
-        );
+        assert!(signed(&pair).verify(PayloadType::Batch, std::slice::from_ref(&public)).is_ok());
         let code = |e: Result<Verified, Refusal>| e.unwrap_err().code;
         let other = [key(2).1];
         assert_eq!(
             code(signed(&pair).verify(PayloadType::Batch, &other)),
             RefusalCode::BadSignature
         );
-        assert_eq!(
-            code(signed(&pair).verify(PayloadType::Batch, &[])),
-            RefusalCode::BadSignature
-        );
+        assert_eq!(code(signed(&pair).verify(PayloadType::Batch, &[])), RefusalCode::BadSignature);
         let own = [public];
         assert_eq!(
             code(signed(&pair).verify(PayloadType::Root, &own)),
             RefusalCode::BadPayloadType
         );
         let stripped = Unverified::new(PayloadType::Batch, b"hello".to_vec());
-        assert_eq!(
-            code(stripped.verify(PayloadType::Batch, &own)),
-            RefusalCode::BadSignature
-        );
+        assert_eq!(code(stripped.verify(PayloadType::Batch, &own)), RefusalCode::BadSignature);
     }
 
     #[test]
@@ -342,10 +289,7 @@ mod tests {
         assert_eq!(refused.code, RefusalCode::BadSignature);
         let (second, other) = key(2);
         let both = signed(&pair).sign_with(|m| *second.sk.sign(m, None));
-        assert!(
-            both.require(PayloadType::Batch, &[keys[0].clone(), other], 2)
-                .is_ok()
-        );
+        assert!(both.require(PayloadType::Batch, &[keys[0].clone(), other], 2).is_ok());
         assert!(both.require(PayloadType::Batch, &keys, 0).is_err());
     }
 }

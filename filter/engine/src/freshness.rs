@@ -26,15 +26,9 @@ mod tests {
 
     #[test]
     fn the_older_of_both_clocks_counts() {
-        let fresh = Freshness {
-            issued_at: UnixSeconds(100),
-            received: Milliseconds(5_000),
-        };
+        let fresh = Freshness { issued_at: UnixSeconds(100), received: Milliseconds(5_000) };
         let age = |unix, monotonic| {
-            fresh.age(Now {
-                unix: UnixSeconds(unix),
-                monotonic: Milliseconds(monotonic),
-            })
+            fresh.age(Now { unix: UnixSeconds(unix), monotonic: Milliseconds(monotonic) })
         };
         assert_eq!(age(100, 5_000), 0);
         assert_eq!(age(103, 5_000), 3_000);

@@ -51,8 +51,8 @@ pub struct Gate {
     bundle: BundleState,
     /// The newest `issued_at` accepted; the time used for `exp` is never below it.
     floor: UnixSeconds,
-    /// The position of a verified batch that could not be joined on: the gate is known to be
-    /// behind it, and serves nothing older.
+    /// The position of a verified batch that could not be joined on or applied: the gate is known
+    /// to be behind it, and serves nothing older.
     ahead: Option<Position>,
 }
 
@@ -186,10 +186,7 @@ impl Gate {
         self.check_identity(header)?;
         let unix = now.unix;
         if header.issued_at > unix.plus(MAX_CLOCK_SKEW) {
-            return Err(Refusal::new(
-                RefusalCode::ClockSkew,
-                "`issued_at` is in the future",
-            ));
+            return Err(Refusal::new(RefusalCode::ClockSkew, "`issued_at` is in the future"));
         }
         match self.order(header) {
             Order::Known => return Ok(Applied::Known),
@@ -201,10 +198,7 @@ impl Gate {
             }
             Order::Checkpoint | Order::Next => {}
         }
-        if self
-            .newest
-            .is_some_and(|newest| header.issued_at < newest.issued_at)
-        {
+        if self.newest.is_some_and(|newest| header.issued_at < newest.issued_at) {
             return Err(Refusal::new(
                 RefusalCode::Rollback,
                 "`issued_at` is before the one in force",
@@ -213,20 +207,19 @@ impl Gate {
         if header.expires_at <= self.time_for_expiry(unix) {
             return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
         }
-        if self
-            .trust
-            .expires()
-            .is_none_or(|expires| expires <= self.time_for_expiry(unix))
-        {
-            return Err(Refusal::new(
-                RefusalCode::Expired,
-                "the root in force has expired",
-            ));
+        if self.trust.expires().is_none_or(|expires| expires <= self.time_for_expiry(unix)) {
+            return Err(Refusal::new(RefusalCode::Expired, "the root in force has expired"));
         }
         if header.shape() == Shape::Checkpoint {
             return self.renew(header, received).map(|()| Applied::Renewed);
         }
-        self.advance(&batch, received)
+        let position = header.position();
+        let applied = self.advance(&batch, received);
+        // Whatever a batch lacks that is ours and newer, what is in force is known to be older.
+        if applied.is_err() {
+            self.ahead = self.ahead.max(Some(position));
+        }
+        applied
     }
 
     /// Reads the header of a batch whose signature and identity are right, without applying it:
@@ -240,10 +233,7 @@ impl Gate {
         let header = Batch::decode(&payload)?.header;
         self.check_identity(&header)?;
         if header.issued_at > now.unix.plus(MAX_CLOCK_SKEW) {
-            return Err(Refusal::new(
-                RefusalCode::ClockSkew,
-                "`issued_at` is in the future",
-            ));
+            return Err(Refusal::new(RefusalCode::ClockSkew, "`issued_at` is in the future"));
         }
         if header.expires_at <= self.time_for_expiry(now.unix) {
             return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
@@ -262,10 +252,7 @@ impl Gate {
 
     fn open(&self, envelope: &[u8]) -> Result<Vec<u8>, Refusal> {
         if envelope.len() > MAX_PART_BYTES {
-            return Err(Refusal::new(
-                RefusalCode::Poison,
-                "the batch is over 512 KiB",
-            ));
+            return Err(Refusal::new(RefusalCode::Poison, "the batch is over 512 KiB"));
         }
         let verified = Unverified::from_postcard(envelope)?
             .verify(PayloadType::Batch, self.trust.feed_keys())?;
@@ -342,12 +329,13 @@ impl Gate {
                 ),
             };
         }
+        if header.part != 0 && in_force.is_some_and(|at| at >= position) {
+            return Order::Known;
+        }
         if header.part != 0 {
             return Order::Refused(RefusalCode::Gap, "the parts before are missing");
         }
-        let newer_root = self
-            .newest
-            .is_none_or(|newest| header.root_version > newest.root_version);
+        let newer_root = self.newest.is_none_or(|newest| header.root_version > newest.root_version);
         let reset = newer_root && self.trust.resets() && header.shape() == Shape::Snapshot;
         match floor.map_or(core::cmp::Ordering::Greater, |floor| position.cmp(&floor)) {
             core::cmp::Ordering::Less if reset => Order::Next,
@@ -404,20 +392,16 @@ impl Gate {
             check_whole(header, &parts.digests)?;
         }
         if let Some(share) = batch.bundle {
-            parts
-                .bundle
-                .get_or_insert_default()
-                .extend_from_slice(share);
+            parts.bundle.get_or_insert_default().extend_from_slice(share);
         }
         self.put_in_force(staged);
         if last {
             return self.finish(header, parts.bundle, received);
         }
         self.progress = match (&self.progress, parts.replaces) {
-            (Progress::Ready { position, .. }, false) => Progress::Ready {
-                position: *position,
-                loading: Some(parts),
-            },
+            (Progress::Ready { position, .. }, false) => {
+                Progress::Ready { position: *position, loading: Some(parts) }
+            }
             _ => Progress::Loading(parts),
         };
         Ok(Applied::Part)
@@ -430,10 +414,7 @@ impl Gate {
         received: Milliseconds,
     ) -> Result<Applied, Refusal> {
         let position = header.position();
-        self.progress = Progress::Ready {
-            position,
-            loading: None,
-        };
+        self.progress = Progress::Ready { position, loading: None };
         self.newest = Some(Newest::of(header));
         self.floor = self.floor.max(header.issued_at);
         // A snapshot is where a reset may have taken the position back to.
@@ -456,10 +437,7 @@ impl Gate {
                 "the successor of a refused bundle is still owed",
             )),
             BundleState::InForce(_) | BundleState::None => {
-                self.freshness = Some(Freshness {
-                    issued_at: header.issued_at,
-                    received,
-                });
+                self.freshness = Some(Freshness { issued_at: header.issued_at, received });
                 Ok(Applied::Moved(position))
             }
         }
@@ -477,10 +455,7 @@ impl Gate {
             Some(old) if old.issued_at == header.issued_at => old.received.min(received),
             _ => received,
         };
-        self.freshness = Some(Freshness {
-            issued_at: header.issued_at,
-            received,
-        });
+        self.freshness = Some(Freshness { issued_at: header.issued_at, received });
         self.newest = Some(Newest::of(header));
         self.floor = self.floor.max(header.issued_at);
         Ok(())
@@ -489,33 +464,25 @@ impl Gate {
     /// Decodes and checks revocations and keys without touching anything.
     fn stage(&self, batch: &Batch<'_>) -> Result<Staged, Refusal> {
         let header = &batch.header;
-        let change: Option<Change> = batch
-            .revocations
-            .map(|bytes| exact(bytes, "the revocations"))
-            .transpose()?;
-        let keys: Option<IssuerKeys> = batch
-            .keys
-            .map(|bytes| exact(bytes, "the keys"))
-            .transpose()?;
+        let change: Option<Change> =
+            batch.revocations.map(|bytes| exact(bytes, "the revocations")).transpose()?;
+        let keys: Option<IssuerKeys> =
+            batch.keys.map(|bytes| exact(bytes, "the keys")).transpose()?;
         if header.shape() == Shape::Snapshot && header.part == 0 && keys.is_none() {
             return Err(Refusal::new(
                 RefusalCode::Poison,
                 "a snapshot states the issuer keys in its first part",
             ));
         }
-        let keyring = keys
-            .map(|keys| self.keyring.changed(&keys, &self.trust))
-            .transpose()?;
+        let keyring = keys.map(|keys| self.keyring.changed(&keys, &self.trust)).transpose()?;
         let old_epoch = self.newest.map(|newest| newest.position.epoch);
         let loading_epoch = self.loading().map(|parts| parts.header.epoch);
         let same_table = self.revocations.is_some()
             && (loading_epoch == Some(header.epoch)
                 || (loading_epoch.is_none() && old_epoch == Some(header.epoch)));
         let replaces = header.shape() == Shape::Snapshot && !same_table;
-        let hash_key = match (
-            change.as_ref().and_then(|change| change.hash_key),
-            &self.revocations,
-        ) {
+        let hash_key = match (change.as_ref().and_then(|change| change.hash_key), &self.revocations)
+        {
             (Some(key), _) if header.shape() == Shape::Snapshot => {
                 HashKey::new(&self.settings.environment, &key)
             }
@@ -528,21 +495,12 @@ impl Gate {
             }
         };
         if hash_key.id() != header.hash_key_id {
-            return Err(Refusal::new(
-                RefusalCode::Gap,
-                "the batch is for another hash key",
-            ));
+            return Err(Refusal::new(RefusalCode::Gap, "the batch is for another hash key"));
         }
         if same_table
-            && self
-                .revocations
-                .as_ref()
-                .is_some_and(|table| table.hash_key().id() != hash_key.id())
+            && self.revocations.as_ref().is_some_and(|table| table.hash_key().id() != hash_key.id())
         {
-            return Err(Refusal::new(
-                RefusalCode::Gap,
-                "an epoch keeps its hash key",
-            ));
+            return Err(Refusal::new(RefusalCode::Gap, "an epoch keeps its hash key"));
         }
         let items = change.map(|change| (change.total, change.items));
         let (total, items) = items.unwrap_or_default();
@@ -556,16 +514,8 @@ impl Gate {
                 format!("more than {MAX_REVOCATIONS} revocations"),
             ));
         }
-        let total = usize::try_from(total)
-            .unwrap_or(usize::MAX)
-            .min(MAX_REVOCATIONS);
-        Ok(Staged {
-            replaces,
-            hash_key,
-            total,
-            items,
-            keyring,
-        })
+        let total = usize::try_from(total).unwrap_or(usize::MAX).min(MAX_REVOCATIONS);
+        Ok(Staged { replaces, hash_key, total, items, keyring })
     }
 
     fn put_in_force(&mut self, staged: Staged) {
@@ -578,10 +528,7 @@ impl Gate {
             self.revocations = Some(Revocations::new(staged.hash_key, staged.total));
         }
         if let Some(table) = &mut self.revocations {
-            staged
-                .items
-                .iter()
-                .for_each(|revocation| table.insert(revocation));
+            staged.items.iter().for_each(|revocation| table.insert(revocation));
         }
     }
 
@@ -606,11 +553,7 @@ impl Gate {
 
     fn loading(&self) -> Option<&Parts> {
         match &self.progress {
-            Progress::Loading(parts)
-            | Progress::Ready {
-                loading: Some(parts),
-                ..
-            } => Some(parts),
+            Progress::Loading(parts) | Progress::Ready { loading: Some(parts), .. } => Some(parts),
             Progress::NotReady | Progress::Ready { loading: None, .. } => None,
         }
     }
@@ -619,10 +562,7 @@ impl Gate {
         match core::mem::replace(&mut self.progress, Progress::NotReady) {
             Progress::Loading(parts) => Some(parts),
             Progress::Ready { position, loading } => {
-                self.progress = Progress::Ready {
-                    position,
-                    loading: None,
-                };
+                self.progress = Progress::Ready { position, loading: None };
                 loading
             }
             Progress::NotReady => None,
@@ -649,8 +589,7 @@ impl Gate {
     /// The position that the gate is known to be behind of, if it is.
     #[must_use]
     pub fn behind(&self) -> Option<Position> {
-        self.ahead
-            .filter(|ahead| self.position().is_none_or(|position| position < *ahead))
+        self.ahead.filter(|ahead| self.position().is_none_or(|position| position < *ahead))
     }
 
     /// The position of the bundle in force.
@@ -736,10 +675,7 @@ fn check_whole(header: &Header, digests: &[[u8; 32]]) -> Result<(), Refusal> {
     if whole_digest(digests) == header.whole_digest {
         Ok(())
     } else {
-        Err(Refusal::new(
-            RefusalCode::Poison,
-            "the parts do not have the digest of the whole",
-        ))
+        Err(Refusal::new(RefusalCode::Poison, "the parts do not have the digest of the whole"))
     }
 }
 

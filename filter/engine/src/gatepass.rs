@@ -42,33 +42,21 @@ impl<'a> Token<'a> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(malformed("the gatepass is over 8 KiB"));
         }
-        let mut dots = text
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'.')
-            .map(|(at, _)| at);
+        let mut dots = text.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(malformed("the gatepass does not have three parts"));
         };
         let part = |range: core::ops::Range<usize>| {
             let text = text.get(range).unwrap_or_default();
-            URL_SAFE_NO_PAD
-                .decode(text)
-                .map_err(|_| malformed("a part is not canonical base64url"))
+            URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed("a part is not canonical base64url"))
         };
         let header = part(0..first)?;
         let payload = part(first.saturating_add(1)..second)?;
         let signature = part(second.saturating_add(1)..text.len())?;
-        let signature = signature
-            .try_into()
-            .map_err(|_| malformed("the signature does not have 64 bytes"))?;
+        let signature =
+            signature.try_into().map_err(|_| malformed("the signature does not have 64 bytes"))?;
         let signing_input = text.get(..second).unwrap_or_default();
-        Ok(Self {
-            signing_input,
-            header,
-            payload,
-            signature,
-        })
+        Ok(Self { signing_input, header, payload, signature })
     }
 
     /// Reads header and claims.
@@ -86,14 +74,8 @@ impl<'a> Token<'a> {
         }
         let claims: Claims<'_> =
             crate::json::from_slice(&self.payload).map_err(|e| malformed("claims", &e))?;
-        claims
-            .check()
-            .map_err(|what| Denial::new(Code::Malformed, what))?;
-        Ok(Unverified {
-            token: self,
-            header,
-            claims,
-        })
+        claims.check().map_err(|what| Denial::new(Code::Malformed, what))?;
+        Ok(Unverified { token: self, header, claims })
     }
 }
 
@@ -125,10 +107,7 @@ impl<'t> Unverified<'t> {
         };
         let key = KeyId::parse(self.header.kid).and_then(|id| keyring.find(&id));
         let Some(key) = key else {
-            return Err(Denial::new(
-                Code::UnknownKey,
-                "no issuer key in force has this `kid`",
-            ));
+            return Err(Denial::new(Code::UnknownKey, "no issuer key in force has this `kid`"));
         };
         if key.algorithm != algorithm {
             return Err(Denial::new(
@@ -137,31 +116,19 @@ impl<'t> Unverified<'t> {
             ));
         }
         if key_is_revoked(self.header.kid) {
-            return Err(Denial::new(
-                Code::RevokedKey,
-                "a revocation matches the key's hash",
-            ));
+            return Err(Denial::new(Code::RevokedKey, "a revocation matches the key's hash"));
         }
         if !key.in_window(now) {
             return Err(Denial::new(Code::RevokedKey, "outside the key's window"));
         }
         if !key.verifies(base, self.token.signing_input, &self.token.signature) {
-            return Err(Denial::new(
-                Code::BadSignature,
-                "the signature does not verify",
-            ));
+            return Err(Denial::new(Code::BadSignature, "the signature does not verify"));
         }
         if self.claims.iss.as_str() != key.issuer {
             // Still authentic: whoever holds it must not pass it on. But never usable.
-            return Ok(Authentic {
-                claims: self.claims,
-                issuer_matches: false,
-            });
+            return Ok(Authentic { claims: self.claims, issuer_matches: false });
         }
-        Ok(Authentic {
-            claims: self.claims,
-            issuer_matches: true,
-        })
+        Ok(Authentic { claims: self.claims, issuer_matches: true })
     }
 }
 
@@ -195,10 +162,7 @@ impl<'t> Authentic<'t> {
             return deny(Code::WrongEnvironment, "`env` is another environment");
         }
         if audience.is_some_and(|wanted| !claims.aud.0.iter().any(|aud| aud.as_str() == wanted)) {
-            return deny(
-                Code::WrongAudience,
-                "`aud` does not contain this host's audience",
-            );
+            return deny(Code::WrongAudience, "`aud` does not contain this host's audience");
         }
         if claims.exp <= now {
             return deny(Code::Expired, "`exp` is past");
@@ -207,9 +171,7 @@ impl<'t> Authentic<'t> {
         if claims.iat > latest || claims.nbf.is_some_and(|nbf| nbf > latest) {
             return deny(Code::NotYetValid, "`iat` or `nbf` is in the future");
         }
-        Ok(Verified {
-            claims: self.claims,
-        })
+        Ok(Verified { claims: self.claims })
     }
 }
 
@@ -367,8 +329,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Audiences<'a> {
             return Err(D::Error::custom("expected 1 to 16 audiences"));
         }
         let uris: Option<Vec<_>> = all.into_iter().map(Uri::parse).collect();
-        uris.map(Audiences)
-            .ok_or_else(|| D::Error::custom("an audience is not an absolute URI"))
+        uris.map(Audiences).ok_or_else(|| D::Error::custom("an audience is not an absolute URI"))
     }
 }
 
@@ -379,8 +340,7 @@ pub struct Scopes<'a>(Option<&'a str>);
 impl Scopes<'_> {
     #[must_use]
     pub fn has(&self, scope: &str) -> bool {
-        self.0
-            .is_some_and(|all| all.split(' ').any(|one| one == scope))
+        self.0.is_some_and(|all| all.split(' ').any(|one| one == scope))
     }
 }
 
@@ -393,9 +353,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scopes<'a> {
         if text.split(' ').all(is_token) {
             Ok(Self(Some(text)))
         } else {
-            Err(D::Error::custom(
-                "expected scopes with one space between them",
-            ))
+            Err(D::Error::custom("expected scopes with one space between them"))
         }
     }
 }
@@ -439,11 +397,7 @@ fn actors<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Acto
         if chain.len() >= MAX_ACTORS {
             return Err(D::Error::custom("more than 8 actors"));
         }
-        chain.push(Actor {
-            sub: nested.sub,
-            owner: nested.owner,
-            blueprint: nested.blueprint,
-        });
+        chain.push(Actor { sub: nested.sub, owner: nested.owner, blueprint: nested.blueprint });
         next = nested.act;
     }
     Ok(chain)
@@ -468,23 +422,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Approval<'a> {
             unknown: BTreeMap<&'a str, IgnoredAny>,
         }
         let wire = Wire::deserialize(deserializer)?;
-        let digest = URL_SAFE_NO_PAD
-            .decode(wire.digest)
-            .ok()
-            .and_then(|d| <[u8; 32]>::try_from(d).ok());
+        let digest =
+            URL_SAFE_NO_PAD.decode(wire.digest).ok().and_then(|d| <[u8; 32]>::try_from(d).ok());
         let digest =
             digest.ok_or_else(|| D::Error::custom("`digest` is not a SHA-256 in base64url"))?;
         if !is_token(wire.id) || wire.amr.is_empty() || wire.at.0 == 0 {
-            return Err(D::Error::custom(
-                "expected an approval's id, time and methods",
-            ));
+            return Err(D::Error::custom("expected an approval's id, time and methods"));
         }
-        Ok(Self {
-            id: wire.id,
-            by: wire.by,
-            digest,
-            unsupported: !wire.unknown.is_empty(),
-        })
+        Ok(Self { id: wire.id, by: wire.by, digest, unsupported: !wire.unknown.is_empty() })
     }
 }
 

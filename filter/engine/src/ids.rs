@@ -95,9 +95,7 @@ pub fn is_token(text: &str) -> bool {
 fn plain(text: &str, most: usize) -> bool {
     !text.is_empty()
         && text.len() <= most
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b','))
+        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b','))
 }
 
 fn is_agent(text: &str) -> bool {
@@ -112,9 +110,7 @@ fn is_agent(text: &str) -> bool {
 }
 
 fn is_person(text: &str) -> bool {
-    let Some((directory, id)) = text
-        .strip_prefix("user:")
-        .and_then(|rest| rest.split_once('/'))
+    let Some((directory, id)) = text.strip_prefix("user:").and_then(|rest| rest.split_once('/'))
     else {
         return false;
     };
@@ -159,14 +155,9 @@ mod tests {
     #[test]
     fn a_person_names_their_directory() {
         assert!(PersonId::parse("user:corp/alice").is_some());
-        for bad in [
-            "user:alice",
-            "user:/alice",
-            "user:corp/",
-            "user:corp/a/b",
-            "user:corp/a b",
-            "alice",
-        ] {
+        for bad in
+            ["user:alice", "user:/alice", "user:corp/", "user:corp/a/b", "user:corp/a b", "alice"]
+        {
             assert!(PersonId::parse(bad).is_none(), "{bad}");
         }
     }
@@ -174,14 +165,7 @@ mod tests {
     #[test]
     fn a_uri_is_absolute() {
         assert!(Uri::parse("https://orders.example").is_some());
-        for bad in [
-            "orders.example",
-            "https:",
-            "HTTPS://a",
-            ":x",
-            "https://a,b",
-            "https://a b",
-        ] {
+        for bad in ["orders.example", "https:", "HTTPS://a", ":x", "https://a,b", "https://a b"] {
             assert!(Uri::parse(bad).is_none(), "{bad}");
         }
     }

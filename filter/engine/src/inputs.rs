@@ -22,9 +22,8 @@ impl Decimal {
             Some(digits) => (true, digits),
             None => (false, text),
         };
-        let (whole, fraction) = digits
-            .split_once('.')
-            .map_or((digits, None), |(w, f)| (w, Some(f)));
+        let (whole, fraction) =
+            digits.split_once('.').map_or((digits, None), |(w, f)| (w, Some(f)));
         if fraction.is_some_and(|f| f.is_empty() || f.len() > 4) {
             return None;
         }
@@ -36,14 +35,8 @@ impl Decimal {
         let sign = if negative { -1 } else { 1 };
         let whole: i64 = whole.parse::<i64>().ok()?.checked_mul(10_000)?;
         let fraction = fraction.parse::<i64>().ok()?.checked_mul(scale)?;
-        let value = whole
-            .checked_mul(sign)?
-            .checked_add(fraction.checked_mul(sign)?)?;
-        if negative && value == 0 {
-            None
-        } else {
-            Some(Self(value))
-        }
+        let value = whole.checked_mul(sign)?.checked_add(fraction.checked_mul(sign)?)?;
+        if negative && value == 0 { None } else { Some(Self(value)) }
     }
 
     /// A whole number as a decimal, where it fits.
@@ -93,21 +86,13 @@ impl Money {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (amount, code) = text.split_once(' ')?;
-        Some(Self {
-            amount: Decimal::parse(amount)?,
-            currency: currency(code)?,
-        })
+        Some(Self { amount: Decimal::parse(amount)?, currency: currency(code)? })
     }
 }
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            self.amount,
-            String::from_utf8_lossy(&self.currency)
-        )
+        write!(f, "{} {}", self.amount, String::from_utf8_lossy(&self.currency))
     }
 }
 
@@ -165,11 +150,7 @@ impl<'a> Inputs<'a> {
         target: &Target<'a>,
         headers: &[Header<'a>],
     ) -> Result<Self, Ambiguous> {
-        let request = Carrier {
-            parameters,
-            target,
-            headers,
-        };
+        let request = Carrier { parameters, target, headers };
         let mut out = Vec::with_capacity(inputs.len());
         for input in inputs {
             let found = match request.find(&input.source)? {
@@ -187,10 +168,7 @@ impl<'a> Inputs<'a> {
     /// `None` when the route has no such input.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Found<'a>> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, found)| found)
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, found)| found)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &(&'a str, Found<'a>)> {
@@ -234,9 +212,7 @@ impl<'a> Carrier<'_, 'a> {
                 )));
             }
             if value.contains('+') {
-                return Err(Ambiguous::new(format!(
-                    "the value of query key `{key}` holds `+`"
-                )));
+                return Err(Ambiguous::new(format!("the value of query key `{key}` holds `+`")));
             }
             found = Some(decoded(value)?);
         }
@@ -270,11 +246,7 @@ impl<'a> Carrier<'_, 'a> {
 #[must_use]
 pub fn same_header(a: &[u8], b: &[u8]) -> bool {
     let plain = |byte: &u8| {
-        if *byte == b'_' {
-            b'-'
-        } else {
-            byte.to_ascii_lowercase()
-        }
+        if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
     };
     a.len() == b.len() && a.iter().map(plain).eq(b.iter().map(plain))
 }
@@ -371,18 +343,7 @@ mod tests {
         ] {
             assert_eq!(integer(good), Some(value));
         }
-        for bad in [
-            "",
-            "-",
-            "-0",
-            "+1",
-            "01",
-            "1.0",
-            "1e1",
-            "9223372036854775808",
-            " 1",
-            "٣",
-        ] {
+        for bad in ["", "-", "-0", "+1", "01", "1.0", "1e1", "9223372036854775808", " 1", "٣"] {
             assert_eq!(integer(bad), None, "{bad}");
         }
     }
@@ -401,18 +362,9 @@ mod tests {
 
     #[test]
     fn a_query_key_that_feeds_an_input_has_one_spelling() {
-        let money = Money {
-            amount: Decimal::from_integer(500).unwrap(),
-            currency: *b"EUR",
-        };
-        assert_eq!(
-            query("amount=500&currency=EUR"),
-            Ok(Found::Value(Value::Money(money)))
-        );
-        assert_eq!(
-            query("b=1&amount=500&currency=EUR&c"),
-            Ok(Found::Value(Value::Money(money)))
-        );
+        let money = Money { amount: Decimal::from_integer(500).unwrap(), currency: *b"EUR" };
+        assert_eq!(query("amount=500&currency=EUR"), Ok(Found::Value(Value::Money(money))));
+        assert_eq!(query("b=1&amount=500&currency=EUR&c"), Ok(Found::Value(Value::Money(money))));
         assert_eq!(query("currency=EUR"), Ok(Found::Missing));
         assert_eq!(query("amount=500"), Ok(Found::Invalid));
         assert_eq!(query("amount=5e2&currency=EUR"), Ok(Found::Invalid));
@@ -451,14 +403,8 @@ mod tests {
         );
         assert_eq!(read(&[]), Some(Found::Missing));
         assert_eq!(read(&[header(b"x-team", b"red,blue")]), None);
-        assert_eq!(
-            read(&[header(b"x-team", b"red"), header(b"x-team", b"blue")]),
-            None
-        );
-        assert_eq!(
-            read(&[header(b"x-team", b"red"), header(b"x_team", b"blue")]),
-            None
-        );
+        assert_eq!(read(&[header(b"x-team", b"red"), header(b"x-team", b"blue")]), None);
+        assert_eq!(read(&[header(b"x-team", b"red"), header(b"x_team", b"blue")]), None);
         assert_eq!(read(&[header(b"x_team", b"blue")]), None);
         assert_eq!(read(&[header(b"x-team", b"\xff")]), None);
     }

@@ -119,14 +119,10 @@ impl<'de> Visitor<'de> for Strict {
         let mut names: Vec<&'de str> = Vec::new();
         while let Some(PlainName(name)) = map.next_key()? {
             if names.contains(&name) {
-                return Err(A::Error::custom(format_args!(
-                    "member `{name}` occurs twice"
-                )));
+                return Err(A::Error::custom(format_args!("member `{name}` occurs twice")));
             }
             if names.len() >= MAX_MEMBERS {
-                return Err(A::Error::custom(format_args!(
-                    "more than {MAX_MEMBERS} members"
-                )));
+                return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
             }
             names.push(name);
             map.next_value_seed(self.child()?)?;
@@ -155,22 +151,12 @@ mod tests {
 
     #[test]
     fn strict_json_has_one_spelling() {
-        for good in [
-            "{}",
-            r#"{"a":1,"b":{"a":[1,2]}}"#,
-            "[]",
-            " {\"a\" : \"\\u0061\"} ",
-        ] {
+        for good in ["{}", r#"{"a":1,"b":{"a":[1,2]}}"#, "[]", " {\"a\" : \"\\u0061\"} "] {
             assert!(scan(good.as_bytes()).is_ok(), "{good}");
         }
         let deep = format!("{}1{}", "[".repeat(20), "]".repeat(20));
-        let wide = format!(
-            "{{{}}}",
-            (0..70)
-                .map(|i| format!("\"{i}\":1"))
-                .collect::<Vec<_>>()
-                .join(",")
-        );
+        let wide =
+            format!("{{{}}}", (0..70).map(|i| format!("\"{i}\":1")).collect::<Vec<_>>().join(","));
         for bad in [
             r#"{"a":1,"a":1}"#,
             r#"{"b":{"a":1,"a":2}}"#,

@@ -24,10 +24,7 @@ impl core::str::FromStr for Position {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (epoch, sequence) = text.split_once('.').ok_or(ParsePositionError)?;
         let number = |part: &str| part.parse().map_err(|_| ParsePositionError);
-        Ok(Self {
-            epoch: number(epoch)?,
-            sequence: number(sequence)?,
-        })
+        Ok(Self { epoch: number(epoch)?, sequence: number(sequence)? })
     }
 }
 
@@ -42,23 +39,14 @@ mod tests {
 
     #[test]
     fn a_newer_epoch_is_ahead_whatever_the_sequence() {
-        let old = Position {
-            epoch: 1,
-            sequence: 900,
-        };
-        let new = Position {
-            epoch: 2,
-            sequence: 1,
-        };
+        let old = Position { epoch: 1, sequence: 900 };
+        let new = Position { epoch: 2, sequence: 1 };
         assert!(new > old);
     }
 
     #[test]
     fn what_is_printed_is_parsed() {
-        let position = Position {
-            epoch: 1_700_000_000,
-            sequence: 7,
-        };
+        let position = Position { epoch: 1_700_000_000, sequence: 7 };
         assert_eq!(position.to_string().parse(), Ok(position));
         for bad in ["", "1", "1.", ".1", "1.2.3", "-1.2", "a.b"] {
             assert_eq!(bad.parse::<Position>(), Err(ParsePositionError), "{bad}");

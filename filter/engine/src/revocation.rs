@@ -67,14 +67,8 @@ impl HashKey {
     #[must_use]
     pub fn new(environment: &str, key: &[u8; 16]) -> Self {
         let digest: [u8; 32] = Sha256::digest(key).into();
-        let id = digest
-            .first_chunk()
-            .map_or(0, |first| u64::from_le_bytes(*first));
-        Self {
-            hasher: SipHasher24::new_with_key(key),
-            id,
-            environment: environment.to_owned(),
-        }
+        let id = digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+        Self { hasher: SipHasher24::new_with_key(key), id, environment: environment.to_owned() }
     }
 
     /// What a batch's `hash_key_id` must be: the first 8 bytes of the key's SHA-256, little endian.
@@ -142,11 +136,7 @@ impl Revocations {
 
     /// Merges one in: of two for the same thing the stricter holds. Never takes one away.
     pub fn insert(&mut self, new: &Revocation) {
-        let rule = Rule {
-            kind: new.kind,
-            below: new.below,
-            drop_after: new.drop_after,
-        };
+        let rule = Rule { kind: new.kind, below: new.below, drop_after: new.drop_after };
         self.table
             .entry(new.key)
             .and_modify(|old| {
@@ -159,11 +149,7 @@ impl Revocations {
     /// Whether a gatepass of this thing, issued at `sequence` of the epoch in force, is dead.
     #[must_use]
     pub fn hits(&self, kind: Kind, id: &str, sequence: u64) -> bool {
-        match self
-            .table
-            .get(&self.hash_key.hash(kind, id))
-            .map(|rule| rule.below)
-        {
+        match self.table.get(&self.hash_key.hash(kind, id)).map(|rule| rule.below) {
             None => false,
             Some(Below::Always) => true,
             Some(Below::Sequence(below)) => sequence < below,
@@ -235,13 +221,7 @@ mod tests {
     #[test]
     fn a_revocation_hits_what_was_issued_below_it_and_nothing_else() {
         let mut table = table();
-        table.insert(&revocation(
-            &table,
-            Kind::Agent,
-            "agent:a",
-            Below::Sequence(10),
-            100,
-        ));
+        table.insert(&revocation(&table, Kind::Agent, "agent:a", Below::Sequence(10), 100));
         assert!(table.hits(Kind::Agent, "agent:a", 9));
         assert!(!table.hits(Kind::Agent, "agent:a", 10));
         assert!(!table.hits(Kind::Agent, "agent:b", 9));
@@ -269,13 +249,7 @@ mod tests {
     #[test]
     fn it_ends_only_past_drop_after_and_a_named_keys_never() {
         let mut table = table();
-        table.insert(&revocation(
-            &table,
-            Kind::Credential,
-            "j",
-            Below::Always,
-            100,
-        ));
+        table.insert(&revocation(&table, Kind::Credential, "j", Below::Always, 100));
         table.insert(&revocation(&table, Kind::Key, "k", Below::Always, 100));
         let named = table.hash_key().hash(Kind::Key, "k");
         table.end(UnixSeconds(100), &[named]);

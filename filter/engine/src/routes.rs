@@ -60,15 +60,8 @@ pub enum Place {
     Bundle,
     Action(usize),
     Host(usize),
-    Route {
-        host: usize,
-        route: usize,
-    },
-    Input {
-        host: usize,
-        route: usize,
-        input: usize,
-    },
+    Route { host: usize, route: usize },
+    Input { host: usize, route: usize, input: usize },
 }
 
 impl fmt::Display for Flaw {
@@ -81,11 +74,7 @@ impl fmt::Display for Flaw {
                 write!(f, "hosts[{host}].routes[{route}]: {}", self.what)
             }
             Place::Input { host, route, input } => {
-                write!(
-                    f,
-                    "hosts[{host}].routes[{route}].inputs[{input}]: {}",
-                    self.what
-                )
+                write!(f, "hosts[{host}].routes[{route}].inputs[{input}]: {}", self.what)
             }
         }
     }
@@ -106,11 +95,7 @@ impl Index {
             }
             tries.push(build_tries(&bundle, at, host)?);
         }
-        Ok(Self {
-            bundle,
-            hosts,
-            tries,
-        })
+        Ok(Self { bundle, hosts, tries })
     }
 
     #[must_use]
@@ -125,22 +110,14 @@ impl Index {
         let host = self.bundle.hosts.get(at)?;
         Some(match &host.treatment {
             Treatment::PassedThrough => HostMatch::PassedThrough,
-            Treatment::Guarded(_) => HostMatch::Guarded(GuardedHost {
-                index: self,
-                at,
-                host,
-            }),
+            Treatment::Guarded(_) => HostMatch::Guarded(GuardedHost { index: self, at, host }),
         })
     }
 
     /// The smallest staleness bound of any action, in seconds: what the feed's wait is cut to.
     #[must_use]
     pub fn smallest_staleness(&self) -> Option<u32> {
-        self.bundle
-            .actions
-            .iter()
-            .map(|action| action.staleness)
-            .min()
+        self.bundle.actions.iter().map(|action| action.staleness).min()
     }
 }
 
@@ -168,12 +145,7 @@ impl<'i> GuardedHost<'i> {
         let Treatment::Guarded(routes) = &self.host.treatment else {
             return Ok(None);
         };
-        let Some(trie) = self
-            .index
-            .tries
-            .get(self.at)
-            .and_then(|tries| tries.get(method))
-        else {
+        let Some(trie) = self.index.tries.get(self.at).and_then(|tries| tries.get(method)) else {
             return Ok(None);
         };
         let Some(terminal) = trie.find(&target.segments)? else {
@@ -192,13 +164,12 @@ impl<'i> GuardedHost<'i> {
             RouteTarget::Public => None,
             // INVARIANT: `check_route` held the number against the list; a number that is not in
             // it would otherwise read as public.
-            RouteTarget::Action(id) => match usize::try_from(id)
-                .ok()
-                .and_then(|id| self.index.bundle.actions.get(id))
-            {
-                Some(action) => Some(action),
-                None => return Ok(None),
-            },
+            RouteTarget::Action(id) => {
+                match usize::try_from(id).ok().and_then(|id| self.index.bundle.actions.get(id)) {
+                    Some(action) => Some(action),
+                    None => return Ok(None),
+                }
+            }
         };
         Ok(Some(Matched { action, inputs }))
     }
@@ -241,9 +212,7 @@ impl Trie {
                 continue;
             };
             let next = depth.saturating_add(1);
-            let literal = node
-                .literals
-                .binary_search_by(|(text, _)| text.as_str().cmp(segment));
+            let literal = node.literals.binary_search_by(|(text, _)| text.as_str().cmp(segment));
             if let Some(child) = node.parameter
                 && !segment.is_empty()
             {
@@ -271,14 +240,8 @@ impl Node {
             return Ok(());
         }
         let plain = decoded(segment)?;
-        if self
-            .literals
-            .iter()
-            .any(|(text, _)| text.eq_ignore_ascii_case(&plain))
-        {
-            return Err(Ambiguous::new(
-                "a path segment is a second spelling of a route's",
-            ));
+        if self.literals.iter().any(|(text, _)| text.eq_ignore_ascii_case(&plain)) {
+            return Err(Ambiguous::new("a path segment is a second spelling of a route's"));
         }
         Ok(())
     }
@@ -294,16 +257,13 @@ fn build_tries(
         return Ok(tries);
     };
     for (route_at, route) in routes.iter().enumerate() {
-        let place = Place::Route {
-            host: host_at,
-            route: route_at,
-        };
+        let place = Place::Route { host: host_at, route: route_at };
         let template = Template::parse(&route.path).map_err(|what| flaw(place, what))?;
         check_route(bundle, host_at, route_at, route, &template)?;
         for method in &route.methods {
-            let trie = tries.entry(method.clone()).or_insert_with(|| Trie {
-                nodes: vec![Node::default()],
-            });
+            let trie = tries
+                .entry(method.clone())
+                .or_insert_with(|| Trie { nodes: vec![Node::default()] });
             if !insert(trie, &template, route_at) {
                 return Err(flaw(
                     place,
@@ -321,11 +281,9 @@ fn insert(trie: &mut Trie, template: &Template, route: usize) -> bool {
     for segment in &template.segments {
         let known = match (segment, trie.nodes.get(at)) {
             (Segment::Parameter(_), Some(node)) => node.parameter,
-            (Segment::Literal(text), Some(node)) => node
-                .literals
-                .iter()
-                .find(|(known, _)| known == text)
-                .map(|(_, child)| *child),
+            (Segment::Literal(text), Some(node)) => {
+                node.literals.iter().find(|(known, _)| known == text).map(|(_, child)| *child)
+            }
             (_, None) => None,
         };
         let child = match known {
@@ -381,10 +339,7 @@ impl Template {
         let mut segments = Vec::new();
         let mut names: Vec<&str> = Vec::new();
         for part in inner.split('/') {
-            if let Some(name) = part
-                .strip_prefix('{')
-                .and_then(|rest| rest.strip_suffix('}'))
-            {
+            if let Some(name) = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
                 if !is_name(name) || names.contains(&name) {
                     return Err(format!(
                         "parameter `{part}` of path `{text}` needs a name of its own in [a-z0-9_-]"
@@ -402,13 +357,7 @@ impl Template {
         }
         let sample: Vec<&str> = segments
             .iter()
-            .map(|s| {
-                if let Segment::Literal(text) = s {
-                    text.as_str()
-                } else {
-                    "x"
-                }
-            })
+            .map(|s| if let Segment::Literal(text) = s { text.as_str() } else { "x" })
             .collect();
         Target::parse(format!("/{}", sample.join("/")).as_bytes())
             .map_err(|ambiguous| format!("path `{text}` could never match: {ambiguous}"))?;
@@ -419,24 +368,16 @@ impl Template {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.segments
-            .iter()
-            .any(|s| matches!(s, Segment::Parameter(known) if known == name))
+        self.segments.iter().any(|s| matches!(s, Segment::Parameter(known) if known == name))
     }
 }
 
 fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
     if !bundle.policy.is_empty() {
-        return Err(flaw(
-            Place::Bundle,
-            "this filter evaluates no policy conditions",
-        ));
+        return Err(flaw(Place::Bundle, "this filter evaluates no policy conditions"));
     }
     if bundle.actions.len() > MAX_ACTIONS {
-        return Err(flaw(
-            Place::Bundle,
-            format!("more than {MAX_ACTIONS} actions"),
-        ));
+        return Err(flaw(Place::Bundle, format!("more than {MAX_ACTIONS} actions")));
     }
     if bundle.hosts.len() > MAX_HOSTS {
         return Err(flaw(Place::Bundle, format!("more than {MAX_HOSTS} hosts")));
@@ -445,10 +386,7 @@ fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
     for (at, action) in bundle.actions.iter().enumerate() {
         check_action(action).map_err(|what| flaw(Place::Action(at), what))?;
         if !names.insert(action.name.as_str()) {
-            return Err(flaw(
-                Place::Action(at),
-                format!("action `{}` occurs twice", action.name),
-            ));
+            return Err(flaw(Place::Action(at), format!("action `{}` occurs twice", action.name)));
         }
     }
     for (at, host) in bundle.hosts.iter().enumerate() {
@@ -471,23 +409,13 @@ fn check_action(action: &Action) -> Result<(), String> {
             action.staleness
         ));
     }
-    if action
-        .scopes_all
-        .len()
-        .saturating_add(action.scopes_any.len())
-        > MAX_SCOPES
-    {
+    if action.scopes_all.len().saturating_add(action.scopes_any.len()) > MAX_SCOPES {
         return Err(format!("more than {MAX_SCOPES} scopes"));
     }
-    if let Some(scope) = action
-        .scopes_all
-        .iter()
-        .chain(&action.scopes_any)
-        .find(|scope| !is_token(scope))
+    if let Some(scope) =
+        action.scopes_all.iter().chain(&action.scopes_any).find(|scope| !is_token(scope))
     {
-        return Err(format!(
-            "scope `{scope}` must be 1 to 128 visible ASCII characters"
-        ));
+        return Err(format!("scope `{scope}` must be 1 to 128 visible ASCII characters"));
     }
     if action.approval && action.body == BodyRule::Unread {
         return Err("an action that asks for approval must have `body: none`: what is unread is not approved".to_owned());
@@ -507,16 +435,9 @@ fn check_host(host: &Host) -> Result<(), String> {
         ));
     }
     if Uri::parse(&host.audience).is_none() {
-        return Err(format!(
-            "audience `{}` must be an absolute URI",
-            host.audience
-        ));
+        return Err(format!("audience `{}` must be an absolute URI", host.audience));
     }
-    if host
-        .origin
-        .as_deref()
-        .is_some_and(|origin| Uri::parse(origin).is_none())
-    {
+    if host.origin.as_deref().is_some_and(|origin| Uri::parse(origin).is_none()) {
         return Err("the public origin must be an absolute URI".to_owned());
     }
     match &host.treatment {
@@ -538,9 +459,7 @@ fn check_route(
     let action = match route.target {
         RouteTarget::Public => None,
         RouteTarget::Action(id) => {
-            let action = usize::try_from(id)
-                .ok()
-                .and_then(|id| bundle.actions.get(id));
+            let action = usize::try_from(id).ok().and_then(|id| bundle.actions.get(id));
             Some(action.ok_or_else(|| here(format!("names action {id}, which does not exist")))?)
         }
     };
@@ -553,12 +472,7 @@ fn check_route(
                 "method `{method}` must be upper-case letters and not `CONNECT`"
             )));
         }
-        if route
-            .methods
-            .iter()
-            .take(nth)
-            .any(|earlier| earlier == method)
-        {
+        if route.methods.iter().take(nth).any(|earlier| earlier == method) {
             return Err(here(format!("method `{method}` occurs twice")));
         }
     }
@@ -569,14 +483,10 @@ fn check_route(
         return Err(here("this filter matches no MCP tools".to_owned()));
     }
     if route.upgrade.is_some() {
-        return Err(here(
-            "`upgrade` is refused until open permits are tracked".to_owned(),
-        ));
+        return Err(here("`upgrade` is refused until open permits are tracked".to_owned()));
     }
     if route.max_duration == 0 || route.max_duration > MAX_DURATION {
-        return Err(here(format!(
-            "a maximum duration must be 1 to {MAX_DURATION} s"
-        )));
+        return Err(here(format!("a maximum duration must be 1 to {MAX_DURATION} s")));
     }
     if !route.inputs.is_empty() && action.is_none_or(|action| action.body == BodyRule::Unread) {
         return Err(here("a route with inputs needs an action with `body: none`: what is unread could contradict them".to_owned()));
@@ -585,24 +495,13 @@ fn check_route(
         return Err(here(format!("more than {MAX_INPUTS} inputs")));
     }
     for (nth, input) in route.inputs.iter().enumerate() {
-        let place = Place::Input {
-            host,
-            route: at,
-            input: nth,
-        };
+        let place = Place::Input { host, route: at, input: nth };
         if !is_name(&input.name)
-            || route
-                .inputs
-                .iter()
-                .take(nth)
-                .any(|earlier| earlier.name == input.name)
+            || route.inputs.iter().take(nth).any(|earlier| earlier.name == input.name)
         {
             return Err(flaw(
                 place,
-                format!(
-                    "input `{}` needs a name of its own in [a-z0-9_-]",
-                    input.name
-                ),
+                format!("input `{}` needs a name of its own in [a-z0-9_-]", input.name),
             ));
         }
         check_source(&input.source, template).map_err(|what| flaw(place, what))?;
@@ -650,25 +549,19 @@ pub fn is_action_name(name: &str) -> bool {
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_ACTION_NAME_BYTES
-        && name
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
 fn is_key(key: &str) -> bool {
     !key.is_empty()
         && key.len() <= MAX_ACTION_NAME_BYTES
-        && key
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 fn is_header(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_ACTION_NAME_BYTES
-        && name
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         && !name.starts_with("x-gatepass-")
         && !matches!(
             name,
@@ -684,10 +577,7 @@ fn is_method(method: &str) -> bool {
 }
 
 fn flaw(place: Place, what: impl Into<String>) -> Flaw {
-    Flaw {
-        place,
-        what: what.into(),
-    }
+    Flaw { place, what: what.into() }
 }
 
 pub const MAX_ACTIONS: usize = 10_000;

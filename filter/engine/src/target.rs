@@ -32,11 +32,7 @@ pub fn host(authority: &[u8]) -> Result<&str, Ambiguous> {
     if port.is_some_and(|port| !is_port(port)) {
         return Err(Ambiguous::new("the port has a second spelling"));
     }
-    if is_host(host) {
-        Ok(host)
-    } else {
-        Err(Ambiguous::new("the host has a second spelling"))
-    }
+    if is_host(host) { Ok(host) } else { Err(Ambiguous::new("the host has a second spelling")) }
 }
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
@@ -47,10 +43,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
             }
             Some((host, rest)) => {
                 let end = host.len().saturating_add(1);
-                (
-                    authority.get(..end).unwrap_or_default(),
-                    rest.strip_prefix(':').or(Some("")),
-                )
+                (authority.get(..end).unwrap_or_default(), rest.strip_prefix(':').or(Some("")))
             }
             None => ("", None),
         };
@@ -70,10 +63,7 @@ fn is_port(port: &str) -> bool {
 /// Whether `host` is the one spelling of a host: lower case, no trailing dot, no empty label.
 #[must_use]
 pub fn is_host(host: &str) -> bool {
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner
             .parse::<core::net::Ipv6Addr>()
             .is_ok_and(|parsed| parsed.to_string() == inner);
@@ -82,9 +72,7 @@ pub fn is_host(host: &str) -> bool {
         && host.split('.').all(|label| {
             !label.is_empty()
                 && label.len() <= 63
-                && label
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+                && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
         })
 }
 
@@ -116,10 +104,7 @@ impl<'a> Target<'a> {
         let Some(inner) = path.strip_prefix('/') else {
             return Err(Ambiguous::new("the path does not start with `/`"));
         };
-        let segments: Vec<&str> = inner
-            .split('/')
-            .take(MAX_SEGMENTS.saturating_add(1))
-            .collect();
+        let segments: Vec<&str> = inner.split('/').take(MAX_SEGMENTS.saturating_add(1)).collect();
         if segments.len() > MAX_SEGMENTS {
             return Err(Ambiguous::new("the path has too many segments"));
         }
@@ -130,11 +115,7 @@ impl<'a> Target<'a> {
             }
             check_segment(segment)?;
         }
-        Ok(Self {
-            path,
-            segments,
-            query: query.map_or(Ok(Vec::new()), pairs)?,
-        })
+        Ok(Self { path, segments, query: query.map_or(Ok(Vec::new()), pairs)? })
     }
 }
 

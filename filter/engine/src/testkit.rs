@@ -55,18 +55,12 @@ pub(crate) const PRIOR_OWNER: &str = "user:corp/ann";
 pub(crate) const PRIOR_BLUEPRINT: &str = "bp-a";
 
 pub(crate) fn now() -> Now {
-    Now {
-        unix: UnixSeconds(NOW),
-        monotonic: Milliseconds(MONOTONIC),
-    }
+    Now { unix: UnixSeconds(NOW), monotonic: Milliseconds(MONOTONIC) }
 }
 
 /// `now` with both clocks moved on by seconds.
 pub(crate) fn later(seconds: u64) -> Now {
-    Now {
-        unix: UnixSeconds(NOW + seconds),
-        monotonic: Milliseconds(MONOTONIC + seconds * 1000),
-    }
+    Now { unix: UnixSeconds(NOW + seconds), monotonic: Milliseconds(MONOTONIC + seconds * 1000) }
 }
 
 pub(crate) fn pair(seed: u8) -> KeyPair {
@@ -112,19 +106,13 @@ pub(crate) struct Root {
 impl Root {
     /// Signed by [`ROOT`]; names [`FEED`], [`ISSUER`] and [`OTHER_ISSUER`]; good for 30 days.
     pub(crate) fn version(version: u64) -> Self {
-        let key = |role, seed| RoleKey {
-            role,
-            public: b64(public(seed)),
-        };
+        let key = |role, seed| RoleKey { role, public: b64(public(seed)) };
         Self {
             document: Document {
                 environment: "prod".into(),
                 version,
                 expires: UnixSeconds(NOW + 30 * 86_400),
-                root: RootKeys {
-                    threshold: 1,
-                    keys: vec![b64(public(ROOT))],
-                },
+                root: RootKeys { threshold: 1, keys: vec![b64(public(ROOT))] },
                 keys: vec![
                     key(Role::Feed, FEED),
                     key(Role::Issuer, ISSUER),
@@ -143,10 +131,12 @@ impl Root {
 
     pub(crate) fn sealed(&self) -> Vec<u8> {
         let payload = serde_json::to_vec(&self.document).unwrap();
-        let envelope = self.signers.iter().fold(
-            Unverified::new(PayloadType::Root, payload),
-            |envelope, seed| envelope.sign_with(|m| *pair(*seed).sk.sign(m, None)),
-        );
+        let envelope = self
+            .signers
+            .iter()
+            .fold(Unverified::new(PayloadType::Root, payload), |envelope, seed| {
+                envelope.sign_with(|m| *pair(*seed).sk.sign(m, None))
+            });
         envelope.to_json().into_bytes()
     }
 }
@@ -322,11 +312,9 @@ pub(crate) fn redigest(parts: &mut [Message]) {
 }
 
 pub(crate) fn seal(payload_type: PayloadType, payload: Vec<u8>, signers: &[u8]) -> Vec<u8> {
-    let envelope = signers
-        .iter()
-        .fold(Unverified::new(payload_type, payload), |envelope, seed| {
-            envelope.sign_with(|m| *pair(*seed).sk.sign(m, None))
-        });
+    let envelope = signers.iter().fold(Unverified::new(payload_type, payload), |envelope, seed| {
+        envelope.sign_with(|m| *pair(*seed).sk.sign(m, None))
+    });
     envelope.to_postcard().unwrap()
 }
 
@@ -339,10 +327,7 @@ pub(crate) fn hash_key(epoch: u64) -> HashKey {
 }
 
 pub(crate) fn issuer_keys() -> IssuerKeys {
-    IssuerKeys {
-        version: 1,
-        keys: vec![issuer_key(ISSUER)],
-    }
+    IssuerKeys { version: 1, keys: vec![issuer_key(ISSUER)] }
 }
 
 pub(crate) fn issuer_key(seed: u8) -> IssuerKey {
@@ -356,11 +341,7 @@ pub(crate) fn issuer_key(seed: u8) -> IssuerKey {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings {
-        environment: "prod".into(),
-        feed_audience: "fleet".into(),
-        mode: Mode::Enforce,
-    }
+    Settings { environment: "prod".into(), feed_audience: "fleet".into(), mode: Mode::Enforce }
 }
 
 /// A gate with [`Root::version`] 1 in force that has heard nothing from the feed.
@@ -381,10 +362,7 @@ fn unprimed() -> Gate {
 /// The keys of [`ISSUER`] and [`OTHER_ISSUER`], with their tables.
 static TABLES: LazyLock<Keyring> = LazyLock::new(|| {
     let mut gate = unprimed();
-    let keys = IssuerKeys {
-        version: 0,
-        keys: vec![issuer_key(ISSUER), issuer_key(OTHER_ISSUER)],
-    };
+    let keys = IssuerKeys { version: 0, keys: vec![issuer_key(ISSUER), issuer_key(OTHER_ISSUER)] };
     feed(&mut gate, &Message::snapshot(1).keys(&keys)).unwrap();
     gate.keyring().clone()
 });
@@ -405,8 +383,7 @@ pub(crate) fn feed_at(
     message: &Message,
     now: Now,
 ) -> Result<Applied, RefusalCode> {
-    gate.apply(&message.sealed(), now.monotonic, now)
-        .map_err(|refusal| refusal.code)
+    gate.apply(&message.sealed(), now.monotonic, now).map_err(|refusal| refusal.code)
 }
 
 /// `orders.example` with an action of each body rule and a public route; `open.example` is passed
@@ -421,19 +398,11 @@ pub(crate) fn bundle() -> Bundle {
         max_duration: 60,
         upgrade: None,
     };
-    let input = |name: &str, kind, source| Input {
-        name: name.into(),
-        kind,
-        source,
-    };
+    let input = |name: &str, kind, source| Input { name: name.into(), kind, source };
     let query = |key: &str| Source::Query(key.into());
     let create = vec![
         input("customer", InputKind::Text, Source::Path("customer".into())),
-        input(
-            "amount",
-            InputKind::Money(Currency::From(query("currency"))),
-            query("amount"),
-        ),
+        input("amount", InputKind::Money(Currency::From(query("currency"))), query("amount")),
         input("count", InputKind::Integer, query("count")),
         input("weight", InputKind::Decimal, query("weight")),
         input("express", InputKind::Boolean, query("express")),
@@ -445,10 +414,7 @@ pub(crate) fn bundle() -> Bundle {
         origin: None,
         treatment,
     };
-    let unread = Action {
-        body: BodyRule::Unread,
-        ..action("files:upload")
-    };
+    let unread = Action { body: BodyRule::Unread, ..action("files:upload") };
     Bundle {
         actions: vec![action("orders:create"), unread, action("orders:list")],
         hosts: vec![
@@ -652,19 +618,10 @@ impl Scene {
     }
 
     pub(crate) fn snapshot(&self) -> Message {
-        let revoked: Vec<(Kind, &str, Below)> = self
-            .revoked
-            .iter()
-            .map(|(kind, id, below)| (*kind, id.as_str(), *below))
-            .collect();
-        let keys = IssuerKeys {
-            version: 1,
-            keys: self.keys.clone(),
-        };
-        Message::snapshot(AT)
-            .bundle(&self.bundle)
-            .keys(&keys)
-            .revoking(&revoked)
+        let revoked: Vec<(Kind, &str, Below)> =
+            self.revoked.iter().map(|(kind, id, below)| (*kind, id.as_str(), *below)).collect();
+        let keys = IssuerKeys { version: 1, keys: self.keys.clone() };
+        Message::snapshot(AT).bundle(&self.bundle).keys(&keys).revoking(&revoked)
     }
 
     pub(crate) fn gate(&self) -> Gate {
@@ -678,10 +635,7 @@ impl Scene {
             Heard::Nothing => {}
             Heard::Baseline => {
                 let sealed = snapshot.sealed();
-                let feed = Feed {
-                    roots: vec![&root],
-                    batches: vec![&sealed],
-                };
+                let feed = Feed { roots: vec![&root], batches: vec![&sealed] };
                 gate.baseline(&feed, now()).unwrap();
             }
             Heard::Feed => {
@@ -704,23 +658,13 @@ impl Scene {
             (":authority", self.authority.as_bytes()),
             (":path", self.path.as_bytes()),
         ];
-        headers.extend(
-            authorization
-                .iter()
-                .map(|v| ("authorization", v.as_slice())),
-        );
+        headers.extend(authorization.iter().map(|v| ("authorization", v.as_slice())));
         headers.extend(self.headers.iter().map(|(n, v)| (*n, v.as_slice())));
         let headers: Vec<RequestHeader<'_>> = headers
             .into_iter()
-            .map(|(name, value)| RequestHeader {
-                name: name.as_bytes(),
-                value,
-            })
+            .map(|(name, value)| RequestHeader { name: name.as_bytes(), value })
             .collect();
-        run(&Request {
-            headers: &headers,
-            ends_with_headers: self.ends_with_headers,
-        })
+        run(&Request { headers: &headers, ends_with_headers: self.ends_with_headers })
     }
 
     pub(crate) fn decide(&self) -> Decision {

@@ -72,10 +72,7 @@ fn the_batch_keeps_its_bytes() {
     };
     check("batch", &batch, &mut Vec::new());
     let checkpoint = Batch {
-        header: Header {
-            from: 300,
-            ..header()
-        },
+        header: Header { from: 300, ..header() },
         revocations: None,
         keys: None,
         bundle: None,
@@ -97,25 +94,13 @@ fn the_revocations_keep_their_bytes() {
     let items = kinds.into_iter().zip(1..).map(|(kind, nth)| Revocation {
         kind,
         key: nth << 40,
-        below: if nth % 2 == 0 {
-            Below::Always
-        } else {
-            Below::Sequence(nth * 100)
-        },
+        below: if nth % 2 == 0 { Below::Always } else { Below::Sequence(nth * 100) },
         drop_after: UnixSeconds(1_800_000_000 + nth),
     });
     let items: Vec<Revocation> = items.collect();
-    let snapshot = Change {
-        hash_key: Some([0x5e; 16]),
-        total: 7,
-        items: items.clone(),
-    };
+    let snapshot = Change { hash_key: Some([0x5e; 16]), total: 7, items: items.clone() };
     check("revocations-of-a-snapshot", &snapshot, &mut Vec::new());
-    let delta = Change {
-        hash_key: None,
-        total: 7,
-        items,
-    };
+    let delta = Change { hash_key: None, total: 7, items };
     check("revocations-of-a-delta", &delta, &mut Vec::new());
 }
 
@@ -146,19 +131,14 @@ fn the_issuer_keys_keep_their_bytes() {
         not_before: UnixSeconds(1_700_000_000),
         not_after: UnixSeconds(1_900_000_000),
     };
-    let keys = IssuerKeys {
-        version: 5,
-        keys: vec![key(1, Algorithm::EdDsa), key(2, Algorithm::Ed25519)],
-    };
+    let keys =
+        IssuerKeys { version: 5, keys: vec![key(1, Algorithm::EdDsa), key(2, Algorithm::Ed25519)] };
     check("issuer-keys", &keys, &mut Vec::new());
 }
 
 #[test]
 fn the_feeds_answer_keeps_its_bytes() {
-    let feed = Feed {
-        roots: vec![b"root 1", b"root 2"],
-        batches: vec![b"batch"],
-    };
+    let feed = Feed { roots: vec![b"root 1", b"root 2"], batches: vec![b"batch"] };
     check("feed", &feed, &mut Vec::new());
 }
 
@@ -182,11 +162,7 @@ fn action(name: &str) -> Action {
 #[test]
 fn the_bundle_keeps_its_bytes() {
     let query = |key: &str| Source::Query(key.into());
-    let input = |name: &str, kind, source| Input {
-        name: name.into(),
-        kind,
-        source,
-    };
+    let input = |name: &str, kind, source| Input { name: name.into(), kind, source };
     let strict = Action {
         risk: Risk::High,
         scopes_all: vec!["orders:write".into()],
@@ -207,10 +183,7 @@ fn the_bundle_keeps_its_bytes() {
         body: BodyRule::Unread,
         ..action("files:upload")
     };
-    let workload = Action {
-        binding: Binding::Workload,
-        ..action("orders:list")
-    };
+    let workload = Action { binding: Binding::Workload, ..action("orders:list") };
     let create = Route {
         methods: vec!["POST".into(), "PUT".into()],
         path: "/orders/{customer}".into(),
@@ -223,10 +196,7 @@ fn the_bundle_keeps_its_bytes() {
             input("free", InputKind::Money(Currency::From(query("c"))), query("b")),
             input("express", InputKind::Boolean, query("express")),
         ],
-        mcp: Some(McpSelector {
-            method: "tools/call".into(),
-            tool: Some("create".into()),
-        }),
+        mcp: Some(McpSelector { method: "tools/call".into(), tool: Some("create".into()) }),
         max_duration: 60,
         upgrade: Some("websocket".into()),
     };

@@ -14,12 +14,7 @@ enum Refused {
 }
 
 /// Both ways to verify, which must agree.
-fn verify(
-    base: &BaseTable,
-    key: &[u8],
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), Refused> {
+fn verify(base: &BaseTable, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Refused> {
     let key = PublicKey::from_bytes(key).map_err(Refused::Key)?;
     let signature: [u8; 64] = signature.try_into().map_err(|_| Refused::Length)?;
     let plain = key.verifies(message, &signature);
@@ -71,12 +66,7 @@ fn all_twelve_cases_of_speccheck_are_refused_for_their_reason() {
     let mut outcomes = Vec::new();
     for case in cases {
         let field = |name: &str| bytes(case[name].as_str().unwrap());
-        outcomes.push(verify(
-            &base,
-            &field("pub_key"),
-            &field("message"),
-            &field("signature"),
-        ));
+        outcomes.push(verify(&base, &field("pub_key"), &field("message"), &field("signature")));
     }
     assert_eq!(outcomes, expected.map(Err));
 }
@@ -147,11 +137,8 @@ fn verification_is_cofactorless_and_compares_the_bytes_of_r() {
     let key = EdwardsPoint::mul_base(&secret).compress().to_bytes();
     // s = h * a, so that [s]B - [h]A is the identity; 8 times any small-order R is, too.
     let sign = |r: [u8; 32]| {
-        let hash = Sha512::new()
-            .chain_update(r)
-            .chain_update(key)
-            .chain_update(b"message")
-            .finalize();
+        let hash =
+            Sha512::new().chain_update(r).chain_update(key).chain_update(b"message").finalize();
         let s = Scalar::from_bytes_mod_order_wide(&hash.into()) * secret;
         [r, s.to_bytes()].concat()
     };

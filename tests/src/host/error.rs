@@ -5,10 +5,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("module `{path}` cannot be read: {source}")]
-    Unreadable {
-        path: String,
-        source: std::io::Error,
-    },
+    Unreadable { path: String, source: std::io::Error },
     #[error("the module does not compile: {0}")]
     Invalid(String),
     #[error("the module imports what Envoy does not offer: {}", .0.join(", "))]
@@ -25,10 +22,7 @@ pub enum HostError {
     },
     /// The guest used up the fuel of one callback: in Envoy the worker would hang for ever.
     #[error("the guest ran away in `{callback}`\n{trace}")]
-    RanAway {
-        callback: &'static str,
-        trace: String,
-    },
+    RanAway { callback: &'static str, trace: String },
     #[error("the VM has crashed before; reload it first")]
     Dead,
     /// `proxy_on_vm_start` or `proxy_on_configure` returned false.

@@ -40,24 +40,18 @@ impl Headers {
 
     /// The first value of a name as text, for assertions.
     pub fn text(&self, name: impl AsRef<[u8]>) -> Option<&str> {
-        self.first(name)
-            .and_then(|value| std::str::from_utf8(value).ok())
+        self.first(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// All values of a name.
     pub fn all(&self, name: impl AsRef<[u8]>) -> impl Iterator<Item = &[u8]> {
         let name = name.as_ref().to_ascii_lowercase();
-        self.0
-            .iter()
-            .filter(move |(key, _)| *key == name)
-            .map(|(_, value)| value.as_slice())
+        self.0.iter().filter(move |(key, _)| *key == name).map(|(_, value)| value.as_slice())
     }
 
     /// All pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
     pub fn len(&self) -> usize {
@@ -153,11 +147,7 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
             .entries(self.iter().map(|(name, value)| {
-                format!(
-                    "{}: {}",
-                    String::from_utf8_lossy(name),
-                    String::from_utf8_lossy(value)
-                )
+                format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
             }))
             .finish()
     }
@@ -196,11 +186,8 @@ mod tests {
 
     #[test]
     fn wire_form_keeps_bytes_that_are_not_utf8() {
-        let headers = Headers::merged(&[
-            (&b"X-A"[..], &b"\xff\xfe"[..]),
-            (b"x-a", b""),
-            (b":path", b"/a b"),
-        ]);
+        let headers =
+            Headers::merged(&[(&b"X-A"[..], &b"\xff\xfe"[..]), (b"x-a", b""), (b":path", b"/a b")]);
         let wire = headers.to_wire();
         assert_eq!(&wire[..4], 3u32.to_le_bytes());
         assert_eq!(Headers::from_wire(&wire), Some(headers));
@@ -231,10 +218,7 @@ mod tests {
     #[test]
     fn two_authorization_headers_arrive_as_one() {
         let pairs = [("authorization", "Bearer a"), ("Authorization", "Bearer b")];
-        assert_eq!(
-            Headers::merged(&pairs).text("authorization"),
-            Some("Bearer a,Bearer b")
-        );
+        assert_eq!(Headers::merged(&pairs).text("authorization"), Some("Bearer a,Bearer b"));
         assert_eq!(Headers::exact(&pairs).all("authorization").count(), 2);
     }
 }

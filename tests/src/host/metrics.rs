@@ -62,12 +62,7 @@ impl Metrics {
                 .iter()
                 .position(|metric| metric.name == name && metric.kind == kind)
                 .unwrap_or_else(|| {
-                    metrics.push(Metric {
-                        name,
-                        kind,
-                        value: 0,
-                        recorded: Vec::new(),
-                    });
+                    metrics.push(Metric { name, kind, value: 0, recorded: Vec::new() });
                     metrics.len() - 1
                 });
             u32::try_from(place + 1).map_err(|_| Status::InternalFailure)

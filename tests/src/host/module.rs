@@ -22,10 +22,8 @@ impl Module {
         if let Some(module) = loaded.get(path) {
             return Ok(module.clone());
         }
-        let bytes = std::fs::read(path).map_err(|source| HostError::Unreadable {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| HostError::Unreadable { path: path.display().to_string(), source })?;
         let module = Self::from_bytes(&bytes)?;
         loaded.insert(path.to_owned(), module.clone());
         Ok(module)

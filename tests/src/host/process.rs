@@ -21,18 +21,12 @@ pub struct Envoy {
 
 impl Envoy {
     pub fn new(module: &Module) -> Self {
-        Self {
-            module: module.clone(),
-            process: Process::default(),
-        }
+        Self { module: module.clone(), process: Process::default() }
     }
 
     /// The same process with another module: an upgrade of the filter.
     pub fn upgraded(&self, module: &Module) -> Self {
-        Self {
-            module: module.clone(),
-            process: self.process.clone(),
-        }
+        Self { module: module.clone(), process: self.process.clone() }
     }
 
     /// A new worker's VM: instantiated and initialised, not yet started.

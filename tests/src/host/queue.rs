@@ -107,14 +107,8 @@ mod tests {
     #[test]
     fn registering_again_keeps_the_data_and_moves_the_callback() {
         let queues = SharedQueues::default();
-        let first = Target {
-            instance: 1,
-            root: 1,
-        };
-        let second = Target {
-            instance: 2,
-            root: 1,
-        };
+        let first = Target { instance: 1, root: 1 };
+        let second = Target { instance: 2, root: 1 };
         let token = queues.register(b"vm", b"q", first);
         queues.enqueue(token, b"a".to_vec()).unwrap();
         assert_eq!(queues.register(b"vm", b"q", second), token);

@@ -92,9 +92,7 @@ impl SharedData {
     pub fn keys(&self, vm_id: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
         self.with(|store| {
             let keys = store.entries.keys();
-            keys.filter(|(id, _)| id == vm_id.as_ref())
-                .map(|(_, key)| key.clone())
-                .collect()
+            keys.filter(|(id, _)| id == vm_id.as_ref()).map(|(_, key)| key.clone()).collect()
         })
     }
 
@@ -128,12 +126,7 @@ impl Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            next: 1,
-            misses: 0,
-            mismatches: 0,
-        }
+        Self { entries: BTreeMap::new(), next: 1, misses: 0, mismatches: 0 }
     }
 }
 
@@ -158,10 +151,7 @@ mod tests {
     fn another_number_creates_but_does_not_overwrite() {
         let data = SharedData::default();
         assert_eq!(data.set("vm", "k", b"1", u32::MAX), Ok(()));
-        assert_eq!(
-            data.set("vm", "k", b"2", u32::MAX),
-            Err(Status::CasMismatch)
-        );
+        assert_eq!(data.set("vm", "k", b"2", u32::MAX), Err(Status::CasMismatch));
         let (_, number) = data.get("vm", "k").unwrap();
         assert_eq!(data.set("vm", "k", b"2", number), Ok(()));
         assert_eq!(data.set("vm", "k", b"3", number), Err(Status::CasMismatch));
@@ -176,9 +166,6 @@ mod tests {
         data.set("vm", "b", b"", 0).unwrap();
         data.set("other", "a", b"", 0).unwrap();
         let number = |vm, key| data.peek(vm, key).unwrap().number;
-        assert_eq!(
-            (number("vm", "a"), number("vm", "b"), number("other", "a")),
-            (u32::MAX, 1, 2)
-        );
+        assert_eq!((number("vm", "a"), number("vm", "b"), number("other", "a")), (u32::MAX, 1, 2));
     }
 }

@@ -120,9 +120,7 @@ impl State {
     /// The root context that host calls act on: a stream's own root, or itself.
     pub(super) fn root(&self) -> u32 {
         let context = self.context();
-        self.streams
-            .get(&context)
-            .map_or(context, |stream| stream.root)
+        self.streams.get(&context).map_or(context, |stream| stream.root)
     }
 
     pub(super) fn allocate_context(&mut self) -> u32 {
@@ -132,10 +130,7 @@ impl State {
     }
 
     pub(super) fn log(&mut self, level: LogLevel, text: &[u8]) {
-        self.logs.push(LogLine {
-            level,
-            text: String::from_utf8_lossy(text).into_owned(),
-        });
+        self.logs.push(LogLine { level, text: String::from_utf8_lossy(text).into_owned() });
     }
 
     /// Splitmix64: the same numbers for the same seed and VM.

@@ -54,10 +54,7 @@ pub struct Request {
 impl Request {
     /// A request without a body, with just these headers.
     pub fn new(headers: Headers) -> Self {
-        Self {
-            headers,
-            ..Self::default()
-        }
+        Self { headers, ..Self::default() }
     }
 
     /// `method` for `https://authority/path`, without a body.

@@ -100,10 +100,7 @@ fn refused_configuration_is_told() {
 #[test]
 fn guest_changes_the_headers_that_the_upstream_gets() {
     let mut vm = envoy().started("vm", b"").unwrap();
-    let request = to("/r")
-        .header("X-A", "1")
-        .header("x-a", b"\xff")
-        .header("x-b", "old");
+    let request = to("/r").header("X-A", "1").header("x-a", b"\xff").header("x-b", "old");
     let Outcome::Continued(headers) = vm.decide(request).unwrap() else {
         panic!("not continued");
     };

@@ -74,11 +74,7 @@ impl Vm {
             }
         }
         record.body.extend_from_slice(part);
-        let parameters = (
-            stream.0,
-            abi_size(record.body.len()),
-            u32::from(end_of_stream),
-        );
+        let parameters = (stream.0, abi_size(record.body.len()), u32::from(end_of_stream));
         let action = self.enter::<_, u32>("proxy_on_request_body", stream.0, parameters)?;
         self.settle()?;
         let record = self.stream_mut(stream)?;
@@ -139,8 +135,7 @@ impl Vm {
 
     /// The part of the body that the upstream was sent.
     pub fn forwarded_body(&self, stream: Stream) -> &[u8] {
-        self.record(stream)
-            .map_or(&[], |record| record.forwarded_body.as_slice())
+        self.record(stream).map_or(&[], |record| record.forwarded_body.as_slice())
     }
 
     /// The response headers that the client was sent, of an upstream's response.
@@ -159,9 +154,7 @@ impl Vm {
     /// that has ended, as those that the guest answered or cut have.
     pub fn finish(&mut self, stream: Stream) -> Result<(), HostError> {
         self.record(stream)?;
-        self.run("proxy_on_log, done, delete", |store| {
-            end_stream(store, stream.0)
-        })?;
+        self.run("proxy_on_log, done, delete", |store| end_stream(store, stream.0))?;
         self.settle()
     }
 

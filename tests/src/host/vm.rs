@@ -57,9 +57,7 @@ impl Vm {
             fuel_limit: FUEL_LIMIT,
             fuel_used: 0,
         };
-        let instance = vm.run("instantiate", |store| {
-            linker.instantiate(store, module.inner())
-        })?;
+        let instance = vm.run("instantiate", |store| linker.instantiate(store, module.inner()))?;
         if instance.get_func(&mut vm.store, ABI_MARKER).is_none() {
             return Err(HostError::MissingExport(ABI_MARKER));
         }
@@ -113,11 +111,7 @@ impl Vm {
 
     /// Runs the tick of every root context that has asked for one. No clock moves.
     pub fn tick(&mut self) -> Result<(), HostError> {
-        let ticking = self
-            .state()
-            .roots
-            .iter()
-            .filter(|r| r.tick_period.is_some());
+        let ticking = self.state().roots.iter().filter(|r| r.tick_period.is_some());
         let ticking: Vec<_> = ticking.map(|root| root.id).collect();
         if ticking.is_empty() {
             return Err(HostError::Misuse("no tick period is set"));
@@ -159,17 +153,8 @@ impl Vm {
         let call = self.state_mut().calls.remove(&token);
         let root = call.ok_or(HostError::Misuse("no such HTTP call"))?.root;
         let headers = Headers::merged(headers);
-        let parameters = (
-            root,
-            token,
-            abi_size(headers.len()),
-            abi_size(body.len()),
-            0u32,
-        );
-        self.state_mut().call_response = Some(CallResponse {
-            headers,
-            body: body.to_vec(),
-        });
+        let parameters = (root, token, abi_size(headers.len()), abi_size(body.len()), 0u32);
+        self.state_mut().call_response = Some(CallResponse { headers, body: body.to_vec() });
         let result = self.enter::<_, ()>("proxy_on_http_call_response", root, parameters);
         self.state_mut().call_response = None;
         result?;
@@ -210,9 +195,7 @@ impl Vm {
         let vm_id = String::from_utf8_lossy(&state.vm_id).into_owned();
         let vm_configuration = state.vm_configuration.clone();
         let roots = state.roots.iter();
-        let configurations: Vec<_> = roots
-            .filter_map(|root| root.configuration.clone())
-            .collect();
+        let configurations: Vec<_> = roots.filter_map(|root| root.configuration.clone()).collect();
         let mut fresh = Self::new(&self.module, state.process.clone(), &vm_id, state.role)?;
         fresh.fuel_limit = self.fuel_limit;
         fresh.fuel_used += self.fuel_used;

@@ -92,11 +92,7 @@ impl HostileFeed {
     #[must_use]
     pub fn polls(&self, since: Instant) -> Vec<Poll> {
         let polls = lock(&self.shared.polls);
-        polls
-            .iter()
-            .filter(|poll| poll.at >= since)
-            .cloned()
-            .collect()
+        polls.iter().filter(|poll| poll.at >= since).cloned().collect()
     }
 
     /// The most polls that arrived within `span` of each other since then.
@@ -105,9 +101,7 @@ impl HostileFeed {
         let times: Vec<Instant> = self.polls(since).iter().map(|poll| poll.at).collect();
         let within = |first: &Instant| {
             let after = times.iter().filter(|time| *time >= first);
-            after
-                .filter(|time| time.duration_since(*first) < span)
-                .count()
+            after.filter(|time| time.duration_since(*first) < span).count()
         };
         times.iter().map(within).max().unwrap_or(0)
     }
@@ -124,9 +118,7 @@ impl Poll {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
-        query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// What the gate says it has.
@@ -159,7 +151,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
         let head = peeked_head(&stream)?;
         let poll = read_poll(&head)?;
         lock(&shared.polls).push(poll.clone());
-        let answer = decided(&poll, &stream, shared)?;
+        let answer = decided(&poll, shared);
         if let Answer::Reset = answer {
             // Closed with the request unread, which the kernel answers with a reset.
             return None;
@@ -185,26 +177,18 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     }
 }
 
-/// `None` when the peer gave up while it waited.
-fn decided(poll: &Poll, stream: &TcpStream, shared: &Shared) -> Option<Answer> {
+/// Asks the conduct until it has an answer. A peer that gives up meanwhile is found out when it is
+/// written to.
+fn decided(poll: &Poll, shared: &Shared) -> Answer {
     loop {
         let conduct = Arc::clone(&lock(&shared.conduct));
         match conduct(poll) {
             Answer::Later => {}
-            answer => return Some(answer),
-        }
-        if is_closed(stream) {
-            return None;
+            answer => return answer,
         }
         let chosen = lock(&shared.conduct);
-        // Woken by another conduct, or to ask the same again.
         drop(shared.chosen.wait_timeout(chosen, ASK_AGAIN));
     }
-}
-
-/// The request is still in the kernel's buffer, so anything beyond it is not looked for.
-fn is_closed(stream: &TcpStream) -> bool {
-    stream.peek(&mut [0]).map_or(true, |count| count == 0)
 }
 
 fn peeked_head(stream: &TcpStream) -> Option<Vec<u8>> {
@@ -230,11 +214,7 @@ fn read_poll(head: &[u8]) -> Option<Poll> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Some(Poll {
-        at: Instant::now(),
-        target,
-        headers,
-    })
+    Some(Poll { at: Instant::now(), target, headers })
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -72,12 +72,7 @@ impl Connection {
         let no_table = [0, SETTINGS_HEADER_TABLE_SIZE, 0, 0, 0, 0];
         out.extend(frame(SETTINGS, 0, 0, &no_table));
         stream.write_all(&out)?;
-        Ok(Self {
-            stream,
-            unread: Vec::new(),
-            decoder,
-            next_stream: 1,
-        })
+        Ok(Self { stream, unread: Vec::new(), decoder, next_stream: 1 })
     }
 
     /// Sends one request and reads what comes for it.
@@ -141,9 +136,7 @@ impl Connection {
             block.extend(more.payload);
             flags = more.flags;
         }
-        self.decoder
-            .decode(&block)
-            .map_err(|error| WireError::Unreadable(format!("{error:?}")))
+        self.decoder.decode(&block).map_err(|error| WireError::Unreadable(format!("{error:?}")))
     }
 
     fn reply(&mut self, kind: u8, payload: &[u8]) -> Result<(), WireError> {
@@ -156,12 +149,7 @@ impl Connection {
         let length = number(&head, 0) >> 8;
         let at = |place: usize| head.get(place).copied().unwrap_or_default();
         let payload = self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
-        Ok(Frame {
-            kind: at(3),
-            flags: at(4),
-            stream: number(&head, 5) & 0x7fff_ffff,
-            payload,
-        })
+        Ok(Frame { kind: at(3), flags: at(4), stream: number(&head, 5) & 0x7fff_ffff, payload })
     }
 
     fn take(&mut self, count: usize) -> Result<Vec<u8>, WireError> {
@@ -207,16 +195,8 @@ impl Request {
     }
 
     fn frames(&self, id: u32) -> Vec<u8> {
-        let last = if self.trailers.is_empty() {
-            END_STREAM
-        } else {
-            0
-        };
-        let mut out = headers(
-            id,
-            if self.data.is_empty() { last } else { 0 },
-            &self.fields,
-        );
+        let last = if self.trailers.is_empty() { END_STREAM } else { 0 };
+        let mut out = headers(id, if self.data.is_empty() { last } else { 0 }, &self.fields);
         for (at, part) in self.data.iter().enumerate() {
             let ends = at.saturating_add(1) == self.data.len();
             out.extend(frame(DATA, if ends { last } else { 0 }, id, part));
@@ -279,24 +259,15 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The final response's head; `None` for an interim one.
 fn head(fields: Vec<Field>) -> Result<Option<Response>, WireError> {
-    let fields: Vec<(String, String)> = fields
-        .into_iter()
-        .map(|(name, value)| (lossy(&name), lossy(&value)))
-        .collect();
+    let fields: Vec<(String, String)> =
+        fields.into_iter().map(|(name, value)| (lossy(&name), lossy(&value))).collect();
     let status = fields
         .iter()
         .find(|(name, _)| name == ":status")
         .and_then(|(_, status)| status.parse().ok())
         .ok_or_else(|| WireError::Unreadable(format!("{fields:?}")))?;
-    let headers = fields
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with(':'))
-        .collect();
-    Ok((status >= 200).then_some(Response {
-        status,
-        headers,
-        body: Vec::new(),
-    }))
+    let headers = fields.into_iter().filter(|(name, _)| !name.starts_with(':')).collect();
+    Ok((status >= 200).then_some(Response { status, headers, body: Vec::new() }))
 }
 
 fn lossy(bytes: &[u8]) -> String {

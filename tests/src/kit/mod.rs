@@ -2,6 +2,7 @@
 //! upstream that keeps what it received.
 
 pub mod filter;
+pub mod hostile;
 pub mod http2;
 pub mod orders;
 pub mod signed;

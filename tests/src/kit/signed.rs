@@ -55,13 +55,7 @@ impl Signed {
             keys: vec![registered(&issuer, now)],
         })?;
         publisher.advance(&Changes::bundle(compile(POLICY)?))?;
-        Ok(Self {
-            publisher,
-            document,
-            roots,
-            feed,
-            issuer,
-        })
+        Ok(Self { publisher, document, roots, feed, issuer })
     }
 
     /// The plugin configuration that follows this control plane.
@@ -132,10 +126,7 @@ impl Signed {
     /// What the control plane says.
     pub fn rotate_feed_key(&mut self, seed: u8, now: UnixSeconds) -> Result<(), Failed> {
         let feed = key(seed)?;
-        let keys = [
-            (Role::Feed, feed.public()),
-            (Role::Issuer, self.issuer.public()),
-        ];
+        let keys = [(Role::Feed, feed.public()), (Role::Issuer, self.issuer.public())];
         self.document = successor(&self.document, &keys, now.plus(ROOT_LIFE));
         self.roots.push(sign(&self.document, &[&key(ROOT)?], now)?);
         self.feed = feed;
@@ -204,11 +195,8 @@ impl Signed {
 
 /// A grant of `action` at the orders API, with the scope that its policy asks for.
 pub fn grant(action: &str) -> Grant {
-    let agent = Party {
-        id: AGENT.to_owned(),
-        owner: OWNER.to_owned(),
-        blueprint: BLUEPRINT.to_owned(),
-    };
+    let agent =
+        Party { id: AGENT.to_owned(), owner: OWNER.to_owned(), blueprint: BLUEPRINT.to_owned() };
     let mut grant = Grant::new(JTI, agent, TASK, AUDIENCE, &[action]);
     grant.scopes = vec!["orders.write".to_owned()];
     grant

@@ -58,16 +58,9 @@ impl Site {
         if !leader.configure(&configuration)? {
             return Err(format!("refused: {:?}", leader.logs()).into());
         }
-        let workers: Result<Vec<Vm>, _> = (0..workers)
-            .map(|_| envoy.started(VM_ID, &configuration))
-            .collect();
-        Ok(Self {
-            envoy,
-            control,
-            leader,
-            workers: workers?,
-            configuration,
-        })
+        let workers: Result<Vec<Vm>, _> =
+            (0..workers).map(|_| envoy.started(VM_ID, &configuration)).collect();
+        Ok(Self { envoy, control, leader, workers: workers?, configuration })
     }
 
     /// The wall clock.
@@ -77,9 +70,7 @@ impl Site {
 
     /// Moves both clocks on. No tick runs.
     pub fn advance(&self, milliseconds: u64) {
-        self.envoy
-            .clock()
-            .advance(Duration::from_millis(milliseconds));
+        self.envoy.clock().advance(Duration::from_millis(milliseconds));
     }
 
     /// One tick of every VM, the leader's first.
@@ -141,6 +132,41 @@ impl Site {
     pub fn hear_checkpoint(&mut self) -> Result<(), Failed> {
         let checkpoint = self.control.checkpoint(self.now())?;
         self.hear(&[checkpoint])
+    }
+
+    /// Answers every poll that waits, of whichever VM, as an honest control plane does at the end
+    /// of its wait: with a checkpoint to a follower that is up to date, else with a snapshot.
+    ///
+    /// # Errors
+    /// A VM crashed.
+    pub fn serve(&mut self) -> Result<(), Failed> {
+        let now = self.now();
+        let here = format!("&after={}&", self.control.position());
+        for vm in [&mut self.leader].into_iter().chain(&mut self.workers) {
+            for call in vm.http_calls() {
+                let batches = match call.path().contains(&here) {
+                    true => vec![self.control.checkpoint(now)?],
+                    false => self.control.snapshot(now)?,
+                };
+                answer(vm, call.token, &self.control.answer(&batches)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass in ticks of 50 ms while an honest control plane answers once a second.
+    ///
+    /// # Errors
+    /// A VM crashed.
+    pub fn live(&mut self, seconds: usize) -> Result<(), Failed> {
+        for _ in 0..seconds {
+            for _ in 0..20 {
+                self.advance(50);
+                self.tick()?;
+            }
+            self.serve()?;
+        }
+        self.tick()
     }
 
     /// Revokes one thing and lets the leader hear of it.

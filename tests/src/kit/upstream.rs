@@ -23,11 +23,7 @@ impl Received {
     /// The request line.
     #[must_use]
     pub fn line(&self) -> String {
-        String::from_utf8_lossy(&self.head)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned()
+        String::from_utf8_lossy(&self.head).lines().next().unwrap_or_default().to_owned()
     }
 
     /// All values of a header, its name compared in lower case.
@@ -56,14 +52,9 @@ impl Upstream {
     /// No port could be had.
     pub fn answering(headers: &str, body: &str) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let upstream = Self {
-            address: listener.local_addr()?,
-            received: Arc::default(),
-        };
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let upstream = Self { address: listener.local_addr()?, received: Arc::default() };
+        let answer =
+            format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
         let received = Arc::clone(&upstream.received);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -92,10 +83,7 @@ fn serve(stream: TcpStream, received: &Mutex<Vec<Received>>, answer: &[u8]) -> O
     let mut reader = BufReader::new(stream);
     loop {
         let request = read(&mut reader)?;
-        received
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(request);
+        received.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         writer.write_all(answer).ok()?;
     }
 }
@@ -112,21 +100,12 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
             break;
         }
     }
-    let mut request = Received {
-        head,
-        body: Vec::new(),
-    };
-    let length = request
-        .header("content-length")
-        .first()
-        .and_then(|length| length.parse().ok());
+    let mut request = Received { head, body: Vec::new() };
+    let length = request.header("content-length").first().and_then(|length| length.parse().ok());
     if let Some(length) = length {
         request.body = vec![0; length];
         reader.read_exact(&mut request.body).ok()?;
-    } else if request
-        .header("transfer-encoding")
-        .first()
-        .is_some_and(|coding| coding == "chunked")
+    } else if request.header("transfer-encoding").first().is_some_and(|coding| coding == "chunked")
     {
         loop {
             let mut line = String::new();

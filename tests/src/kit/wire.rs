@@ -39,10 +39,7 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream,
-            unread: Vec::new(),
-        })
+        Ok(Self { stream, unread: Vec::new() })
     }
 
     /// Sends bytes as they are and reads one answer.
@@ -82,11 +79,7 @@ impl Connection {
     /// The connection broke, or what came is no HTTP.
     pub fn receive_head(&mut self) -> Result<Response, WireError> {
         let head_end = loop {
-            if let Some(at) = self
-                .unread
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
+            if let Some(at) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at;
             }
             self.read_more()?;
@@ -107,11 +100,7 @@ impl Connection {
                 line.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Response {
-            status,
-            headers,
-            body: Vec::new(),
-        })
+        Ok(Response { status, headers, body: Vec::new() })
     }
 
     fn chunked(&mut self) -> Result<Vec<u8>, WireError> {
@@ -144,9 +133,7 @@ impl Connection {
     fn read_more(&mut self) -> Result<(), WireError> {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer)? {
-            0 => Err(WireError::Closed(
-                String::from_utf8_lossy(&self.unread).into_owned(),
-            )),
+            0 => Err(WireError::Closed(String::from_utf8_lossy(&self.unread).into_owned())),
             count => {
                 self.unread.extend(buffer.iter().take(count));
                 Ok(())
@@ -159,10 +146,7 @@ impl Response {
     /// The first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The `code` of a problem body; empty when there is none.
@@ -170,11 +154,7 @@ impl Response {
     pub fn code(&self) -> String {
         serde_json::from_slice::<serde_json::Value>(&self.body)
             .ok()
-            .and_then(|body| {
-                body.get("code")
-                    .and_then(|code| code.as_str())
-                    .map(str::to_owned)
-            })
+            .and_then(|body| body.get("code").and_then(|code| code.as_str()).map(str::to_owned))
             .unwrap_or_default()
     }
 

@@ -46,10 +46,8 @@ impl ControlPlane {
     /// Whatever the control plane says.
     pub fn with_policy(environment: &str, policy: &str) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let store = directory.path().join("store");
         let setup = Setup::new(&store, environment, environment, &issuer(environment));
         let mut opened = Store::create(&store, &setup, now())?;
@@ -76,11 +74,8 @@ impl ControlPlane {
         listener.set_nonblocking(true)?;
         self.address = listener.local_addr()?;
         let store = Store::open(&self.store())?;
-        self.serving = Some(Feed::serve(
-            tokio::net::TcpListener::from_std(listener)?,
-            store,
-            system_clock(),
-        )?);
+        self.serving =
+            Some(Feed::serve(tokio::net::TcpListener::from_std(listener)?, store, system_clock())?);
         Ok(())
     }
 
@@ -88,10 +83,8 @@ impl ControlPlane {
     pub fn stop(&mut self) {
         self.serving = None;
         // Polls that are still open go with the runtime that serves them.
-        if let Ok(fresh) = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
+        if let Ok(fresh) =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
         {
             std::mem::replace(&mut self.runtime, fresh).shutdown_background();
         }
@@ -157,10 +150,7 @@ impl ControlPlane {
     /// Whatever the store says.
     pub fn plugin(&self) -> Result<PluginConfig, Failed> {
         let pinned = Store::open(&self.store())?.pinned_roots()?;
-        let roots = Roots {
-            keys: pinned.keys,
-            threshold: u32::try_from(pinned.threshold)?,
-        };
+        let roots = Roots { keys: pinned.keys, threshold: u32::try_from(pinned.threshold)? };
         let mut plugin = PluginConfig::new(&self.environment, &self.environment, roots);
         plugin.expose_position = true;
         Ok(plugin)
@@ -199,11 +189,7 @@ impl World {
             .feed(control.address())
             .workers(workers);
         let envoy = Envoy::launch(&bootstrap)?;
-        Ok(Self {
-            control,
-            upstream,
-            envoy,
-        })
+        Ok(Self { control, upstream, envoy })
     }
 
     /// A new connection to the gate.
@@ -236,10 +222,7 @@ impl World {
         for _ in 0..workers.saturating_mul(64) {
             let mut connection = self.connect()?;
             let response = connection.exchange(&bearing("GET", "/healthz", None))?;
-            let vm = response
-                .header("x-gatepass-vm")
-                .unwrap_or_default()
-                .to_owned();
+            let vm = response.header("x-gatepass-vm").unwrap_or_default().to_owned();
             if !vm.is_empty() && !found.iter().any(|(known, _)| *known == vm) {
                 found.push((vm, connection));
             }
@@ -255,10 +238,8 @@ impl World {
 #[must_use]
 pub fn bearing(method: &str, path: &str, gatepass: Option<&str>) -> Vec<u8> {
     let authorization = gatepass.map(|token| format!("Bearer {token}"));
-    let headers: Vec<(&str, &str)> = authorization
-        .iter()
-        .map(|value| ("authorization", value.as_str()))
-        .collect();
+    let headers: Vec<(&str, &str)> =
+        authorization.iter().map(|value| ("authorization", value.as_str())).collect();
     request(method, HOST, path, &headers)
 }
 
@@ -267,11 +248,8 @@ pub fn bearing(method: &str, path: &str, gatepass: Option<&str>) -> Vec<u8> {
 /// # Errors
 /// No randomness.
 pub fn grant(action: &str) -> Result<Grant, Failed> {
-    let agent = Party {
-        id: AGENT.to_owned(),
-        owner: OWNER.to_owned(),
-        blueprint: BLUEPRINT.to_owned(),
-    };
+    let agent =
+        Party { id: AGENT.to_owned(), owner: OWNER.to_owned(), blueprint: BLUEPRINT.to_owned() };
     let mut grant = Grant::new(&new_id()?, agent, TASK, AUDIENCE, &[action]);
     grant.scopes = vec!["orders.write".to_owned()];
     Ok(grant)
@@ -282,16 +260,9 @@ pub fn grant(action: &str) -> Result<Grant, Failed> {
 /// # Errors
 /// The compiler's problems, a line each.
 pub fn compile(policy: &str) -> Result<gatepass_engine::bundle::Bundle, Failed> {
-    gatepass_policy::compile(policy)
-        .map(|compiled| compiled.bundle)
-        .map_err(|problems| {
-            problems
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n")
-                .into()
-        })
+    gatepass_policy::compile(policy).map(|compiled| compiled.bundle).map_err(|problems| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into()
+    })
 }
 
 /// Asks until `done`, at most `within`; the last answer.

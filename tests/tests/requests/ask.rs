@@ -45,8 +45,7 @@ impl Ask {
     }
 
     pub(crate) fn with(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        self.headers
-            .push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self.headers.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
         self
     }
 
@@ -66,11 +65,7 @@ impl Ask {
 
     pub(crate) fn http1(&self) -> Sent {
         let bytes = self.http1_bytes();
-        if self.method == b"HEAD" {
-            Sent::Http1Head(bytes)
-        } else {
-            Sent::Http1(bytes)
-        }
+        if self.method == b"HEAD" { Sent::Http1Head(bytes) } else { Sent::Http1(bytes) }
     }
 
     pub(crate) fn http1_bytes(&self) -> Vec<u8> {
@@ -95,10 +90,8 @@ impl Ask {
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.as_slice()))
             .collect();
-        let headers: Vec<(&[u8], &[u8])> = headers
-            .iter()
-            .map(|(name, value)| (name.as_slice(), *value))
-            .collect();
+        let headers: Vec<(&[u8], &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_slice(), *value)).collect();
         let mut request = Request::new(&self.method, &self.authority, &self.path, &headers);
         request.data.extend(self.body.clone());
         request

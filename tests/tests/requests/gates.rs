@@ -3,13 +3,12 @@
 //! Tests take turns, because what the upstream received is judged after every request. The last
 //! test that uses the Envoy kills it: a static would outlive the binary's end as an orphan.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use gatepass::issue::{Constraint, Grant};
-use gatepass_engine::bundle::{
-    Bundle, Input, InputKind, Route, RouteTarget, Source, Treatment,
-};
+use gatepass_engine::bundle::{Bundle, Input, InputKind, Route, RouteTarget, Source, Treatment};
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode};
 use gatepass_tests::kit::orders::POLICY;
 use gatepass_tests::kit::upstream::{Received, Upstream};
@@ -33,8 +32,9 @@ pub(crate) const IMPOSTOR: &str = "impostor";
 pub(crate) const BARE: &str = "bare";
 
 pub(crate) struct Gates {
-    control: ControlPlane,
+    /// First, so that it is killed before what it talks to.
     pub(crate) envoy: Envoy,
+    control: ControlPlane,
     upstream: Upstream,
     impostor: Upstream,
     pub(crate) passes: Passes,
@@ -67,12 +67,7 @@ pub(crate) fn turn() -> Turn {
         })
     };
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Turn {
-        _turn: turn,
-        gates,
-        wrong: Vec::new(),
-        rows: 0,
-    }
+    Turn { _turn: turn, gates, wrong: Vec::new(), rows: 0 }
 }
 
 impl core::ops::Deref for Turn {
@@ -110,9 +105,7 @@ impl Turn {
     /// One request on a connection of its own.
     pub(crate) fn row(&mut self, listener: &str, sent: &Sent, expected: &str) {
         self.rows = self.rows.saturating_add(1);
-        let outcome = self
-            .outcome(listener, sent)
-            .unwrap_or_else(|error| format!("{error}"));
+        let outcome = self.outcome(listener, sent).unwrap_or_else(|error| format!("{error}"));
         if outcome != expected {
             self.wrong.push(format!(
                 "{listener}: {}\n   expected: {expected}\n        got: {outcome}",
@@ -124,9 +117,7 @@ impl Turn {
     /// Everything that comes back on one HTTP/1.1 connection until it is closed.
     pub(crate) fn talk(&mut self, listener: &str, bytes: &[u8], expected: &str) {
         self.rows = self.rows.saturating_add(1);
-        let outcome = self
-            .conversation(listener, bytes)
-            .unwrap_or_else(|error| format!("{error}"));
+        let outcome = self.conversation(listener, bytes).unwrap_or_else(|error| format!("{error}"));
         if outcome != expected {
             self.wrong.push(format!(
                 "{listener}: {}\n   expected: {expected}\n        got: {outcome}",
@@ -135,7 +126,7 @@ impl Turn {
         }
     }
 
-    /// Every row was as expected, and there was at least one.
+    /// Every row was as expected, there was at least one, and no VM crashed on any.
     pub(crate) fn finish(self) {
         assert!(self.rows > 0);
         assert!(
@@ -144,6 +135,13 @@ impl Turn {
             self.wrong.len(),
             self.rows,
             self.wrong.join("\n")
+        );
+        // Whatever was sent, the one worker's VM lives and decides.
+        assert_eq!(crashes(&self.envoy.stats().unwrap()), vec![]);
+        let ask = Ask::get("/orders/1").bearing(&self.passes.read).http1();
+        assert_eq!(
+            self.outcome(RAW, &ask).unwrap(),
+            "200: GET /orders/1 at orders.example as orders:read"
         );
     }
 }
@@ -186,13 +184,7 @@ impl Gates {
             // One, so that one worker sees the whole corpus.
             .workers(1);
         let envoy = Envoy::launch(&bootstrap)?;
-        let gates = Self {
-            passes: Passes::issue(&control)?,
-            control,
-            envoy,
-            upstream,
-            impostor,
-        };
+        let gates = Self { passes: Passes::issue(&control)?, control, envoy, upstream, impostor };
         gates.until_fresh()?;
         Ok(gates)
     }
@@ -237,11 +229,7 @@ impl Gates {
         let http1 = |bytes: &[u8], head: bool| {
             let mut connection = wire::Connection::open(address)?;
             connection.send(bytes)?;
-            let response = if head {
-                connection.receive_head()
-            } else {
-                connection.receive()
-            };
+            let response = if head { connection.receive_head() } else { connection.receive() };
             match response {
                 Ok(response) => Ok(http2::Answer::Response(response)),
                 Err(WireError::Closed(_)) => Ok(http2::Answer::Gone(None)),
@@ -306,10 +294,7 @@ impl Passes {
     fn issue(control: &ControlPlane) -> Result<Self, Failed> {
         let mut create = grant("orders:create")?;
         for entry in &mut create.entries {
-            let most = Constraint {
-                max: Some("500.00 EUR".into()),
-                ..Constraint::default()
-            };
+            let most = Constraint { max: Some("500.00 EUR".into()), ..Constraint::default() };
             entry.constraints.insert("amount".to_owned(), most);
         }
         Ok(Self {
@@ -318,6 +303,20 @@ impl Passes {
             note: control.issue(&grant("orders:note")?)?,
         })
     }
+}
+
+/// What Envoy counts when a VM crashed or was replaced.
+pub(crate) fn crashes(stats: &BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    stats
+        .iter()
+        .filter(|(name, count)| {
+            **count > 0
+                && (name.contains("vm_reload")
+                    || name.contains("crash")
+                    || (name.starts_with("wasm.") && name.contains("fail")))
+        })
+        .map(|(name, count)| (name.as_str(), *count))
+        .collect()
 }
 
 /// A gRPC denial has its status in a header.
@@ -337,11 +336,8 @@ fn summary(received: &Received) -> String {
     let action = received.header("x-gatepass-action");
     if !action.is_empty() {
         out.push_str(&format!(" as {}", action.join(" and ")));
-        let identity = [
-            ("x-gatepass-agent", AGENT),
-            ("x-gatepass-owner", OWNER),
-            ("x-gatepass-task", TASK),
-        ];
+        let identity =
+            [("x-gatepass-agent", AGENT), ("x-gatepass-owner", OWNER), ("x-gatepass-task", TASK)];
         for (name, value) in identity {
             if received.header(name) != [value] {
                 out.push_str(&format!(" +{name} {:?}", received.header(name)));

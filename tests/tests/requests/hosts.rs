@@ -90,86 +90,35 @@ fn the_target_and_every_host_header_are_one_host() {
         ("GET /orders HTTP/1.1\r\nhost: orders.example\r\n", ORDERS),
         ("GET /orders HTTP/1.1\r\nHOST: orders.example\r\n", ORDERS),
         ("GET /orders HTTP/1.1\r\nhost:orders.example \t\r\n", ORDERS),
-        (
-            "GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost: static.example\r\n",
-            AMBIGUOUS,
-        ),
-        (
-            "GET /orders HTTP/1.1\r\nhost: static.example\r\nhost: orders.example\r\n",
-            AMBIGUOUS,
-        ),
-        (
-            "GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost: orders.example\r\n",
-            AMBIGUOUS,
-        ),
-        (
-            "GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost:\r\n",
-            AMBIGUOUS,
-        ),
-        (
-            "GET /orders HTTP/1.1\r\nhost:\r\nhost: orders.example\r\n",
-            AMBIGUOUS,
-        ),
-        (
-            "GET /orders HTTP/1.1\r\nhost: static.example\r\nhost : orders.example\r\n",
-            "400",
-        ),
-        (
-            "GET /orders HTTP/1.1\r\nhost: static.example,\r\n orders.example\r\n",
-            "400",
-        ),
+        ("GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost: static.example\r\n", AMBIGUOUS),
+        ("GET /orders HTTP/1.1\r\nhost: static.example\r\nhost: orders.example\r\n", AMBIGUOUS),
+        ("GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost: orders.example\r\n", AMBIGUOUS),
+        ("GET /orders HTTP/1.1\r\nhost: orders.example\r\nhost:\r\n", AMBIGUOUS),
+        ("GET /orders HTTP/1.1\r\nhost:\r\nhost: orders.example\r\n", AMBIGUOUS),
+        ("GET /orders HTTP/1.1\r\nhost: static.example\r\nhost : orders.example\r\n", "400"),
+        ("GET /orders HTTP/1.1\r\nhost: static.example,\r\n orders.example\r\n", "400"),
         ("GET /orders HTTP/1.1\r\n host: orders.example\r\n", "400"),
         ("GET /orders HTTP/1.1\r\n", "400"),
         ("GET /orders HTTP/1.0\r\n", "400"),
         // An absolute target overrides `Host`: it is decided on, and it is what is sent on.
-        (
-            "GET http://orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
-            ORDERS,
-        ),
-        (
-            "GET http://orders.example/orders HTTP/1.1\r\nhost: static.example\r\n",
-            ORDERS,
-        ),
-        (
-            "GET http://other.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
-            NO_ROUTE,
-        ),
+        ("GET http://orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n", ORDERS),
+        ("GET http://orders.example/orders HTTP/1.1\r\nhost: static.example\r\n", ORDERS),
+        ("GET http://other.example/orders HTTP/1.1\r\nhost: orders.example\r\n", NO_ROUTE),
         (
             "GET http://static.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
             "200: GET /orders at static.example",
         ),
-        (
-            "GET http://orders.example/orders HTTP/1.1\r\nhost: a\r\nhost: b\r\n",
-            ORDERS,
-        ),
-        (
-            "GET HTTP://ORDERS.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
-            AMBIGUOUS,
-        ),
+        ("GET http://orders.example/orders HTTP/1.1\r\nhost: a\r\nhost: b\r\n", ORDERS),
+        ("GET HTTP://ORDERS.example/orders HTTP/1.1\r\nhost: orders.example\r\n", AMBIGUOUS),
         (
             "GET http://static.example@orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
             AMBIGUOUS,
         ),
-        (
-            "GET http://orders.example HTTP/1.1\r\nhost: orders.example\r\n",
-            NO_ROUTE,
-        ),
-        (
-            "GET http:///orders HTTP/1.1\r\nhost: orders.example\r\n",
-            "400",
-        ),
-        (
-            "GET ftp://orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n",
-            "400",
-        ),
-        (
-            "GET http://orders.example//orders HTTP/1.1\r\nhost: orders.example\r\n",
-            AMBIGUOUS,
-        ),
-        (
-            "GET http://orders.example?/orders HTTP/1.1\r\nhost: orders.example\r\n",
-            AMBIGUOUS,
-        ),
+        ("GET http://orders.example HTTP/1.1\r\nhost: orders.example\r\n", NO_ROUTE),
+        ("GET http:///orders HTTP/1.1\r\nhost: orders.example\r\n", "400"),
+        ("GET ftp://orders.example/orders HTTP/1.1\r\nhost: orders.example\r\n", "400"),
+        ("GET http://orders.example//orders HTTP/1.1\r\nhost: orders.example\r\n", AMBIGUOUS),
+        ("GET http://orders.example?/orders HTTP/1.1\r\nhost: orders.example\r\n", AMBIGUOUS),
     ] {
         let bytes = format!("{head}{authorization}\r\n").into_bytes();
         turn.row(RAW, &Sent::Http1(bytes), expected);
@@ -181,11 +130,8 @@ fn the_target_and_every_host_header_are_one_host() {
 fn http2_pseudo_headers_occur_once_and_agree_with_the_host_header() {
     let mut turn = turn();
     let authorization = format!("Bearer {}", turn.passes.read);
-    let base: [(&[u8], &[u8]); 3] = [
-        (b":method", b"GET"),
-        (b":scheme", b"http"),
-        (b":path", b"/orders"),
-    ];
+    let base: [(&[u8], &[u8]); 3] =
+        [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/orders")];
     let authority: (&[u8], &[u8]) = (b":authority", b"orders.example");
     let other: (&[u8], &[u8]) = (b":authority", b"static.example");
     let host: (&[u8], &[u8]) = (b"host", b"orders.example");

@@ -107,8 +107,15 @@ fn a_key_with_an_underscore_has_no_second_spelling_either() {
     let twin = Ask::get("/lines?order_id=7").bearing(&read);
     let allowed = "200: GET /lines?order_id=7 at orders.example as orders:read";
     for more in [
-        "order_id", "order.id", "order%20id", "order+id", "order[id", "Order.Id", "+order_id",
-        "order_id[]", "order.id[]",
+        "order_id",
+        "order.id",
+        "order%20id",
+        "order+id",
+        "order[id",
+        "Order.Id",
+        "+order_id",
+        "order_id[]",
+        "order.id[]",
     ] {
         let path = format!("/lines?order_id=7&{more}=8");
         let hostile = Ask::get(path).bearing(&read);
@@ -138,11 +145,8 @@ fn a_header_that_feeds_an_input_occurs_once() {
         ("x_site", b"south"),
         ("X_Site", b"south"),
     ] {
-        let hostile = if name == "x-site" {
-            ask().with(name, value)
-        } else {
-            twin.clone().with(name, value)
-        };
+        let hostile =
+            if name == "x-site" { ask().with(name, value) } else { twin.clone().with(name, value) };
         turn.pair(RAW, &hostile, AMBIGUOUS, &twin, allowed);
     }
     turn.finish();

@@ -8,10 +8,7 @@ use gatepass_tests::kit::site::{Site, order, verdict};
 /// A site that has heard nothing, and a good gatepass for its policy.
 fn cold() -> (Site, Request) {
     let site = Site::cold(1, |_| {}).unwrap();
-    let token = site
-        .control
-        .issue(&grant("orders:read"), site.now())
-        .unwrap();
+    let token = site.control.issue(&grant("orders:read"), site.now()).unwrap();
     (site, order("GET", "/orders", Some(&token)))
 }
 
@@ -22,9 +19,7 @@ fn state(vm: &Vm, stream: Stream) -> String {
 #[test]
 fn before_the_first_batch_a_request_without_a_credential_is_refused_at_once() {
     let (mut site, _) = cold();
-    let outcome = site.workers[0]
-        .decide(order("GET", "/orders", None))
-        .unwrap();
+    let outcome = site.workers[0].decide(order("GET", "/orders", None)).unwrap();
     let Outcome::Replied(reply) = &outcome else {
         panic!("{outcome:?}");
     };
@@ -32,11 +27,7 @@ fn before_the_first_batch_a_request_without_a_credential_is_refused_at_once() {
     assert_eq!(reply.details, "gatepass_denied_not_ready");
     assert_eq!(reply.headers.text("retry-after"), Some("1"));
     assert_eq!(reply.headers.text("www-authenticate"), None);
-    assert_eq!(
-        site.metric("gatepass_decisions_by_code.deny.not_ready"),
-        1,
-        "it is counted"
-    );
+    assert_eq!(site.metric("gatepass_decisions_by_code.deny.not_ready"), 1, "it is counted");
     for odd in ["", "Bearer", "Basic eA==", "Bearer a.b", "Bearer a b"] {
         let request = order("GET", "/orders", None).header("authorization", odd);
         assert_eq!(site.ask(0, request).unwrap(), "503 not_ready", "{odd:?}");
@@ -47,10 +38,7 @@ fn before_the_first_batch_a_request_without_a_credential_is_refused_at_once() {
 #[test]
 fn a_request_with_a_gatepass_waits_for_the_first_batch_and_is_then_decided() {
     let (mut site, good) = cold();
-    let other = site
-        .control
-        .issue(&grant("orders:create"), site.now())
-        .unwrap();
+    let other = site.control.issue(&grant("orders:create"), site.now()).unwrap();
     let bad = order("GET", "/orders", Some(&other));
     let waiting = site.workers[0].send(good).unwrap();
     let denied = site.workers[0].send(bad).unwrap();
@@ -63,11 +51,7 @@ fn a_request_with_a_gatepass_waits_for_the_first_batch_and_is_then_decided() {
     assert_eq!(state(&site.workers[0], waiting), "held", "before its tick");
     site.tick().unwrap();
     assert_eq!(state(&site.workers[0], waiting), "allow");
-    assert_eq!(
-        state(&site.workers[0], denied),
-        "403 action_not_granted",
-        "ready is not enough"
-    );
+    assert_eq!(state(&site.workers[0], denied), "403 action_not_granted", "ready is not enough");
     let upstream = site.workers[0].forwarded(waiting).unwrap();
     assert_eq!(upstream.text("x-gatepass-action"), Some("orders:read"));
     assert_eq!(upstream.text("authorization"), None);
@@ -91,10 +75,7 @@ fn when_the_hold_time_is_over_a_held_request_is_refused() {
 #[test]
 fn without_a_hold_time_nothing_is_held() {
     let mut site = Site::cold(1, |c| c["hold_ms"] = 0.into()).unwrap();
-    let token = site
-        .control
-        .issue(&grant("orders:read"), site.now())
-        .unwrap();
+    let token = site.control.issue(&grant("orders:read"), site.now()).unwrap();
     let request = order("GET", "/orders", Some(&token));
     assert_eq!(site.ask(0, request).unwrap(), "503 not_ready");
     assert_eq!(site.metric("gatepass_requests_held"), 0);
@@ -104,9 +85,7 @@ fn without_a_hold_time_nothing_is_held() {
 fn one_vm_holds_256_requests_and_refuses_the_next_until_one_leaves() {
     let (mut site, good) = cold();
     let worker = &mut site.workers[0];
-    let held: Vec<Stream> = (0..256)
-        .map(|_| worker.send(good.clone()).unwrap())
-        .collect();
+    let held: Vec<Stream> = (0..256).map(|_| worker.send(good.clone()).unwrap()).collect();
     assert!(held.iter().all(|stream| state(worker, *stream) == "held"));
     let next = worker.send(good.clone()).unwrap();
     assert_eq!(state(worker, next), "503 not_ready");
@@ -123,12 +102,8 @@ fn one_vm_holds_256_requests_and_refuses_the_next_until_one_leaves() {
         let expected = if nth == 7 { "reset" } else { "503 not_ready" };
         assert_eq!(state(worker, *stream), expected, "{nth}");
     }
-    let again: Vec<Stream> = (0..257)
-        .map(|_| worker.send(good.clone()).unwrap())
-        .collect();
-    let held = again
-        .iter()
-        .filter(|stream| state(worker, **stream) == "held");
+    let again: Vec<Stream> = (0..257).map(|_| worker.send(good.clone()).unwrap()).collect();
+    let held = again.iter().filter(|stream| state(worker, **stream) == "held");
     assert_eq!(held.count(), 256);
 }
 
@@ -165,29 +140,17 @@ fn the_body_of_a_held_request_waits_with_it() {
 fn a_gatepass_from_ahead_of_the_gate_waits_for_it_to_catch_up() {
     let mut site = Site::start(1).unwrap();
     let here = site.control.position();
-    let next = Position {
-        epoch: EPOCH,
-        sequence: here.sequence + 1,
-    };
-    let far = Position {
-        epoch: EPOCH,
-        sequence: here.sequence + 2,
-    };
+    let next = Position { epoch: EPOCH, sequence: here.sequence + 1 };
+    let far = Position { epoch: EPOCH, sequence: here.sequence + 2 };
     let now = site.now();
     let mut ask = |position| {
-        let token = site
-            .control
-            .issue_at(&grant("orders:read"), position, now)
-            .unwrap();
-        site.workers[0]
-            .send(order("GET", "/orders", Some(&token)))
-            .unwrap()
+        let token = site.control.issue_at(&grant("orders:read"), position, now).unwrap();
+        site.workers[0].send(order("GET", "/orders", Some(&token))).unwrap()
     };
     let (soon, late) = (ask(next), ask(far));
     assert_eq!(state(&site.workers[0], soon), "held");
     assert_eq!(state(&site.workers[0], late), "held");
-    site.revoke(gatepass_engine::revocation::Kind::Credential, "another")
-        .unwrap();
+    site.revoke(gatepass_engine::revocation::Kind::Credential, "another").unwrap();
     site.tick().unwrap();
     assert_eq!(state(&site.workers[0], soon), "allow");
     assert_eq!(state(&site.workers[0], late), "held");
@@ -199,10 +162,7 @@ fn a_gatepass_from_ahead_of_the_gate_waits_for_it_to_catch_up() {
 #[test]
 fn a_vm_that_is_configured_late_is_ready_at_once() {
     let site = Site::start(0).unwrap();
-    let token = site
-        .control
-        .issue(&grant("orders:read"), site.now())
-        .unwrap();
+    let token = site.control.issue(&grant("orders:read"), site.now()).unwrap();
     let mut late = site.another().unwrap();
     let outcome = late.decide(order("GET", "/orders", Some(&token))).unwrap();
     assert_eq!(verdict(&outcome), "allow");

@@ -61,26 +61,14 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::NoCredential, |_| {}, |s| s.scheme = Some("Basic")),
     (Code::NoCredential, |_| {}, |s| s.scheme = Some("")),
     (Code::NoCredential, |_| {}, |s| s.scheme = Some("Bearer\t")),
-    (
-        Code::Malformed,
-        |s| s.scheme = Some("bEARER"),
-        |s| s.scheme = Some("bEARER "),
-    ),
-    (
-        Code::Malformed,
-        |_| {},
-        |s| s.authorization = Some(b"Bearer".to_vec()),
-    ),
+    (Code::Malformed, |s| s.scheme = Some("bEARER"), |s| s.scheme = Some("bEARER ")),
+    (Code::Malformed, |_| {}, |s| s.authorization = Some(b"Bearer".to_vec())),
     (
         Code::Malformed,
         |s| {
             s.authorization = Some(format!("Bearer {}", s.pass.token()).into_bytes());
         },
-        |s| {
-            s.authorization
-                .get_or_insert_default()
-                .extend_from_slice(b" ")
-        },
+        |s| s.authorization.get_or_insert_default().extend_from_slice(b" "),
     ),
     (
         Code::Malformed,
@@ -89,42 +77,18 @@ const TWINS: &[(Code, Change, Change)] = &[
             s.pass.set("client_id", json!(crate::testkit::PRIOR_AGENT));
         },
     ),
-    (
-        Code::UnsupportedAlgorithm,
-        |_| {},
-        |s| s.pass.header["alg"] = json!("HS256"),
-    ),
-    (
-        Code::UnsupportedAlgorithm,
-        |_| {},
-        |s| s.pass.header["alg"] = json!("Ed25519"),
-    ),
-    (
-        Code::UnknownKey,
-        |_| {},
-        |s| s.pass.header["kid"] = json!(kid(OTHER_ISSUER)),
-    ),
+    (Code::UnsupportedAlgorithm, |_| {}, |s| s.pass.header["alg"] = json!("HS256")),
+    (Code::UnsupportedAlgorithm, |_| {}, |s| s.pass.header["alg"] = json!("Ed25519")),
+    (Code::UnknownKey, |_| {}, |s| s.pass.header["kid"] = json!(kid(OTHER_ISSUER))),
     (
         Code::RevokedKey,
         |s| s.revoke(Kind::Key, &kid(OTHER_ISSUER), Below::Always),
         |s| s.revoke(Kind::Key, &kid(ISSUER), Below::Always),
     ),
-    (
-        Code::RevokedKey,
-        |s| s.keys[0].not_after.0 = NOW + 1,
-        |s| s.keys[0].not_after.0 = NOW,
-    ),
-    (
-        Code::RevokedKey,
-        |s| s.keys[0].not_before.0 = NOW,
-        |s| s.keys[0].not_before.0 = NOW + 1,
-    ),
+    (Code::RevokedKey, |s| s.keys[0].not_after.0 = NOW + 1, |s| s.keys[0].not_after.0 = NOW),
+    (Code::RevokedKey, |s| s.keys[0].not_before.0 = NOW, |s| s.keys[0].not_before.0 = NOW + 1),
     (Code::BadSignature, |_| {}, |s| s.pass.signer = STRANGER),
-    (
-        Code::WrongIssuer,
-        |s| s.keys[0].issuer = "https://second.example".into(),
-        |_| {},
-    ),
+    (Code::WrongIssuer, |s| s.keys[0].issuer = "https://second.example".into(), |_| {}),
     (
         Code::WrongEnvironment,
         |_| {},
@@ -177,11 +141,7 @@ const TWINS: &[(Code, Change, Change)] = &[
             s.pass.set("nbf", json!(NOW + 31));
         },
     ),
-    (
-        Code::TooOld,
-        |s| s.action().max_age = Some(20),
-        |s| s.action().max_age = Some(19),
-    ),
+    (Code::TooOld, |s| s.action().max_age = Some(20), |s| s.action().max_age = Some(19)),
     (
         Code::TooOld,
         |s| {
@@ -253,44 +213,16 @@ const TWINS: &[(Code, Change, Change)] = &[
         |s| s.authority = "orders.example:8443".into(),
         |s| s.authority = "ORDERS.example:8443".into(),
     ),
-    (
-        Code::AmbiguousRequest,
-        |_| {},
-        |s| s.path = "/orders//c1".into(),
-    ),
-    (
-        Code::AmbiguousRequest,
-        |_| {},
-        |s| s.path.push_str("&amount=1.00"),
-    ),
-    (
-        Code::AmbiguousRequest,
-        |_| {},
-        |s| s.headers.push(("authorization", b"Basic YTpi".to_vec())),
-    ),
-    (
-        Code::AmbiguousRequest,
-        |_| {},
-        |s| s.headers.push(("Authorization", b"Basic YTpi".to_vec())),
-    ),
-    (
-        Code::AmbiguousRequest,
-        |_| {},
-        |s| s.headers.push((":method", b"GET".to_vec())),
-    ),
-    (
-        Code::AmbiguousRequest,
-        |_| {},
-        |s| s.headers.push(("x_tag", b"red".to_vec())),
-    ),
+    (Code::AmbiguousRequest, |_| {}, |s| s.path = "/orders//c1".into()),
+    (Code::AmbiguousRequest, |_| {}, |s| s.path.push_str("&amount=1.00")),
+    (Code::AmbiguousRequest, |_| {}, |s| s.headers.push(("authorization", b"Basic YTpi".to_vec()))),
+    (Code::AmbiguousRequest, |_| {}, |s| s.headers.push(("Authorization", b"Basic YTpi".to_vec()))),
+    (Code::AmbiguousRequest, |_| {}, |s| s.headers.push((":method", b"GET".to_vec()))),
+    (Code::AmbiguousRequest, |_| {}, |s| s.headers.push(("x_tag", b"red".to_vec()))),
     (Code::NoRoute, |_| {}, |s| s.method = "DELETE"),
     (Code::NoRoute, |_| {}, |s| s.method = "post"),
     (Code::NoRoute, |_| {}, |s| s.path = "/orders/c1/items".into()),
-    (
-        Code::NoRoute,
-        |_| {},
-        |s| s.authority = "unknown.example".into(),
-    ),
+    (Code::NoRoute, |_| {}, |s| s.authority = "unknown.example".into()),
     (
         Code::InsufficientScope,
         |s| s.action().scopes_all = vec!["orders:read".into(), "orders:write".into()],
@@ -336,8 +268,7 @@ const TWINS: &[(Code, Change, Change)] = &[
     (
         Code::ConstraintViolated,
         |s| {
-            s.pass
-                .entry("constraints", json!({"amount": {"max": "100.00 EUR"}}));
+            s.pass.entry("constraints", json!({"amount": {"max": "100.00 EUR"}}));
         },
         |s| s.path = s.path.replace("100.00", "100.01"),
     ),
@@ -349,11 +280,7 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
     ),
     (Code::BindingMismatch, |_| {}, |s| s.scheme = Some("DPoP")),
-    (
-        Code::BindingMismatch,
-        |_| {},
-        |s| s.action().binding = Binding::Workload,
-    ),
+    (Code::BindingMismatch, |_| {}, |s| s.action().binding = Binding::Workload),
     (
         Code::InsufficientAssurance,
         |s| {
@@ -389,34 +316,14 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| s.path = s.path.replace("c1", "c2"),
     ),
-    (
-        Code::BodyNotAllowed,
-        |_| {},
-        |s| s.ends_with_headers = false,
-    ),
-    (
-        Code::StreamNotAllowed,
-        |_| {},
-        |s| s.headers.push(("upgrade", b"websocket".to_vec())),
-    ),
-    (
-        Code::StreamNotAllowed,
-        |_| {},
-        |s| s.headers.push((":protocol", b"websocket".to_vec())),
-    ),
+    (Code::BodyNotAllowed, |_| {}, |s| s.ends_with_headers = false),
+    (Code::StreamNotAllowed, |_| {}, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
+    (Code::StreamNotAllowed, |_| {}, |s| s.headers.push((":protocol", b"websocket".to_vec()))),
     (Code::StreamNotAllowed, |_| {}, |s| s.method = "CONNECT"),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Nothing),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Baseline),
-    (
-        Code::Stale,
-        |s| s.now.monotonic.0 += 60_000,
-        |s| s.now.monotonic.0 += 1,
-    ),
-    (
-        Code::ConfirmationFailed,
-        |_| {},
-        |s| s.action().uses = Uses::Once,
-    ),
+    (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
+    (Code::ConfirmationFailed, |_| {}, |s| s.action().uses = Uses::Once),
 ];
 
 /// Codes that nothing in this engine denies with yet.
@@ -474,23 +381,15 @@ fn every_code_has_a_twin_or_a_reason_why_not() {
 /// One way to be wrong for each check, in the order of 02-wire-formats; those with the same number
 /// exclude each other. Each touches something that no other touches.
 const IN_ORDER: &[(u8, Code, Change)] = &[
-    (1, Code::AmbiguousRequest, |s| {
-        s.authority = "orders.example:0443".into()
-    }),
+    (1, Code::AmbiguousRequest, |s| s.authority = "orders.example:0443".into()),
     (2, Code::NotReady, |s| s.heard = Heard::Baseline),
     (3, Code::NoCredential, |s| s.scheme = None),
     (4, Code::Malformed, |s| {
         s.pass.set("client_id", json!(crate::testkit::PRIOR_AGENT));
     }),
-    (5, Code::UnsupportedAlgorithm, |s| {
-        s.pass.header["alg"] = json!("none")
-    }),
-    (6, Code::UnknownKey, |s| {
-        s.pass.header["kid"] = json!(kid(STRANGER))
-    }),
-    (7, Code::RevokedKey, |s| {
-        s.revoke(Kind::Key, &kid(ISSUER), Below::Always)
-    }),
+    (5, Code::UnsupportedAlgorithm, |s| s.pass.header["alg"] = json!("none")),
+    (6, Code::UnknownKey, |s| s.pass.header["kid"] = json!(kid(STRANGER))),
+    (7, Code::RevokedKey, |s| s.revoke(Kind::Key, &kid(ISSUER), Below::Always)),
     (8, Code::BadSignature, |s| s.pass.signer = STRANGER),
     (9, Code::WrongIssuer, |s| {
         s.pass.set("iss", json!("https://else.example"));
@@ -508,9 +407,7 @@ const IN_ORDER: &[(u8, Code, Change)] = &[
         s.pass.set("nbf", json!(NOW + 31));
     }),
     (14, Code::NoRoute, |s| s.method = "DELETE"),
-    (15, Code::StreamNotAllowed, |s| {
-        s.headers.push(("upgrade", b"websocket".to_vec()))
-    }),
+    (15, Code::StreamNotAllowed, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
     (16, Code::BodyNotAllowed, |s| s.ends_with_headers = false),
     (17, Code::Stale, |s| s.now.monotonic.0 += 60_001),
     (18, Code::WrongEpoch, |s| {
@@ -519,31 +416,15 @@ const IN_ORDER: &[(u8, Code, Change)] = &[
     (18, Code::Behind, |s| {
         s.pass.set("seq", json!([EPOCH, AT + 1]));
     }),
-    (19, Code::RevokedCredential, |s| {
-        s.revoke(Kind::Credential, "jti-1", Below::Always)
-    }),
-    (20, Code::RevokedAncestor, |s| {
-        s.revoke(Kind::Credential, "jti-parent", Below::Always)
-    }),
-    (21, Code::RevokedTask, |s| {
-        s.revoke(Kind::Task, "task-1", Below::Always)
-    }),
-    (22, Code::RevokedSubject, |s| {
-        s.revoke(Kind::Subject, USER, Below::Always)
-    }),
-    (23, Code::RevokedAgent, |s| {
-        s.revoke(Kind::Agent, AGENT, Below::Always)
-    }),
-    (24, Code::RevokedOwner, |s| {
-        s.revoke(Kind::Owner, OWNER, Below::Always)
-    }),
-    (25, Code::RevokedBlueprint, |s| {
-        s.revoke(Kind::Blueprint, BLUEPRINT, Below::Always)
-    }),
+    (19, Code::RevokedCredential, |s| s.revoke(Kind::Credential, "jti-1", Below::Always)),
+    (20, Code::RevokedAncestor, |s| s.revoke(Kind::Credential, "jti-parent", Below::Always)),
+    (21, Code::RevokedTask, |s| s.revoke(Kind::Task, "task-1", Below::Always)),
+    (22, Code::RevokedSubject, |s| s.revoke(Kind::Subject, USER, Below::Always)),
+    (23, Code::RevokedAgent, |s| s.revoke(Kind::Agent, AGENT, Below::Always)),
+    (24, Code::RevokedOwner, |s| s.revoke(Kind::Owner, OWNER, Below::Always)),
+    (25, Code::RevokedBlueprint, |s| s.revoke(Kind::Blueprint, BLUEPRINT, Below::Always)),
     (26, Code::TooOld, |s| s.action().max_age = Some(19)),
-    (27, Code::InsufficientScope, |s| {
-        s.action().scopes_all = vec!["admin".into()]
-    }),
+    (27, Code::InsufficientScope, |s| s.action().scopes_all = vec!["admin".into()]),
     (28, Code::UnsupportedRestriction, |s| {
         s.pass.set("cnf", json!({}));
     }),
@@ -553,21 +434,16 @@ const IN_ORDER: &[(u8, Code, Change)] = &[
     (30, Code::ConstraintViolated, |s| {
         s.pass.entry("constraints", json!({"count": {"max": 4}}));
     }),
-    (31, Code::BindingMismatch, |s| {
-        s.action().binding = Binding::Key
-    }),
+    (31, Code::BindingMismatch, |s| s.action().binding = Binding::Key),
     (32, Code::InsufficientAssurance, |s| {
         s.action().assurance = Assurance::Federated;
         s.pass.set("assurance", json!("static"));
     }),
     (33, Code::ApprovalRequired, |s| s.action().approval = true),
     (33, Code::ApprovalMismatch, |s| {
-        s.pass
-            .set("approval", Scene::approval(&crate::testkit::b64([0; 32])));
+        s.pass.set("approval", Scene::approval(&crate::testkit::b64([0; 32])));
     }),
-    (34, Code::ConfirmationFailed, |s| {
-        s.action().uses = Uses::Once
-    }),
+    (34, Code::ConfirmationFailed, |s| s.action().uses = Uses::Once),
 ];
 
 #[test]
@@ -613,13 +489,7 @@ fn a_request_before_the_first_batch_is_held_only_with_a_credential_of_the_right_
     assert_eq!(held(&|s| s.scheme = Some("DPoP")), Some(HoldUntil::Ready));
     assert_eq!(held(&|s| s.scheme = None), None);
     assert_eq!(held(&|s| s.scheme = Some("Basic")), None);
-    for value in [
-        "Bearer",
-        "Bearer a.b",
-        "Bearer a.b.c",
-        "Bearer e30.e30.e30",
-        "Bearer ..",
-    ] {
+    for value in ["Bearer", "Bearer a.b", "Bearer a.b.c", "Bearer e30.e30.e30", "Bearer .."] {
         let value = value.as_bytes().to_vec();
         assert_eq!(held(&|s| s.authorization = Some(value.clone())), None);
     }

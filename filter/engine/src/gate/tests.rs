@@ -77,10 +77,7 @@ fn moved(epoch: u64, sequence: u64) -> Result<Applied, RefusalCode> {
 }
 
 fn at(sequence: u64) -> Option<Position> {
-    Some(Position {
-        epoch: EPOCH,
-        sequence,
-    })
+    Some(Position { epoch: EPOCH, sequence })
 }
 
 type Twist = fn(Message) -> Message;
@@ -93,50 +90,33 @@ const REFUSED: &[(RefusalCode, &str, Twist)] = &[
     (RefusalCode::BadSignature, "no key of ours", |m| m.signed_by(STRANGER)),
     (RefusalCode::BadSignature, "an issuer's key", |m| m.signed_by(ISSUER)),
     (RefusalCode::BadSignature, "the root key itself", |m| m.signed_by(ROOT)),
-    (RefusalCode::BadSignature, "stripped", |m| {
-        m.with(|m| m.signers.clear())
-    }),
-    (RefusalCode::WrongEnvironment, "dev", |m| {
-        m.with(|m| m.header.environment = "dev".into())
-    }),
+    (RefusalCode::BadSignature, "stripped", |m| m.with(|m| m.signers.clear())),
+    (RefusalCode::WrongEnvironment, "dev", |m| m.with(|m| m.header.environment = "dev".into())),
     (RefusalCode::WrongEnvironment, "a prefix", |m| {
         m.with(|m| m.header.environment = "pro".into())
     }),
     (RefusalCode::WrongAudience, "a canary's", |m| {
         m.with(|m| m.header.feed_audience = "canary".into())
     }),
-    (RefusalCode::WrongAudience, "none", |m| {
-        m.with(|m| m.header.feed_audience.clear())
-    }),
+    (RefusalCode::WrongAudience, "none", |m| m.with(|m| m.header.feed_audience.clear())),
     (RefusalCode::FilterTooOld, "one level up", |m| {
         m.with(|m| m.header.min_filter = crate::FILTER_LEVEL + 1)
     }),
     (RefusalCode::ClockSkew, "31 s ahead", |m| m.issued_at(NOW + 31)),
     (RefusalCode::ClockSkew, "the end of time", |m| m.issued_at(u64::MAX)),
-    (RefusalCode::Expired, "this second", |m| {
-        m.with(|m| m.header.expires_at = UnixSeconds(NOW))
-    }),
-    (RefusalCode::Expired, "at 0", |m| {
-        m.with(|m| m.header.expires_at = UnixSeconds(0))
-    }),
-    (RefusalCode::Rollback, "issued before the one in force", |m| {
-        m.issued_at(NOW - 1)
-    }),
+    (RefusalCode::Expired, "this second", |m| m.with(|m| m.header.expires_at = UnixSeconds(NOW))),
+    (RefusalCode::Expired, "at 0", |m| m.with(|m| m.header.expires_at = UnixSeconds(0))),
+    (RefusalCode::Rollback, "issued before the one in force", |m| m.issued_at(NOW - 1)),
     (RefusalCode::Rollback, "an older root", |m| m.root_version(0)),
     (RefusalCode::Rollback, "older issuer keys", |m| {
-        m.keys(&IssuerKeys {
-            version: 0,
-            ..issuer_keys()
-        })
+        m.keys(&IssuerKeys { version: 0, ..issuer_keys() })
     }),
     (RefusalCode::Gap, "starts ahead", |m| {
         m.with(|m| (m.header.from, m.header.to) = (AT + 1, AT + 2))
     }),
     (RefusalCode::Gap, "a root that did not come", |m| m.root_version(2)),
     (RefusalCode::Gap, "a delta into another epoch", |m| m.epoch(EPOCH + 1)),
-    (RefusalCode::Gap, "another hash key", |m| {
-        m.with(|m| m.header.hash_key_id ^= 1)
-    }),
+    (RefusalCode::Gap, "another hash key", |m| m.with(|m| m.header.hash_key_id ^= 1)),
     (RefusalCode::Gap, "a delta that states the hash key", |m| {
         m.with(|m| {
             m.revocations = Some(encoded(&Change {
@@ -155,9 +135,7 @@ const REFUSED: &[(RefusalCode, &str, Twist)] = &[
             (m.header.part, m.header.parts) = (1, 2);
         })
     }),
-    (RefusalCode::BundleRefused, "an empty bundle", |m| {
-        m.with(|m| m.bundle = Some(vec![]))
-    }),
+    (RefusalCode::BundleRefused, "an empty bundle", |m| m.with(|m| m.bundle = Some(vec![]))),
     (RefusalCode::BundleRefused, "a policy condition", |m| {
         let mut bundle = crate::testkit::bundle();
         bundle.policy.push(0);
@@ -165,53 +143,32 @@ const REFUSED: &[(RefusalCode, &str, Twist)] = &[
     }),
     (RefusalCode::Poison, "part 1 of 1", |m| m.with(|m| m.header.part = 1)),
     (RefusalCode::Poison, "0 parts", |m| m.with(|m| m.header.parts = 0)),
-    (RefusalCode::Poison, "a delta in parts", |m| {
-        m.with(|m| m.header.parts = 2)
-    }),
-    (RefusalCode::Poison, "to below from", |m| {
-        m.with(|m| m.header.to = AT - 1)
-    }),
+    (RefusalCode::Poison, "a delta in parts", |m| m.with(|m| m.header.parts = 2)),
+    (RefusalCode::Poison, "to below from", |m| m.with(|m| m.header.to = AT - 1)),
     (RefusalCode::Poison, "epoch 0", |m| m.with(|m| m.header.epoch = 0)),
     (RefusalCode::Poison, "revocations that do not decode", |m| {
         m.with(|m| m.revocations = Some(vec![0xff; 9]))
     }),
     (RefusalCode::Poison, "bytes behind the revocations", |m| {
-        m.revoking(&[])
-            .with(|m| m.revocations.get_or_insert_default().push(0))
+        m.revoking(&[]).with(|m| m.revocations.get_or_insert_default().push(0))
     }),
-    (RefusalCode::Poison, "keys that do not decode", |m| {
-        m.with(|m| m.keys = Some(vec![]))
-    }),
+    (RefusalCode::Poison, "keys that do not decode", |m| m.with(|m| m.keys = Some(vec![]))),
     (RefusalCode::Poison, "a key that the root does not name", |m| {
-        m.keys(&IssuerKeys {
-            version: 2,
-            keys: vec![issuer_key(STRANGER)],
-        })
+        m.keys(&IssuerKeys { version: 2, keys: vec![issuer_key(STRANGER)] })
     }),
     (RefusalCode::Poison, "the feed's key as an issuer", |m| {
-        m.keys(&IssuerKeys {
-            version: 2,
-            keys: vec![issuer_key(FEED)],
-        })
+        m.keys(&IssuerKeys { version: 2, keys: vec![issuer_key(FEED)] })
     }),
     (RefusalCode::Poison, "a key twice", |m| {
-        m.keys(&IssuerKeys {
-            version: 2,
-            keys: vec![issuer_key(ISSUER), issuer_key(ISSUER)],
-        })
+        m.keys(&IssuerKeys { version: 2, keys: vec![issuer_key(ISSUER), issuer_key(ISSUER)] })
     }),
     (RefusalCode::Poison, "an issuer that is no URI", |m| {
         m.keys(&IssuerKeys {
             version: 2,
-            keys: vec![IssuerKey {
-                issuer: "desk".into(),
-                ..issuer_key(ISSUER)
-            }],
+            keys: vec![IssuerKey { issuer: "desk".into(), ..issuer_key(ISSUER) }],
         })
     }),
-    (RefusalCode::Poison, "another digest of the whole", |m| {
-        m.with(|m| m.keeps_digest = true)
-    }),
+    (RefusalCode::Poison, "another digest of the whole", |m| m.with(|m| m.keeps_digest = true)),
 ];
 
 #[test]
@@ -243,26 +200,14 @@ fn every_refusal_code_is_reached() {
 fn the_checks_of_a_batch_come_in_their_order() {
     // One way to be wrong for each check; each touches something that no other touches.
     let in_order: &[(RefusalCode, Twist)] = &[
-        (RefusalCode::BadPayloadType, |m| {
-            m.with(|m| m.payload_type = PayloadType::Root)
-        }),
+        (RefusalCode::BadPayloadType, |m| m.with(|m| m.payload_type = PayloadType::Root)),
         (RefusalCode::BadSignature, |m| m.signed_by(STRANGER)),
-        (RefusalCode::WrongEnvironment, |m| {
-            m.with(|m| m.header.environment = "dev".into())
-        }),
-        (RefusalCode::WrongAudience, |m| {
-            m.with(|m| m.header.feed_audience = "canary".into())
-        }),
-        (RefusalCode::FilterTooOld, |m| {
-            m.with(|m| m.header.min_filter = 9)
-        }),
+        (RefusalCode::WrongEnvironment, |m| m.with(|m| m.header.environment = "dev".into())),
+        (RefusalCode::WrongAudience, |m| m.with(|m| m.header.feed_audience = "canary".into())),
+        (RefusalCode::FilterTooOld, |m| m.with(|m| m.header.min_filter = 9)),
         (RefusalCode::ClockSkew, |m| m.issued_at(NOW + 31)),
-        (RefusalCode::Expired, |m| {
-            m.with(|m| m.header.expires_at = UnixSeconds(NOW))
-        }),
-        (RefusalCode::BundleRefused, |m| {
-            m.with(|m| m.bundle = Some(vec![]))
-        }),
+        (RefusalCode::Expired, |m| m.with(|m| m.header.expires_at = UnixSeconds(NOW))),
+        (RefusalCode::BundleRefused, |m| m.with(|m| m.bundle = Some(vec![]))),
     ];
     for (nth, (code, wrong)) in in_order.iter().enumerate() {
         for (_, also_wrong) in &in_order[nth + 1..] {
@@ -276,20 +221,11 @@ fn the_checks_of_a_batch_come_in_their_order() {
 fn limits_to_the_second_are_accepted() {
     for (why, message) in [
         ("30 s ahead", next().issued_at(NOW + 30)),
-        (
-            "expires in a second",
-            next().with(|m| m.header.expires_at = UnixSeconds(NOW + 1)),
-        ),
+        ("expires in a second", next().with(|m| m.header.expires_at = UnixSeconds(NOW + 1))),
         ("as old as the one in force", next().issued_at(NOW)),
-        (
-            "starts earlier",
-            next().with(|m| (m.header.from, m.header.to) = (1, AT + 1)),
-        ),
+        ("starts earlier", next().with(|m| (m.header.from, m.header.to) = (1, AT + 1))),
         ("the same issuer keys", next().keys(&issuer_keys())),
-        (
-            "signed by a stranger, too",
-            next().with(|m| m.signers = vec![STRANGER, FEED]),
-        ),
+        ("signed by a stranger, too", next().with(|m| m.signers = vec![STRANGER, FEED])),
     ] {
         assert_eq!(feed(&mut ready(), &message), moved(EPOCH, AT + 1), "{why}");
     }
@@ -340,10 +276,7 @@ fn a_replayed_checkpoint_is_as_old_as_its_first_hearing() {
     assert_eq!(feed_at(&mut gate, &checkpoint, later(50)), Ok(Applied::Renewed));
     assert_eq!(gate.age(later(50)), Some(40_000));
     // With the wall clock standing still.
-    let stopped = Now {
-        unix: UnixSeconds(NOW + 10),
-        monotonic: Milliseconds(MONOTONIC + 90_000),
-    };
+    let stopped = Now { unix: UnixSeconds(NOW + 10), monotonic: Milliseconds(MONOTONIC + 90_000) };
     assert_eq!(feed_at(&mut gate, &checkpoint, stopped), Ok(Applied::Renewed));
     assert_eq!(gate.age(stopped), Some(80_000));
     assert_eq!(denial(&gate, stopped), Some(Code::Stale));
@@ -369,10 +302,7 @@ fn a_checkpoint_renews_only_at_exactly_the_position_in_force() {
         (Message::checkpoint(AT).epoch(EPOCH - 1), Ok(Applied::Known)),
         (Message::checkpoint(AT).signed_by(STRANGER), Err(RefusalCode::BadSignature)),
         (Message::checkpoint(AT).revoking(&[]), Err(RefusalCode::Poison)),
-        (
-            Message::checkpoint(AT).with(|m| m.bundle = Some(vec![])),
-            Err(RefusalCode::Poison),
-        ),
+        (Message::checkpoint(AT).with(|m| m.bundle = Some(vec![])), Err(RefusalCode::Poison)),
     ] {
         let mut gate = ready();
         let message = message.issued_at(NOW + 20);
@@ -420,6 +350,28 @@ fn a_gate_that_knows_of_newer_state_serves_nothing_older() {
 }
 
 #[test]
+fn a_newer_batch_that_cannot_be_applied_leaves_nothing_older_in_service() {
+    for broken in [
+        next().with(|m| m.revocations = Some(vec![0xff; 9])),
+        next().with(|m| m.keys = Some(vec![])),
+        next().with(|m| m.header.hash_key_id ^= 1),
+        next().with(|m| m.keeps_digest = true),
+        Message::snapshot(AT + 1).with(|m| m.keeps_digest = true),
+        Message::snapshot(AT + 1).with(|m| m.keys = None),
+    ] {
+        let mut gate = ready();
+        feed(&mut gate, &broken).unwrap_err();
+        assert_eq!(denial(&gate, now()), Some(Code::Behind));
+        feed(&mut gate, &next()).unwrap();
+        assert_eq!(denial(&gate, now()), None);
+    }
+    // A refused bundle is no such thing: what revokes was applied.
+    let mut gate = ready();
+    feed(&mut gate, &next().with(|m| m.bundle = Some(vec![]))).unwrap_err();
+    assert_eq!(denial(&gate, now()), None);
+}
+
+#[test]
 fn a_refused_batch_that_nobody_of_ours_signed_does_not_make_the_gate_fall_behind() {
     let mut gate = ready();
     for message in [
@@ -439,13 +391,9 @@ fn the_wall_clock_cannot_be_used_to_keep_an_expired_batch_or_root_alive() {
     let new = Message::checkpoint(AT).issued_at(NOW + 100);
     feed_at(&mut gate, &new, later(100)).unwrap();
     // The wall clock is set back to the first moment; the floor is what was accepted.
-    let expired = next()
-        .issued_at(NOW + 100)
-        .with(|m| m.header.expires_at = UnixSeconds(NOW + 100));
-    let back = Now {
-        unix: UnixSeconds(NOW + 71),
-        monotonic: Milliseconds(MONOTONIC + 101_000),
-    };
+    let expired =
+        next().issued_at(NOW + 100).with(|m| m.header.expires_at = UnixSeconds(NOW + 100));
+    let back = Now { unix: UnixSeconds(NOW + 71), monotonic: Milliseconds(MONOTONIC + 101_000) };
     assert_eq!(feed_at(&mut gate, &expired, back), Err(RefusalCode::Expired));
 
     let mut gate = crate::testkit::bare_gate(settings());
@@ -518,9 +466,7 @@ fn a_revoked_issuer_key_stays_revoked_while_the_root_names_it() {
     let delta = next().issued_at(NOW + 1000);
     feed_at(&mut gate, &delta, later(1000)).unwrap();
     let scene = Scene::with(|s| {
-        s.pass
-            .set("iat", serde_json::json!(NOW + 900))
-            .set("exp", serde_json::json!(NOW + 1100));
+        s.pass.set("iat", serde_json::json!(NOW + 900)).set("exp", serde_json::json!(NOW + 1100));
     });
     assert_eq!(denial_of(&scene, &gate, later(1000)), Some(Code::RevokedKey));
 }
@@ -529,10 +475,7 @@ fn a_revoked_issuer_key_stays_revoked_while_the_root_names_it() {
 fn issuer_keys_change_with_a_delta_and_an_older_list_does_not_come_back() {
     let mut gate = ready();
     assert_eq!(denial(&gate, now()), None);
-    let rotated = IssuerKeys {
-        version: 2,
-        keys: vec![issuer_key(OTHER_ISSUER)],
-    };
+    let rotated = IssuerKeys { version: 2, keys: vec![issuer_key(OTHER_ISSUER)] };
     feed(&mut gate, &next().keys(&rotated)).unwrap();
     assert_eq!(denial(&gate, now()), Some(Code::UnknownKey));
     let back = Message::delta(AT + 1, AT + 2).keys(&issuer_keys());
@@ -593,11 +536,8 @@ fn a_new_epoch_replaces_the_table_and_kills_every_older_gatepass() {
 fn an_epoch_keeps_its_hash_key() {
     let mut gate = ready();
     let mut rekeyed = Message::snapshot(AT + 1);
-    rekeyed.revocations = Some(encoded(&Change {
-        hash_key: Some([99; 16]),
-        total: 0,
-        items: vec![],
-    }));
+    rekeyed.revocations =
+        Some(encoded(&Change { hash_key: Some([99; 16]), total: 0, items: vec![] }));
     rekeyed.header.hash_key_id = HashKey::new("prod", &[99; 16]).id();
     let before = gate.state();
     assert_eq!(feed(&mut gate, &rekeyed), Err(RefusalCode::Gap));
@@ -608,10 +548,7 @@ fn an_epoch_keeps_its_hash_key() {
 fn a_shadow_gate_refuses_batches_all_the_same() {
     let mut gate = ready();
     gate.in_shadow();
-    assert_eq!(
-        feed(&mut gate, &next().signed_by(STRANGER)),
-        Err(RefusalCode::BadSignature)
-    );
+    assert_eq!(feed(&mut gate, &next().signed_by(STRANGER)), Err(RefusalCode::BadSignature));
     let Decision::Allow(permit) = Scene::with(|s| s.now = later(61)).decide_at(&gate) else {
         panic!("denied in shadow");
     };
@@ -622,13 +559,9 @@ fn a_shadow_gate_refuses_batches_all_the_same() {
 fn garbage_inside_a_good_signature_is_poison_at_each_level() {
     let mut gate = ready();
     let before = gate.state();
-    for payload in [
-        vec![],
-        vec![0],
-        vec![0xff; 400],
-        b"{}".to_vec(),
-        [next().payload(), vec![0]].concat(),
-    ] {
+    for payload in
+        [vec![], vec![0], vec![0xff; 400], b"{}".to_vec(), [next().payload(), vec![0]].concat()]
+    {
         let sealed = seal(PayloadType::Batch, payload, &[FEED]);
         let refused = gate.apply(&sealed, Milliseconds(MONOTONIC), now());
         assert_eq!(refused.unwrap_err().code, RefusalCode::Poison);
@@ -639,10 +572,8 @@ fn garbage_inside_a_good_signature_is_poison_at_each_level() {
         let refused = gate.apply(&sealed, Milliseconds(MONOTONIC), now());
         assert_eq!(refused.unwrap_err().code, RefusalCode::Poison, "{length}");
     }
-    let revocations = next()
-        .revoking(&[(Kind::Agent, AGENT, Below::Sequence(300))])
-        .revocations
-        .unwrap();
+    let revocations =
+        next().revoking(&[(Kind::Agent, AGENT, Below::Sequence(300))]).revocations.unwrap();
     for length in 0..revocations.len() {
         let cut = next().with(|m| m.revocations = Some(revocations[..length].to_vec()));
         assert_eq!(feed(&mut gate, &cut), Err(RefusalCode::Poison), "{length}");
@@ -660,14 +591,10 @@ fn garbage_inside_a_good_signature_is_poison_at_each_level() {
 fn a_bad_bundle_never_costs_a_revocation_and_a_bad_revocation_costs_the_batch() {
     let mut gate = ready();
     let revoked = [(Kind::Agent, AGENT, Below::Always)];
-    let bad_keys = next()
-        .revoking(&revoked)
-        .with(|m| m.keys = Some(vec![0xff]));
+    let bad_keys = next().revoking(&revoked).with(|m| m.keys = Some(vec![0xff]));
     assert_eq!(feed(&mut gate, &bad_keys), Err(RefusalCode::Poison));
     assert_eq!(denial(&gate, now()), None);
-    let bad_bundle = next()
-        .revoking(&revoked)
-        .with(|m| m.bundle = Some(vec![0xff]));
+    let bad_bundle = next().revoking(&revoked).with(|m| m.bundle = Some(vec![0xff]));
     assert_eq!(feed(&mut gate, &bad_bundle), Err(RefusalCode::BundleRefused));
     assert_eq!(denial(&gate, now()), Some(Code::RevokedAgent));
 }

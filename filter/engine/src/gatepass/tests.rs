@@ -1,6 +1,8 @@
 //! Token confusion: everything that other JWT libraries were once talked into. Each token here is
 //! signed by the right key over exactly the bytes shown, unless the test is about the signature.
 
+#![expect(clippy::string_slice, reason = "every text here is ASCII")]
+
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -75,9 +77,28 @@ fn the_good_token_is_allowed() {
 #[test]
 fn no_other_algorithm_is_believed() {
     for alg in [
-        "none", "None", "NONE", "nOnE", "HS256", "HS384", "HS512", "RS256", "PS256", "ES256",
-        "ES256K", "ES384", "ES512", "Ed448", "Ed25519", "ed25519", "eddsa", "EDDSA", "EdDSA ",
-        " EdDSA", "EdDSA\\u0000", "",
+        "none",
+        "None",
+        "NONE",
+        "nOnE",
+        "HS256",
+        "HS384",
+        "HS512",
+        "RS256",
+        "PS256",
+        "ES256",
+        "ES256K",
+        "ES384",
+        "ES512",
+        "Ed448",
+        "Ed25519",
+        "ed25519",
+        "eddsa",
+        "EDDSA",
+        "EdDSA ",
+        " EdDSA",
+        "EdDSA\\u0000",
+        "",
     ] {
         let mut pass = Pass::good();
         pass.header["alg"] = json!(alg);
@@ -102,18 +123,10 @@ fn an_unsigned_token_is_denied() {
     check(format!("{header}.{claims}."), MALFORMED, "no signature");
     check(format!("{header}.{claims}"), MALFORMED, "two parts");
     let zeros = b64([0; 64]);
-    check(
-        format!("{header}.{claims}.{zeros}"),
-        Some(Code::UnsupportedAlgorithm),
-        "none",
-    );
+    check(format!("{header}.{claims}.{zeros}"), Some(Code::UnsupportedAlgorithm), "none");
     let header = b64(good_header());
     check(format!("{header}.{claims}."), MALFORMED, "stripped");
-    check(
-        format!("{header}.{claims}.{zeros}"),
-        Some(Code::BadSignature),
-        "zeros",
-    );
+    check(format!("{header}.{claims}.{zeros}"), Some(Code::BadSignature), "zeros");
 }
 
 #[test]
@@ -126,14 +139,8 @@ fn a_mac_with_the_public_key_as_its_secret_is_denied() {
             }
             block
         };
-        let inner = Sha256::new()
-            .chain_update(pad(0x36))
-            .chain_update(message)
-            .finalize();
-        Sha256::new()
-            .chain_update(pad(0x5c))
-            .chain_update(inner)
-            .finalize()
+        let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
+        Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize()
     };
     for (alg, long, expected) in [
         ("HS256", false, Code::Malformed),
@@ -220,9 +227,8 @@ fn a_kid_names_a_key_in_force_in_its_one_spelling_or_none() {
     let last = good.as_bytes()[42];
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let value = alphabet.iter().position(|c| *c == last).unwrap();
-    let mut bad: Vec<String> = (1..4)
-        .map(|bits| format!("{}{}", &good[..42], alphabet[value | bits] as char))
-        .collect();
+    let mut bad: Vec<String> =
+        (1..4).map(|bits| format!("{}{}", &good[..42], alphabet[value | bits] as char)).collect();
     bad.extend([
         String::new(),
         "../../../../etc/passwd".into(),
@@ -252,14 +258,8 @@ fn a_kid_names_a_key_in_force_in_its_one_spelling_or_none() {
 
 #[test]
 fn a_member_that_occurs_twice_is_refused_at_every_level() {
-    check_header(
-        &good_header().replacen('{', r#"{"alg":"EdDSA","#, 1),
-        MALFORMED,
-    );
-    check_header(
-        &good_header().replacen('{', r#"{"alg":"none","#, 1),
-        MALFORMED,
-    );
+    check_header(&good_header().replacen('{', r#"{"alg":"EdDSA","#, 1), MALFORMED);
+    check_header(&good_header().replacen('{', r#"{"alg":"none","#, 1), MALFORMED);
     check_spelling("{", &format!(r#"{{"exp":{},"#, NOW + 280), MALFORMED);
     check_spelling("{", r#"{"sub":"user:corp/root","#, MALFORMED);
     check_spelling(r#""type":"#, r#""type":"agent_action","type":"#, MALFORMED);
@@ -483,8 +483,19 @@ fn seq_is_two_whole_numbers() {
 #[test]
 fn every_claim_that_decides_is_demanded() {
     for claim in [
-        "iss", "aud", "exp", "iat", "jti", "seq", "sub", "client_id", "owner", "blueprint", "txn",
-        "env", "assurance",
+        "iss",
+        "aud",
+        "exp",
+        "iat",
+        "jti",
+        "seq",
+        "sub",
+        "client_id",
+        "owner",
+        "blueprint",
+        "txn",
+        "env",
+        "assurance",
     ] {
         let mut pass = Pass::good();
         pass.remove(claim);
@@ -594,9 +605,8 @@ fn lists_are_bounded() {
     check_claim("authorization_details", choices(64), None);
     check_claim("authorization_details", choices(65), MALFORMED);
     let constraints = |count: usize| {
-        let all: serde_json::Map<String, Value> = (0..count)
-            .map(|n| (format!("i{n}"), json!({"max": 1})))
-            .collect();
+        let all: serde_json::Map<String, Value> =
+            (0..count).map(|n| (format!("i{n}"), json!({"max": 1}))).collect();
         json!([{"type": "agent_action", "actions": ["orders:create"], "constraints": all}])
     };
     let violated = Some(Code::ConstraintViolated);
@@ -635,7 +645,8 @@ fn of_length(bytes: usize) -> String {
         let header = format!("{}{}", good_header(), " ".repeat(spaces));
         let mut pad = bytes * 3 / 4 - header.len() - good_claims().len() - 120;
         loop {
-            let claims = good_claims().replacen('{', &format!(r#"{{"pad":"{}","#, "x".repeat(pad)), 1);
+            let claims =
+                good_claims().replacen('{', &format!(r#"{{"pad":"{}","#, "x".repeat(pad)), 1);
             let length = b64(&header).len() + b64(&claims).len() + 2 + 86;
             if length == bytes {
                 return compact(header.as_bytes(), claims.as_bytes(), ISSUER);
@@ -810,10 +821,7 @@ fn parts_of_two_good_tokens_do_not_mix() {
     let a: Vec<&str> = first.split('.').collect();
     let b: Vec<&str> = second.split('.').collect();
     check(&second, None, "the second");
-    for mixed in [
-        [a[0], b[1], a[2]].join("."),
-        [a[0], a[1], b[2]].join("."),
-    ] {
+    for mixed in [[a[0], b[1], a[2]].join("."), [a[0], a[1], b[2]].join(".")] {
         check(mixed, Some(Code::BadSignature), "mixed");
     }
 }

@@ -30,9 +30,7 @@ fn bundle(paths: &[&str]) -> Bundle {
         upgrade: None,
     });
     Bundle {
-        actions: (0..paths.len())
-            .map(|at| action(&format!("r{at}")))
-            .collect(),
+        actions: (0..paths.len()).map(|at| action(&format!("r{at}"))).collect(),
         hosts: vec![Host {
             names: vec!["h".into()],
             audience: "https://h".into(),
@@ -52,26 +50,18 @@ fn routes(bundle: &mut Bundle) -> &mut Vec<Route> {
 
 fn find(paths: &[&str], path: &str) -> Result<Option<String>, Ambiguous> {
     let index = Index::build(bundle(paths)).unwrap();
-    let Some(HostMatch::Guarded(host)) = index.host("h") else {
-        panic!("host")
-    };
+    let Some(HostMatch::Guarded(host)) = index.host("h") else { panic!("host") };
     let target = Target::parse(path.as_bytes()).unwrap();
     let found = host.route("GET", &target, &[])?;
-    Ok(found.map(|m| paths[m.action.unwrap().name[1..].parse::<usize>().unwrap()].to_owned()))
+    Ok(found.map(|m| {
+        paths[m.action.unwrap().name.strip_prefix('r').unwrap().parse::<usize>().unwrap()]
+            .to_owned()
+    }))
 }
 
 #[test]
 fn the_most_specific_template_wins() {
-    let paths = [
-        "/",
-        "/a",
-        "/a/",
-        "/a/{x}",
-        "/a/b",
-        "/{x}/b",
-        "/{x}/{y}/c",
-        "/a/{x}/d",
-    ];
+    let paths = ["/", "/a", "/a/", "/a/{x}", "/a/b", "/{x}/b", "/{x}/{y}/c", "/a/{x}/d"];
     for (path, expected) in [
         ("/", Some("/")),
         ("/a", Some("/a")),
@@ -86,11 +76,7 @@ fn the_most_specific_template_wins() {
         ("/z/", None),
         ("/z", None),
     ] {
-        assert_eq!(
-            find(&paths, path),
-            Ok(expected.map(str::to_owned)),
-            "{path}"
-        );
+        assert_eq!(find(&paths, path), Ok(expected.map(str::to_owned)), "{path}");
     }
 }
 
@@ -114,16 +100,11 @@ fn equal_specificity_is_refused_at_publish() {
 #[test]
 fn another_method_has_no_route() {
     let index = Index::build(bundle(&["/a"])).unwrap();
-    let Some(HostMatch::Guarded(host)) = index.host("h") else {
-        panic!("host")
-    };
+    let Some(HostMatch::Guarded(host)) = index.host("h") else { panic!("host") };
     let target = Target::parse(b"/a").unwrap();
     assert!(host.route("GET", &target, &[]).unwrap().is_some());
     for method in ["POST", "get", "HEAD", ""] {
-        assert!(
-            host.route(method, &target, &[]).unwrap().is_none(),
-            "{method}"
-        );
+        assert!(host.route(method, &target, &[]).unwrap().is_none(), "{method}");
     }
 }
 
@@ -136,11 +117,7 @@ fn a_flawed_bundle_is_refused_with_its_place() {
         assert_eq!(Index::build(bundle).map(|_| ()).unwrap_err().place, place);
     };
     let route = Place::Route { host: 0, route: 0 };
-    let input = |source| Input {
-        name: "i".into(),
-        kind: InputKind::Text,
-        source,
-    };
+    let input = |source| Input { name: "i".into(), kind: InputKind::Text, source };
     check(|b| b.policy.push(0), Place::Bundle);
     check(|b| b.actions[0].name = "Orders".into(), Place::Action(0));
     check(|b| b.actions[0].name = "a::b".into(), Place::Action(0));
@@ -162,16 +139,12 @@ fn a_flawed_bundle_is_refused_with_its_place() {
     check(|b| routes(b)[0].target = RouteTarget::Action(1), route);
     check(|b| routes(b)[0].upgrade = Some("websocket".into()), route);
     check(|b| routes(b)[0].max_duration = 0, route);
-    for path in [
-        "a", "/{x", "/a{x}", "/{x}/{x}", "/a//b", "/../a", "/a?b", "/a%20b", "/{X}", "/a;b",
-    ] {
+    for path in
+        ["a", "/{x", "/a{x}", "/{x}/{x}", "/a//b", "/../a", "/a?b", "/a%20b", "/{X}", "/a;b"]
+    {
         let mut bundle = bundle(&["/a"]);
         routes(&mut bundle)[0].path = path.into();
-        assert_eq!(
-            Index::build(bundle).map(|_| ()).unwrap_err().place,
-            route,
-            "{path}"
-        );
+        assert_eq!(Index::build(bundle).map(|_| ()).unwrap_err().place, route, "{path}");
     }
     let with_input = |source: Source, body: BodyRule| {
         let mut bundle = bundle(&["/a/{x}"]);
@@ -179,30 +152,11 @@ fn a_flawed_bundle_is_refused_with_its_place() {
         bundle.actions[0].body = body;
         Index::build(bundle).map(|_| ()).map_err(|flaw| flaw.place)
     };
-    let at = Place::Input {
-        host: 0,
-        route: 0,
-        input: 0,
-    };
+    let at = Place::Input { host: 0, route: 0, input: 0 };
     assert_eq!(with_input(Source::Path("x".into()), BodyRule::None), Ok(()));
-    assert_eq!(
-        with_input(Source::Path("x".into()), BodyRule::Unread),
-        Err(route)
-    );
-    assert_eq!(
-        with_input(Source::Path("y".into()), BodyRule::None),
-        Err(at)
-    );
-    assert_eq!(
-        with_input(Source::Query("a[]".into()), BodyRule::None),
-        Err(at)
-    );
-    assert_eq!(
-        with_input(Source::Header("authorization".into()), BodyRule::None),
-        Err(at)
-    );
-    assert_eq!(
-        with_input(Source::Header("x-gatepass-agent".into()), BodyRule::None),
-        Err(at)
-    );
+    assert_eq!(with_input(Source::Path("x".into()), BodyRule::Unread), Err(route));
+    assert_eq!(with_input(Source::Path("y".into()), BodyRule::None), Err(at));
+    assert_eq!(with_input(Source::Query("a[]".into()), BodyRule::None), Err(at));
+    assert_eq!(with_input(Source::Header("authorization".into()), BodyRule::None), Err(at));
+    assert_eq!(with_input(Source::Header("x-gatepass-agent".into()), BodyRule::None), Err(at));
 }

@@ -44,21 +44,23 @@ impl Summary {
     }
 
     pub(crate) fn write(&self) -> Result<(), Failed> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/demo");
+        let folder = folder();
         std::fs::create_dir_all(&folder)?;
         let text = serde_json::to_string_pretty(
             &json!({ "steps": self.steps, "ok": self.is_as_expected() }),
         )?;
         std::fs::write(folder.join("summary.json"), text)?;
-        let good = self
-            .steps
-            .iter()
-            .filter(|step| step.get("ok") == Some(&Value::Bool(true)))
-            .count();
+        let good =
+            self.steps.iter().filter(|step| step.get("ok") == Some(&Value::Bool(true))).count();
         println!(
             "\n{good} of {} steps as expected; target/demo/summary.json has them all",
             self.steps.len()
         );
         Ok(())
     }
+}
+
+/// `target/demo`.
+pub(crate) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/demo")
 }

@@ -136,11 +136,9 @@ fn register_grpc(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             unimplemented(c, "proxy_grpc_stream")
         },
     )?;
-    linker.func_wrap(
-        ENV,
-        "proxy_grpc_send",
-        |c: C<'_>, _: u32, _: u32, _: u32, _: u32| unimplemented(c, "proxy_grpc_send"),
-    )?;
+    linker.func_wrap(ENV, "proxy_grpc_send", |c: C<'_>, _: u32, _: u32, _: u32, _: u32| {
+        unimplemented(c, "proxy_grpc_send")
+    })?;
     linker.func_wrap(ENV, "proxy_grpc_cancel", |c: C<'_>, _: u32| {
         unimplemented(c, "proxy_grpc_cancel")
     })?;

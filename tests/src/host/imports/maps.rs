@@ -26,22 +26,15 @@ pub(super) fn register(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(
-        ENV,
-        "proxy_get_header_map_size",
-        |c: C<'_>, kind: u32, size_at: u32| {
-            host_call(c, "proxy_get_header_map_size", |guest| {
-                let kind = MapKind::from_abi(kind)?;
-                let map = readable(guest.state(), kind).ok_or(Status::BadArgument)?;
-                let bytes: usize = map
-                    .iter()
-                    .map(|(name, value)| name.len() + value.len())
-                    .sum();
-                let bytes = u32::try_from(bytes).map_err(|_| Status::InternalFailure)?;
-                guest.write_u32(size_at, bytes)
-            })
-        },
-    )?;
+    linker.func_wrap(ENV, "proxy_get_header_map_size", |c: C<'_>, kind: u32, size_at: u32| {
+        host_call(c, "proxy_get_header_map_size", |guest| {
+            let kind = MapKind::from_abi(kind)?;
+            let map = readable(guest.state(), kind).ok_or(Status::BadArgument)?;
+            let bytes: usize = map.iter().map(|(name, value)| name.len() + value.len()).sum();
+            let bytes = u32::try_from(bytes).map_err(|_| Status::InternalFailure)?;
+            guest.write_u32(size_at, bytes)
+        })
+    })?;
     linker.func_wrap(
         ENV,
         "proxy_get_header_map_value",

@@ -32,11 +32,7 @@ pub(super) fn link(module: &Module, store: &mut Store<State>) -> Result<Linker<S
         .filter(|import| linker.get_by_import(&mut *store, import).is_none())
         .map(|import| full_name(&import))
         .collect();
-    if unknown.is_empty() {
-        Ok(linker)
-    } else {
-        Err(HostError::UnknownImports(unknown))
-    }
+    if unknown.is_empty() { Ok(linker) } else { Err(HostError::UnknownImports(unknown)) }
 }
 
 /// The module name of the ABI's imports.

@@ -43,10 +43,7 @@ pub(super) fn register(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             host_call(c, "proxy_register_shared_queue", |guest| {
                 let name = guest.read(name, name_size)?;
                 let state = guest.state();
-                let target = Target {
-                    instance: state.number,
-                    root: state.root(),
-                };
+                let target = Target { instance: state.number, root: state.root() };
                 let token = state.process.queues().register(&state.vm_id, &name, target);
                 guest.write_u32(token_at, token)
             })

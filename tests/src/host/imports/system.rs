@@ -13,49 +13,36 @@ use crate::host::state::State;
 type C<'a> = Caller<'a, State>;
 
 pub(super) fn register(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        ENV,
-        "proxy_log",
-        |c: C<'_>, level: u32, at: u32, size: u32| {
-            host_call(c, "proxy_log", |guest| {
-                let level = LogLevel::from_abi(level).ok_or(Status::BadArgument)?;
-                let text = guest.read(at, size)?;
-                guest.state().log(level, &text);
-                Ok(())
-            })
-        },
-    )?;
+    linker.func_wrap(ENV, "proxy_log", |c: C<'_>, level: u32, at: u32, size: u32| {
+        host_call(c, "proxy_log", |guest| {
+            let level = LogLevel::from_abi(level).ok_or(Status::BadArgument)?;
+            let text = guest.read(at, size)?;
+            guest.state().log(level, &text);
+            Ok(())
+        })
+    })?;
     linker.func_wrap(ENV, "proxy_get_log_level", |c: C<'_>, level_at: u32| {
         host_call(c, "proxy_get_log_level", |guest| {
             let level = guest.state().log_level;
             guest.write_u32(level_at, level as u32)
         })
     })?;
-    linker.func_wrap(
-        ENV,
-        "proxy_get_current_time_nanoseconds",
-        |c: C<'_>, at: u32| {
-            host_call(c, "proxy_get_current_time_nanoseconds", |guest| {
-                let time = nanoseconds(guest.state().process.clock().wall());
-                guest.write_u64(at, time)
-            })
-        },
-    )?;
-    linker.func_wrap(
-        ENV,
-        "proxy_set_tick_period_milliseconds",
-        |c: C<'_>, period: u32| {
-            host_call(c, "proxy_set_tick_period_milliseconds", |guest| {
-                let state = guest.state();
-                let id = state.root();
-                let root = state.roots.iter_mut().find(|root| root.id == id);
-                let period = Duration::from_millis(period.into());
-                root.ok_or(Status::BadArgument)?.tick_period =
-                    (!period.is_zero()).then_some(period);
-                Ok(())
-            })
-        },
-    )?;
+    linker.func_wrap(ENV, "proxy_get_current_time_nanoseconds", |c: C<'_>, at: u32| {
+        host_call(c, "proxy_get_current_time_nanoseconds", |guest| {
+            let time = nanoseconds(guest.state().process.clock().wall());
+            guest.write_u64(at, time)
+        })
+    })?;
+    linker.func_wrap(ENV, "proxy_set_tick_period_milliseconds", |c: C<'_>, period: u32| {
+        host_call(c, "proxy_set_tick_period_milliseconds", |guest| {
+            let state = guest.state();
+            let id = state.root();
+            let root = state.roots.iter_mut().find(|root| root.id == id);
+            let period = Duration::from_millis(period.into());
+            root.ok_or(Status::BadArgument)?.tick_period = (!period.is_zero()).then_some(period);
+            Ok(())
+        })
+    })?;
     linker.func_wrap(ENV, "proxy_set_effective_context", |c: C<'_>, id: u32| {
         host_call(c, "proxy_set_effective_context", |guest| {
             if !guest.state().has_context(id) {
@@ -88,9 +75,7 @@ pub(super) fn register(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         ENV,
         "proxy_call_foreign_function",
         |c: C<'_>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| {
-            host_call(c, "proxy_call_foreign_function", |_| {
-                Err(Status::Unimplemented.into())
-            })
+            host_call(c, "proxy_call_foreign_function", |_| Err(Status::Unimplemented.into()))
         },
     )?;
     register_buffers(linker)?;
@@ -107,9 +92,7 @@ fn register_buffers(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 let end = start.checked_add(size).ok_or(Status::BadArgument)?;
                 let start = usize::try_from(start).map_err(|_| Status::BadArgument)?;
                 let end = usize::try_from(end).map_err(|_| Status::BadArgument)?;
-                let part = buffer
-                    .get(start..end.min(buffer.len()))
-                    .ok_or(Status::BadArgument)?;
+                let part = buffer.get(start..end.min(buffer.len())).ok_or(Status::BadArgument)?;
                 // As in Envoy, nothing is written for nothing.
                 if part.is_empty() {
                     return Ok(());
@@ -167,10 +150,7 @@ fn register_properties(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             host_call(c, "proxy_get_property", |guest| {
                 let path = guest.read(path, path_size)?;
                 let stream = guest.state().stream().ok_or(Status::NotFound)?;
-                let value = stream
-                    .filter_state
-                    .get(&path)
-                    .or_else(|| stream.properties.get(&path));
+                let value = stream.filter_state.get(&path).or_else(|| stream.properties.get(&path));
                 let value = value.ok_or(Status::NotFound)?.clone();
                 guest.give(&value, at, size_at)
             })

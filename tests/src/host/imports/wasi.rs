@@ -82,14 +82,11 @@ pub(super) fn register(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             Ok(SUCCESS)
         })
     })?;
-    linker.func_wrap(WASI, "fd_close", |c: C<'_>, _: u32| {
-        wasi_call(c, "fd_close", |_| Ok(EBADF))
+    linker
+        .func_wrap(WASI, "fd_close", |c: C<'_>, _: u32| wasi_call(c, "fd_close", |_| Ok(EBADF)))?;
+    linker.func_wrap(WASI, "fd_seek", |c: C<'_>, _: u32, _: i64, _: u32, _: u32| {
+        wasi_call(c, "fd_seek", |_| Ok(EBADF))
     })?;
-    linker.func_wrap(
-        WASI,
-        "fd_seek",
-        |c: C<'_>, _: u32, _: i64, _: u32, _: u32| wasi_call(c, "fd_seek", |_| Ok(EBADF)),
-    )?;
     for name in ["environ_get", "args_get"] {
         linker.func_wrap(WASI, name, move |c: C<'_>, _: u32, _: u32| {
             wasi_call(c, name, |_| Ok(SUCCESS))
@@ -104,16 +101,11 @@ pub(super) fn register(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             })
         })?;
     }
-    linker.func_wrap(WASI, "sched_yield", |c: C<'_>| {
-        wasi_call(c, "sched_yield", |_| Ok(SUCCESS))
+    linker
+        .func_wrap(WASI, "sched_yield", |c: C<'_>| wasi_call(c, "sched_yield", |_| Ok(SUCCESS)))?;
+    linker.func_wrap(WASI, "proc_exit", |_: C<'_>, code: u32| -> wasmtime::Result<()> {
+        bail!("the guest called proc_exit({code})");
     })?;
-    linker.func_wrap(
-        WASI,
-        "proc_exit",
-        |_: C<'_>, code: u32| -> wasmtime::Result<()> {
-            bail!("the guest called proc_exit({code})");
-        },
-    )?;
     Ok(())
 }
 

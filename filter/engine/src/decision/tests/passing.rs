@@ -27,10 +27,8 @@ fn passed_through(s: &mut Scene) {
     s.authority = "open.example".into();
 }
 
-const BOTH: [(Change, Reason); 2] = [
-    (public, Reason::Public),
-    (passed_through, Reason::PassedThrough),
-];
+const BOTH: [(Change, Reason); 2] =
+    [(public, Reason::Public), (passed_through, Reason::PassedThrough)];
 
 #[test]
 fn public_and_passed_through_requests_need_no_gatepass_and_no_feed() {
@@ -75,10 +73,7 @@ fn openness_is_for_exactly_the_public_method_and_path() {
     for path in ["/Health", "/HEALTH", "/healt%68", "//health", "/./health"] {
         let scene = Scene::with(|s| s.ask("GET", path));
         let code = denied(&scene);
-        assert!(
-            matches!(code, Code::AmbiguousRequest | Code::NoRoute),
-            "{path}: {code}"
-        );
+        assert!(matches!(code, Code::AmbiguousRequest | Code::NoRoute), "{path}: {code}");
     }
 }
 
@@ -159,9 +154,7 @@ fn a_gatepass_of_ours_never_reaches_a_passed_through_upstream_and_others_do() {
     }
     let mut scene = Scene::with(passed_through);
     scene.authorization = Some(b"Basic YTpi".to_vec());
-    scene
-        .headers
-        .push(("authorization", format!("Bearer {token}").into_bytes()));
+    scene.headers.push(("authorization", format!("Bearer {token}").into_bytes()));
     assert_eq!(passes(&scene), (Reason::PassedThrough, true));
 }
 
@@ -268,16 +261,10 @@ fn a_request_without_method_host_or_path_is_ambiguous() {
         name: name.as_bytes(),
         value: value.as_bytes(),
     };
-    let line = [
-        header(":method", "GET"),
-        header(":authority", "open.example"),
-        header(":path", "/"),
-    ];
+    let line =
+        [header(":method", "GET"), header(":authority", "open.example"), header(":path", "/")];
     let decide = |headers: &[Header<'_>]| {
-        let request = Request {
-            headers,
-            ends_with_headers: true,
-        };
+        let request = Request { headers, ends_with_headers: true };
         super::super::decide(&request, &gate, crate::testkit::now())
     };
     assert!(matches!(decide(&line), Decision::Allow(_)));
@@ -298,10 +285,7 @@ fn a_baseline_without_a_bundle_opens_nothing() {
     let mut snapshot = Scene::good().snapshot();
     snapshot.bundle = None;
     let sealed = snapshot.sealed();
-    let feed = Feed {
-        roots: vec![&root],
-        batches: vec![&sealed],
-    };
+    let feed = Feed { roots: vec![&root], batches: vec![&sealed] };
     gate.baseline(&feed, crate::testkit::now()).unwrap();
     for (open, _) in BOTH {
         let decision = Scene::with(open).decide_at(&gate);

@@ -22,12 +22,7 @@ fn each_operator_holds_and_fails_on_each_kind() {
         ("amount", "max", json!("100.00 EUR"), json!("99.9999 EUR")),
         ("amount", "min", json!("100 EUR"), json!("100.0001 EUR")),
         ("amount", "equals", json!("100 EUR"), json!("100 USD")),
-        (
-            "amount",
-            "in",
-            json!(["1 EUR", "100 EUR"]),
-            json!(["1 EUR"]),
-        ),
+        ("amount", "in", json!(["1 EUR", "100 EUR"]), json!(["1 EUR"])),
         ("amount", "max", json!("100.00 EUR"), json!("1000.00 USD")),
         ("count", "max", json!(5), json!(4)),
         ("count", "min", json!(5), json!(6)),
@@ -53,16 +48,8 @@ fn each_operator_holds_and_fails_on_each_kind() {
 #[test]
 fn all_operators_of_an_input_and_all_inputs_must_hold() {
     entry("constraints", json!({"count": {"min": 5, "max": 5}}), None);
-    entry(
-        "constraints",
-        json!({"count": {"min": 5, "max": 4}}),
-        VIOLATED,
-    );
-    entry(
-        "constraints",
-        json!({"count": {"max": 5}, "weight": {"max": "1"}}),
-        VIOLATED,
-    );
+    entry("constraints", json!({"count": {"min": 5, "max": 4}}), VIOLATED);
+    entry("constraints", json!({"count": {"max": 5}, "weight": {"max": "1"}}), VIOLATED);
     entry("constraints", json!({"count": {"in": []}}), VIOLATED);
     entry("constraints", json!({}), None);
 }
@@ -97,8 +84,7 @@ fn a_constraint_on_what_is_missing_or_invalid_is_a_denial() {
 #[test]
 fn money_carries_its_currency_and_another_never_compares() {
     let limit = |s: &mut Scene| {
-        s.pass
-            .entry("constraints", json!({"amount": {"max": "500 EUR"}}));
+        s.pass.entry("constraints", json!({"amount": {"max": "500 EUR"}}));
     };
     for (path, expected) in [
         ("/orders/c1?amount=500&currency=EUR", None),
@@ -107,14 +93,8 @@ fn money_carries_its_currency_and_another_never_compares() {
         ("/orders/c1?amount=1&currency=", VIOLATED),
         ("/orders/c1?amount=1", VIOLATED),
         ("/orders/c1?currency=EUR", VIOLATED),
-        (
-            "/orders/c1?amount=1&currency=EUR&currency=USD",
-            Some(Code::AmbiguousRequest),
-        ),
-        (
-            "/orders/c1?amount=1&currency=EUR&CURRENCY=USD",
-            Some(Code::AmbiguousRequest),
-        ),
+        ("/orders/c1?amount=1&currency=EUR&currency=USD", Some(Code::AmbiguousRequest)),
+        ("/orders/c1?amount=1&currency=EUR&CURRENCY=USD", Some(Code::AmbiguousRequest)),
     ] {
         let scene = Scene::with(|s| {
             limit(s);
@@ -148,31 +128,16 @@ fn a_bound_that_does_not_fit_the_inputs_kind_is_unsupported() {
         ("customer", "equals", json!(1)),
         ("customer", "in", json!(["c1", 1])),
     ] {
-        entry(
-            "constraints",
-            json!({input: {operator: value}}),
-            UNSUPPORTED,
-        );
+        entry("constraints", json!({input: {operator: value}}), UNSUPPORTED);
     }
 }
 
 #[test]
 fn an_unknown_operator_or_member_denies_the_whole_gatepass() {
     entry("constraints", json!({"count": {"maximum": 5}}), UNSUPPORTED);
-    entry(
-        "constraints",
-        json!({"count": {"max": 5, "not": 3}}),
-        UNSUPPORTED,
-    );
+    entry("constraints", json!({"count": {"max": 5, "not": 3}}), UNSUPPORTED);
     entry("constraints", json!({"count": {"Max": 5}}), UNSUPPORTED);
-    for member in [
-        "uses",
-        "identifier",
-        "privileges",
-        "datatypes",
-        "Actions",
-        "",
-    ] {
+    for member in ["uses", "identifier", "privileges", "datatypes", "Actions", ""] {
         entry(member, json!(1), UNSUPPORTED);
     }
     entry("type", json!("payment_initiation"), UNSUPPORTED);
@@ -213,11 +178,7 @@ fn an_entry_that_is_not_one_is_malformed() {
     entry("constraints", json!({"count": 5}), MALFORMED);
     entry("constraints", json!([]), MALFORMED);
     entry("constraints", json!({"count": {"max": 5.0}}), MALFORMED);
-    entry(
-        "constraints",
-        json!({"count": {"max": u64::MAX}}),
-        MALFORMED,
-    );
+    entry("constraints", json!({"count": {"max": u64::MAX}}), MALFORMED);
     entry("constraints", json!({"count": {"max": null}}), MALFORMED);
     entry("constraints", json!({"count": {"max": [5]}}), MALFORMED);
     entry("constraints", json!({"count": {"in": 5}}), MALFORMED);
@@ -327,10 +288,7 @@ fn an_approval_is_of_exactly_this_action() {
     check_scene(&unknown, UNSUPPORTED, "an unknown member");
     for member in ["id", "by", "at", "amr", "digest"] {
         let mut lacking = approved(&Scene::digest());
-        lacking.pass.claims["approval"]
-            .as_object_mut()
-            .unwrap()
-            .remove(member);
+        lacking.pass.claims["approval"].as_object_mut().unwrap().remove(member);
         check_scene(&lacking, MALFORMED, member);
     }
     for (member, bad) in [
@@ -376,10 +334,9 @@ fn an_action_without_a_body_takes_none_and_one_that_passes_it_unread_restricts_n
         s.ends_with_headers = false;
     };
     check(unread, None);
-    for (member, value) in [
-        ("constraints", json!({"count": {"max": 5}})),
-        ("args_digest", json!(Scene::digest())),
-    ] {
+    for (member, value) in
+        [("constraints", json!({"count": {"max": 5}})), ("args_digest", json!(Scene::digest()))]
+    {
         let mut scene = Scene::with(unread);
         scene.pass.entry(member, value);
         check_scene(&scene, UNSUPPORTED, member);
@@ -435,33 +392,13 @@ fn assurance_is_ordered_and_static_secrets_are_for_low_risk() {
     use crate::bundle::Assurance::{Attested, Federated, Static};
     for (demanded, proved, risk, expected) in [
         (Static, "static", Risk::Low, None),
-        (
-            Static,
-            "static",
-            Risk::Medium,
-            Some(Code::InsufficientAssurance),
-        ),
-        (
-            Static,
-            "static",
-            Risk::High,
-            Some(Code::InsufficientAssurance),
-        ),
+        (Static, "static", Risk::Medium, Some(Code::InsufficientAssurance)),
+        (Static, "static", Risk::High, Some(Code::InsufficientAssurance)),
         (Static, "federated", Risk::High, None),
-        (
-            Federated,
-            "static",
-            Risk::Low,
-            Some(Code::InsufficientAssurance),
-        ),
+        (Federated, "static", Risk::Low, Some(Code::InsufficientAssurance)),
         (Federated, "federated", Risk::Low, None),
         (Federated, "attested", Risk::Low, None),
-        (
-            Attested,
-            "federated",
-            Risk::Low,
-            Some(Code::InsufficientAssurance),
-        ),
+        (Attested, "federated", Risk::Low, Some(Code::InsufficientAssurance)),
         (Attested, "attested", Risk::High, None),
         (Static, "none", Risk::Low, MALFORMED),
         (Static, "Attested", Risk::Low, MALFORMED),
@@ -514,11 +451,7 @@ fn a_gatepass_for_one_host_does_not_open_another() {
     let mut both = other;
     let audiences = json!([AUDIENCE, "https://billing.example"]);
     both.pass.set("aud", audiences);
-    check_scene(
-        &both,
-        None,
-        "an entry without locations is for every audience",
-    );
+    check_scene(&both, None, "an entry without locations is for every audience");
     both.pass.entry("locations", json!([AUDIENCE]));
     check_scene(&both, Some(Code::ActionNotGranted), "locations narrow");
 }

@@ -54,10 +54,7 @@ fn an_agent_that_acts_for_itself_is_revoked_as_subject_and_as_agent() {
         s.pass.set("sub", json!(AGENT)).remove("act");
     };
     check(alone, None);
-    for (kind, code) in [
-        (Kind::Subject, Code::RevokedSubject),
-        (Kind::Agent, Code::RevokedAgent),
-    ] {
+    for (kind, code) in [(Kind::Subject, Code::RevokedSubject), (Kind::Agent, Code::RevokedAgent)] {
         let mut scene = Scene::with(alone);
         scene.revoke(kind, AGENT, Below::Always);
         check_scene(&scene, Some(code), "alone");
@@ -78,25 +75,16 @@ fn an_agent_that_is_acted_for_is_revoked_as_an_agent() {
 
 #[test]
 fn a_key_is_revoked_whatever_the_position() {
-    check(
-        |s| s.revoke(Kind::Key, &kid(ISSUER), Below::Sequence(1)),
-        Some(Code::RevokedKey),
-    );
-    check(
-        |s| s.revoke(Kind::Key, &kid(ISSUER), Below::Always),
-        Some(Code::RevokedKey),
-    );
+    check(|s| s.revoke(Kind::Key, &kid(ISSUER), Below::Sequence(1)), Some(Code::RevokedKey));
+    check(|s| s.revoke(Kind::Key, &kid(ISSUER), Below::Always), Some(Code::RevokedKey));
 }
 
 #[test]
 fn one_that_came_back_gets_new_gatepasses_and_the_old_stay_dead() {
     let mut scene = Scene::with(|s| s.revoke(Kind::Agent, AGENT, Below::Sequence(40)));
-    for (sequence, expected) in [
-        (0, Some(Code::RevokedAgent)),
-        (39, Some(Code::RevokedAgent)),
-        (40, None),
-        (AT, None),
-    ] {
+    for (sequence, expected) in
+        [(0, Some(Code::RevokedAgent)), (39, Some(Code::RevokedAgent)), (40, None), (AT, None)]
+    {
         scene.pass.set("seq", json!([EPOCH, sequence]));
         check_scene(&scene, expected, &format!("issued at {sequence}"));
     }

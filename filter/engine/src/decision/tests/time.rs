@@ -99,17 +99,11 @@ fn each_risk_has_its_longest_lifetime_to_the_second() {
             Scene::with(|s| {
                 s.action().risk = risk;
                 s.action().staleness = 10;
-                s.pass
-                    .set("iat", json!(NOW - 10))
-                    .set("exp", json!(NOW - 10 + seconds));
+                s.pass.set("iat", json!(NOW - 10)).set("exp", json!(NOW - 10 + seconds));
             })
         };
         check_scene(&lives(longest), None, "at the longest");
-        let over = if risk == Risk::Low {
-            Code::Malformed
-        } else {
-            Code::TooOld
-        };
+        let over = if risk == Risk::Low { Code::Malformed } else { Code::TooOld };
         check_scene(&lives(longest + 1), Some(over), "past the longest");
     }
 }
@@ -127,10 +121,7 @@ fn exp_iat_and_nbf_hold_to_the_second() {
         (&[("exp", NOW + 1)][..], None),
         (&[("exp", NOW)], Some(Code::Expired)),
         (&[("exp", NOW - 1)], Some(Code::Expired)),
-        (
-            &[("iat", NOW - 20), ("exp", NOW - 20)],
-            Some(Code::Malformed),
-        ),
+        (&[("iat", NOW - 20), ("exp", NOW - 20)], Some(Code::Malformed)),
         (&[("iat", NOW + 5), ("exp", NOW + 4)], Some(Code::Malformed)),
         (&[("iat", NOW + 30)], None),
         (&[("iat", NOW + 31)], Some(Code::NotYetValid)),
@@ -140,10 +131,7 @@ fn exp_iat_and_nbf_hold_to_the_second() {
         (&[("iat", 0), ("exp", 3600)], Some(Code::Expired)),
         (&[("iat", 0)], Some(Code::Malformed)),
         (&[("exp", u64::MAX)], Some(Code::Malformed)),
-        (
-            &[("iat", u64::MAX - 300), ("exp", u64::MAX)],
-            Some(Code::NotYetValid),
-        ),
+        (&[("iat", u64::MAX - 300), ("exp", u64::MAX)], Some(Code::NotYetValid)),
         (&[("exp", 0)], Some(Code::Malformed)),
     ] {
         check_scene(&claims(times), expected, &format!("{times:?}"));

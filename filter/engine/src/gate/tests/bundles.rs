@@ -28,9 +28,8 @@ fn after_a_refused_bundle_the_position_moves_and_freshness_does_not() {
     assert_eq!(denial(&gate, later(60)), None, "the bundle before it is in force");
     assert_eq!(denial(&gate, later(61)), Some(Code::Stale));
     // A second refused one is no successor.
-    let worse = Message::delta(AT + 2, AT + 3)
-        .issued_at(NOW + 61)
-        .with(|m| m.bundle = Some(vec![]));
+    let worse =
+        Message::delta(AT + 2, AT + 3).issued_at(NOW + 61).with(|m| m.bundle = Some(vec![]));
     assert_eq!(feed_at(&mut gate, &worse, later(61)), Err(RefusalCode::BundleRefused));
     // The successor is.
     let good = Message::delta(AT + 3, AT + 4).issued_at(NOW + 62).bundle(&bundle());
@@ -80,9 +79,7 @@ fn a_first_snapshot_with_a_refused_bundle_is_not_ready() {
 #[test]
 fn a_snapshot_without_a_bundle_leaves_no_older_policy_fresh() {
     let mut gate = ready();
-    let bare = Message::snapshot(AT + 1)
-        .issued_at(NOW + 10)
-        .with(|m| m.bundle = None);
+    let bare = Message::snapshot(AT + 1).issued_at(NOW + 10).with(|m| m.bundle = None);
     assert_eq!(feed_at(&mut gate, &bare, later(10)), Err(RefusalCode::BundleRefused));
     assert_eq!(gate.age(later(10)), Some(10_000));
     let mut gate = crate::testkit::gate();
@@ -108,10 +105,7 @@ fn a_snapshot_without_keys_or_hash_key_is_refused_whole() {
 #[test]
 fn a_snapshot_with_an_empty_list_of_keys_believes_no_gatepass() {
     let mut gate = gate();
-    let none = IssuerKeys {
-        version: 1,
-        keys: vec![],
-    };
+    let none = IssuerKeys { version: 1, keys: vec![] };
     feed(&mut gate, &Message::snapshot(AT).keys(&none)).unwrap();
     assert_eq!(denial(&gate, now()), Some(Code::UnknownKey));
 }
@@ -121,10 +115,7 @@ fn baseline(batches: &[Message]) -> (Gate, Result<(), RefusalCode>) {
     let mut gate = bare_gate(settings());
     let root = Root::version(1).sealed();
     let sealed: Vec<Vec<u8>> = batches.iter().map(Message::sealed).collect();
-    let feed = Feed {
-        roots: vec![&root],
-        batches: sealed.iter().map(Vec::as_slice).collect(),
-    };
+    let feed = Feed { roots: vec![&root], batches: sealed.iter().map(Vec::as_slice).collect() };
     let taken = gate.baseline(&feed, now()).map_err(|refusal| refusal.code);
     (gate, taken)
 }
@@ -196,10 +187,7 @@ fn a_baseline_is_one_signed_snapshot_of_this_feed() {
         (Message::snapshot(AT).signed_by(STRANGER), Err(RefusalCode::BadSignature)),
         (next(), Err(RefusalCode::Gap)),
         (Message::checkpoint(AT), Err(RefusalCode::Gap)),
-        (
-            Message::snapshot(AT).in_parts(2, &[]).swap_remove(0),
-            Err(RefusalCode::Gap),
-        ),
+        (Message::snapshot(AT).in_parts(2, &[]).swap_remove(0), Err(RefusalCode::Gap)),
         (
             Message::snapshot(AT).with(|m| m.header.environment = "dev".into()),
             Err(RefusalCode::WrongEnvironment),
@@ -208,14 +196,8 @@ fn a_baseline_is_one_signed_snapshot_of_this_feed() {
             Message::snapshot(AT).with(|m| m.header.feed_audience = "x".into()),
             Err(RefusalCode::WrongAudience),
         ),
-        (
-            Message::snapshot(AT).with(|m| m.header.min_filter = 9),
-            Err(RefusalCode::FilterTooOld),
-        ),
-        (
-            Message::snapshot(AT).with(|m| m.keeps_digest = true),
-            Err(RefusalCode::Poison),
-        ),
+        (Message::snapshot(AT).with(|m| m.header.min_filter = 9), Err(RefusalCode::FilterTooOld)),
+        (Message::snapshot(AT).with(|m| m.keeps_digest = true), Err(RefusalCode::Poison)),
         (Message::snapshot(AT).with(|m| m.keys = None), Err(RefusalCode::Poison)),
     ] {
         assert_eq!(baseline(&[message]).1, expected);

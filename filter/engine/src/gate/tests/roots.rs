@@ -8,18 +8,14 @@ use crate::testkit::{b64, bare_gate, public};
 const NEW_FEED: u8 = 12;
 
 fn take(gate: &mut Gate, root: &Root) -> Result<(), RefusalCode> {
-    gate.take_roots(&[&root.sealed()], UnixSeconds(NOW))
-        .map_err(|refusal| refusal.code)
+    gate.take_roots(&[&root.sealed()], UnixSeconds(NOW)).map_err(|refusal| refusal.code)
 }
 
 /// Version 2, with [`NEW_FEED`] in place of the feed's key.
 fn without_feed() -> Root {
     Root::version(2).with(|d| {
         d.keys.retain(|key| key.role != Role::Feed);
-        d.keys.push(RoleKey {
-            role: Role::Feed,
-            public: b64(public(NEW_FEED)),
-        });
+        d.keys.push(RoleKey { role: Role::Feed, public: b64(public(NEW_FEED)) });
     })
 }
 
@@ -71,26 +67,14 @@ fn a_root_that_is_not_signed_as_it_must_be_changes_nothing() {
         (by(&[]), RefusalCode::BadSignature),
         (by(&[FEED]), RefusalCode::BadSignature),
         (Root::version(3), RefusalCode::Gap),
-        (
-            without_feed().with(|d| d.environment = "dev".into()),
-            RefusalCode::WrongEnvironment,
-        ),
-        (
-            without_feed().with(|d| d.expires = UnixSeconds(NOW)),
-            RefusalCode::Expired,
-        ),
+        (without_feed().with(|d| d.environment = "dev".into()), RefusalCode::WrongEnvironment),
+        (without_feed().with(|d| d.expires = UnixSeconds(NOW)), RefusalCode::Expired),
         (
             without_feed().with(|d| d.root.keys = vec![b64(public(STRANGER))]),
             RefusalCode::BadSignature,
         ),
-        (
-            without_feed().with(|d| d.root.threshold = 0),
-            RefusalCode::Poison,
-        ),
-        (
-            without_feed().with(|d| d.root.threshold = 2),
-            RefusalCode::Poison,
-        ),
+        (without_feed().with(|d| d.root.threshold = 0), RefusalCode::Poison),
+        (without_feed().with(|d| d.root.threshold = 2), RefusalCode::Poison),
     ] {
         assert_eq!(take(&mut gate, &root), Err(expected));
         assert_eq!(gate.state(), before);
@@ -147,11 +131,8 @@ fn only_a_root_that_says_reset_lets_the_position_fall() {
 #[test]
 fn a_reset_can_go_back_to_an_older_epoch_and_takes_its_table() {
     let mut gate = ready();
-    let stolen = Message::snapshot(1).epoch(u64::MAX).revoking(&[(
-        Kind::Agent,
-        AGENT,
-        Below::Always,
-    )]);
+    let stolen =
+        Message::snapshot(1).epoch(u64::MAX).revoking(&[(Kind::Agent, AGENT, Below::Always)]);
     feed(&mut gate, &stolen).unwrap();
     take(&mut gate, &Root::version(2).with(|d| d.reset = true)).unwrap();
     let back = Message::snapshot(AT + 1).root_version(2);

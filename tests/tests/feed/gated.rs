@@ -1,0 +1,139 @@
+//! A real Envoy whose gate follows a feed of the test's, asked on every worker.
+
+use std::time::{Duration, Instant};
+
+use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, PluginConfig};
+use gatepass_tests::kit::hostile::HostileFeed;
+use gatepass_tests::kit::upstream::Upstream;
+use gatepass_tests::kit::wire::{Connection, Response};
+use gatepass_tests::kit::world::bearing;
+use gatepass_tests::kit::filter;
+
+pub(crate) struct Gated {
+    pub(crate) envoy: Envoy,
+    pub(crate) upstream: Upstream,
+    /// One to each worker.
+    connections: Vec<Connection>,
+}
+
+impl Gated {
+    pub(crate) fn launch(plugin: &PluginConfig, feed: &HostileFeed) -> Self {
+        let upstream = Upstream::start().unwrap();
+        let gate = Gate::new(filter::path().unwrap(), plugin);
+        let bootstrap = Bootstrap::new()
+            .listener(Listener::forwarding("in", upstream.address()).gate(gate))
+            .feed(feed.address())
+            .workers(WORKERS);
+        Self::of(Envoy::launch(&bootstrap).unwrap(), upstream, "in")
+    }
+
+    pub(crate) fn of(envoy: Envoy, upstream: Upstream, listener: &str) -> Self {
+        let connections = each_worker(&envoy, listener);
+        Self {
+            envoy,
+            upstream,
+            connections,
+        }
+    }
+
+    /// The answers of all workers.
+    pub(crate) fn responses(&mut self, path: &str, gatepass: Option<&str>) -> Vec<Response> {
+        let request = bearing("GET", path, gatepass);
+        let all = self.connections.iter_mut();
+        all.map(|connection| connection.exchange(&request).unwrap())
+            .collect()
+    }
+
+    /// The verdict, which must be the same of all workers.
+    pub(crate) fn ask(&mut self, path: &str, gatepass: &str) -> String {
+        let found = self.verdicts(path, gatepass);
+        let first = found[0].clone();
+        assert!(found.iter().all(|other| *other == first), "{found:?}");
+        first
+    }
+
+    pub(crate) fn verdicts(&mut self, path: &str, gatepass: &str) -> Vec<String> {
+        let responses = self.responses(path, Some(gatepass));
+        responses.iter().map(Response::verdict).collect()
+    }
+
+    /// Asks until all workers say so; how long it took.
+    pub(crate) fn until(&mut self, path: &str, gatepass: &str, expected: &str) -> Duration {
+        let start = Instant::now();
+        loop {
+            let found = self.verdicts(path, gatepass);
+            if found.iter().all(|verdict| verdict == expected) {
+                return start.elapsed();
+            }
+            assert!(
+                start.elapsed() < SOON,
+                "{path} is still {found:?}, not {expected}"
+            );
+        }
+    }
+
+    /// The positions that the workers say they have.
+    pub(crate) fn positions(&mut self) -> Vec<String> {
+        let responses = self.responses("/slow", None);
+        let position = |response: &Response| {
+            let found = response.header("x-gatepass-position");
+            found.unwrap_or_default().to_owned()
+        };
+        responses.iter().map(position).collect()
+    }
+
+    pub(crate) fn stat(&self, name: &str) -> u64 {
+        self.envoy.wasm_stat(name).unwrap()
+    }
+
+    /// Waits until a counter or gauge of the filter has what `is` asks for.
+    pub(crate) fn until_stat(&self, name: &str, is: impl Fn(u64) -> bool) -> u64 {
+        let last = std::cell::Cell::new(0);
+        let found = self.envoy.until(name, SOON, |envoy| {
+            last.set(envoy.wasm_stat(name)?);
+            Ok(Some(last.get()).filter(|value| is(*value)))
+        });
+        found.unwrap_or_else(|error| panic!("{error}: it is {}", last.get()))
+    }
+
+    /// No VM has crashed since the start.
+    pub(crate) fn assert_no_crash(&self) {
+        let stats = self.envoy.stats().unwrap();
+        let reloads = stats.iter().filter(|(name, _)| name.contains("vm_reload"));
+        for (name, count) in reloads {
+            assert_eq!(*count, 0, "{name}");
+        }
+        let log = self.envoy.log();
+        for sign in ["panicked", "Wasm VM failed", "Function: proxy_on"] {
+            assert!(!log.contains(sign), "{sign}");
+        }
+    }
+}
+
+/// One kept-alive connection to each worker, found by the VM that answers.
+pub(crate) fn each_worker(envoy: &Envoy, listener: &str) -> Vec<Connection> {
+    let mut found: Vec<(String, Connection)> = Vec::new();
+    let address = envoy.address(listener).unwrap();
+    for _ in 0..200 {
+        let mut connection = Connection::open(address).unwrap();
+        let response = connection
+            .exchange(&bearing("GET", "/healthz", None))
+            .unwrap();
+        let vm = response
+            .header("x-gatepass-vm")
+            .expect("the gate says which VM answers");
+        if !found.iter().any(|(known, _)| known == vm) {
+            found.push((vm.to_owned(), connection));
+        }
+        if found.len() == WORKERS as usize {
+            return found
+                .into_iter()
+                .map(|(_, connection)| connection)
+                .collect();
+        }
+    }
+    panic!("{} of {WORKERS} workers were reached", found.len());
+}
+
+pub(crate) const WORKERS: u32 = 2;
+pub(crate) const SOON: Duration = Duration::from_secs(10);
