@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use gatepass::feed::system_clock;
-use gatepass::issue::algorithm_name;
-use gatepass::keys::public_text;
+use gatepass::jwks::jwks;
 use gatepass::publish::Revoke;
 use gatepass::store::{Setup, Store};
 use gatepass_engine::bundle::{ActionMode, Bundle, RouteTarget, Treatment};
@@ -153,7 +152,7 @@ impl Dev {
             Self::Revoke(args) => revoke(&args, out)?,
             Self::Serve(args) => args.serve(out)?,
             Self::Inspect { file } => writeln!(out, "{:#}", inspect::file(&file)?)?,
-            Self::Jwks(at) => writeln!(out, "{:#}", jwks(&at.open()?))?,
+            Self::Jwks(at) => writeln!(out, "{:#}", jwks(at.open()?.issuer_keys()))?,
             Self::Roots(at) => writeln!(out, "{:#}", roots(&at.open()?)?)?,
             Self::Explain(args) => return args.explain(now(), out),
         }
@@ -293,20 +292,6 @@ fn check_id(kind: Kind, id: &str) -> Outcome<()> {
         return Ok(());
     }
     Err(format!("`{id}`: expected {expected}").into())
-}
-
-fn jwks(store: &Store) -> Value {
-    let keys = store.issuer_keys().iter().map(|key| {
-        json!({
-            "kty": "OKP",
-            "crv": "Ed25519",
-            "use": "sig",
-            "alg": algorithm_name(key.algorithm),
-            "kid": KeyId::of(&key.public).to_string(),
-            "x": public_text(&key.public),
-        })
-    });
-    json!({ "keys": keys.collect::<Vec<_>>() })
 }
 
 /// With the names that the plugin's configuration has for them.

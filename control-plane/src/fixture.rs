@@ -127,6 +127,17 @@ pub(crate) fn bundle(names: &[&str]) -> Bundle {
     }
 }
 
+/// A bundle of over a megabyte, with actions `0` to `299`.
+pub(crate) fn large_bundle() -> Bundle {
+    let names: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut bundle = bundle(&names);
+    for action in &mut bundle.actions {
+        action.scopes_any = (0..32).map(|n| format!("{n:0>128}")).collect();
+    }
+    bundle
+}
+
 fn action(name: &str) -> Action {
     Action {
         name: name.into(),

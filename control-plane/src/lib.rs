@@ -14,6 +14,7 @@ mod fixture;
 
 pub mod feed;
 pub mod issue;
+pub mod jwks;
 pub mod keys;
 pub mod publish;
 pub mod roots;

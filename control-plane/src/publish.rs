@@ -202,7 +202,7 @@ impl Publisher {
         now: UnixSeconds,
     ) -> Result<Vec<Vec<u8>>, PublishError> {
         let issued_at = self.stamp(now);
-        self.drop_ended(issued_at);
+        self.drop_ended();
         let parts = self.parts()?;
         let count = u16::try_from(parts.len()).map_err(|_| PublishError::TooLarge)?;
         if count > MAX_PARTS {
@@ -329,7 +329,8 @@ impl Publisher {
                 drop_after: revoke.drop_after,
             })
             .collect();
-        let total = self.state.revocations.len().saturating_add(items.len());
+        let in_force = self.state.revocations.iter().filter(|known| !self.has_ended(known)).count();
+        let total = in_force.saturating_add(items.len());
         if total > MAX_REVOCATIONS {
             return Err(PublishError::TooManyRevocations);
         }
@@ -343,17 +344,24 @@ impl Publisher {
             }
             None => None,
         };
+        let bundle = changes.bundle.clone().map(compiled).transpose()?;
+        let bundle_bytes = bundle.as_ref().map_or(self.bundle.len(), |(_, bytes)| bytes.len());
+        if total.saturating_mul(MAX_REVOCATION_BYTES).saturating_add(bundle_bytes) > MAX_STATE_BYTES
+        {
+            return Err(PublishError::Full);
+        }
         Ok(Step {
             to,
             root_version,
             items,
             total: u32::try_from(total).map_err(|_| PublishError::TooManyRevocations)?,
             keys,
-            bundle: changes.bundle.clone().map(compiled).transpose()?,
+            bundle,
         })
     }
 
     fn commit(&mut self, step: Step) {
+        self.drop_ended();
         self.state.sequence = step.to;
         self.state.root_version = step.root_version;
         for item in step.items {
@@ -387,10 +395,14 @@ impl Publisher {
 
     /// As a gate that has accepted `issued_at` does. Keys' revocations stay: only the root
     /// documents say when the last of them may go.
-    fn drop_ended(&mut self, issued_at: UnixSeconds) {
-        self.state.revocations.retain(|revocation| {
-            issued_at <= revocation.drop_after || revocation.kind == Kind::Key
-        });
+    fn drop_ended(&mut self) {
+        let state = core::mem::take(&mut self.state.revocations);
+        self.state.revocations = state.into_iter().filter(|known| !self.has_ended(known)).collect();
+    }
+
+    /// By the newest `issued_at` signed, as gates end them.
+    fn has_ended(&self, revocation: &Revocation) -> bool {
+        self.state.issued_at > revocation.drop_after && revocation.kind != Kind::Key
     }
 
     /// Hash key and issuer keys in the first part, then revocations, then the bundle.
@@ -518,6 +530,10 @@ pub enum PublishError {
     TooManyRevocations,
     #[error("it does not fit in a batch")]
     TooLarge,
+    #[error(
+        "bundle and revocations are over {MAX_STATE_BYTES} bytes, so no gate could fetch them whole"
+    )]
+    Full,
     #[error("the state contradicts itself: {0}")]
     State(&'static str),
     #[error("it does not encode")]
@@ -533,8 +549,11 @@ pub const DEFAULT_BATCH_LIFE: u64 = 24 * 3600;
 pub const MIN_BATCH_LIFE: u64 = 3600;
 /// Bytes of revocations or bundle in one part, so that keys, header and signature fit beside.
 const PART_BUDGET: usize = 480 * 1024;
-/// A revocation has at most 32 bytes: kind 1, key 10, `below` 11, `drop_after` 10.
-const REVOCATIONS_PER_PART: usize = PART_BUDGET / 32;
+/// A revocation, encoded: kind 1, key 10, `below` 11, `drop_after` 10.
+const MAX_REVOCATION_BYTES: usize = 32;
+const REVOCATIONS_PER_PART: usize = PART_BUDGET / MAX_REVOCATION_BYTES;
+/// Bytes of a state, so that its snapshot and the root documents fit in one answer of the feed.
+const MAX_STATE_BYTES: usize = 48 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -58,12 +58,7 @@ pub fn begin(data: &mut impl SharedData, key: &str, digest: EnvelopeDigest, now:
                 all.swap_remove(at);
             }
         }
-        all.push(Attempt {
-            digest,
-            begun: 1,
-            ended: 0,
-            last: now,
-        });
+        all.push(Attempt { digest, begun: 1, ended: 0, last: now });
     });
 }
 
@@ -84,10 +79,7 @@ fn read(data: &mut impl SharedData, key: &str) -> (Vec<Attempt>, When) {
                 Ok((known, [])) => known,
                 _ => Vec::new(),
             };
-            (
-                known.into_iter().take(MOST_KEPT).collect(),
-                When::Still(number),
-            )
+            (known.into_iter().take(MOST_KEPT).collect(), When::Still(number))
         }
     }
 }
@@ -132,17 +124,9 @@ mod tests {
             assert!(!is_poison(&mut data, "try", BAD, at(crash * 100 + 5_000)));
             begin(&mut data, "try", BAD, at(crash * 100));
         }
-        assert!(
-            !is_poison(&mut data, "try", BAD, at(300)),
-            "they may still be at it"
-        );
+        assert!(!is_poison(&mut data, "try", BAD, at(300)), "they may still be at it");
         assert!(is_poison(&mut data, "try", BAD, at(1_500)));
-        assert!(!is_poison(
-            &mut data,
-            "try",
-            EnvelopeDigest([2; 32]),
-            at(1_500)
-        ));
+        assert!(!is_poison(&mut data, "try", EnvelopeDigest([2; 32]), at(1_500)));
     }
 
     #[test]
@@ -181,18 +165,8 @@ mod tests {
             begin(&mut data, "try", BAD, at(0));
             end(&mut data, "try", BAD);
         }
-        let future = [Attempt {
-            digest: BAD,
-            begun: 9,
-            ended: 0,
-            last: at(u64::MAX),
-        }];
-        data.write(
-            "try",
-            &postcard::to_allocvec(&future[..]).unwrap(),
-            When::Always,
-        )
-        .unwrap();
+        let future = [Attempt { digest: BAD, begun: 9, ended: 0, last: at(u64::MAX) }];
+        data.write("try", &postcard::to_allocvec(&future[..]).unwrap(), When::Always).unwrap();
         assert!(!is_poison(&mut data, "try", BAD, at(5_000)));
     }
 }

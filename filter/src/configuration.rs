@@ -67,9 +67,7 @@ impl Configuration {
             };
             ConfigurationError(format!("{place}{}", error.inner()))
         })?;
-        reader
-            .end()
-            .map_err(|error| ConfigurationError(error.to_string()))?;
+        reader.end().map_err(|error| ConfigurationError(error.to_string()))?;
         wire.check().map_err(ConfigurationError)
     }
 }
@@ -118,9 +116,7 @@ impl Wire {
             if is_token(value) {
                 Ok(())
             } else {
-                Err(format!(
-                    "`{field}`: expected 1 to 128 visible ASCII characters"
-                ))
+                Err(format!("`{field}`: expected 1 to 128 visible ASCII characters"))
             }
         };
         named("environment", &self.environment)?;
@@ -182,19 +178,13 @@ impl Wire {
         self.roots.keys.iter().for_each(|key| part(key.as_bytes()));
         part(self.control_plane.cluster.as_bytes());
         let digest: [u8; 32] = hash.finalize().into();
-        let text: String = digest
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let text: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         Prefix(format!("{text}/"))
     }
 }
 
 fn decode_baseline(text: &str) -> Result<Vec<u8>, String> {
-    let bytes = STANDARD
-        .decode(text)
-        .map_err(|_| "`baseline`: expected base64".to_owned())?;
+    let bytes = STANDARD.decode(text).map_err(|_| "`baseline`: expected base64".to_owned())?;
     Feed::decode(&bytes).map_err(|refusal| format!("`baseline`: {}", refusal.detail))?;
     Ok(bytes)
 }
@@ -242,63 +232,33 @@ mod tests {
             let error = parse(&value).unwrap_err();
             assert!(error.contains(expected), "{error} should name {expected}");
         };
-        check(
-            |v| v["enviroment"] = json!("prod"),
-            "`enviroment`, expected one of `environment`",
-        );
+        check(|v| v["enviroment"] = json!("prod"), "`enviroment`, expected one of `environment`");
         check(
             |v| {
                 v.as_object_mut().unwrap().remove("mode");
             },
             "missing field `mode`",
         );
-        check(
-            |v| v["mode"] = json!("open"),
-            "expected `enforce` or `shadow`",
-        );
+        check(|v| v["mode"] = json!("open"), "expected `enforce` or `shadow`");
         check(|v| v["environment"] = json!(""), "`environment`");
         check(|v| v["feed_audience"] = json!("a b"), "`feed_audience`");
-        check(
-            |v| v["control_plane"]["cluster"] = json!(""),
-            "`control_plane.cluster`",
-        );
-        check(
-            |v| v["control_plane"]["path_prefix"] = json!("x"),
-            "`control_plane.path_prefix`",
-        );
-        check(
-            |v| v["control_plane"]["tls"] = json!(true),
-            "unknown field `tls`",
-        );
-        check(
-            |v| v["roots"]["threshold"] = json!(2),
-            "`roots`: a threshold of 2",
-        );
-        check(
-            |v| v["roots"]["threshold"] = json!(0),
-            "`roots`: a threshold of 0",
-        );
+        check(|v| v["control_plane"]["cluster"] = json!(""), "`control_plane.cluster`");
+        check(|v| v["control_plane"]["path_prefix"] = json!("x"), "`control_plane.path_prefix`");
+        check(|v| v["control_plane"]["tls"] = json!(true), "unknown field `tls`");
+        check(|v| v["roots"]["threshold"] = json!(2), "`roots`: a threshold of 2");
+        check(|v| v["roots"]["threshold"] = json!(0), "`roots`: a threshold of 0");
         check(|v| v["roots"]["keys"] = json!([]), "`roots`");
         check(
             |v| v["roots"]["keys"][0] = json!("AAAA"),
             "`roots`: root key 0: an Ed25519 public key has 32 bytes",
         );
         check(|v| v["min_root_version"] = json!(0), "`min_root_version`");
-        check(
-            |v| v["hold_ms"] = json!(60_000),
-            "`hold_ms`: expected 0 to 10000",
-        );
+        check(|v| v["hold_ms"] = json!(60_000), "`hold_ms`: expected 0 to 10000");
         check(|v| v["hold_ms"] = json!(-1), "`hold_ms`: invalid value");
         check(|v| v["baseline"] = json!("%"), "`baseline`");
         check(|v| v["baseline"] = json!("AAAA"), "`baseline`");
-        check(
-            |v| v["environment"] = json!(5),
-            "`environment`: invalid type",
-        );
-        check(
-            |v| v["roots"]["keys"][0] = json!(5),
-            "`roots.keys[0]`: invalid type",
-        );
+        check(|v| v["environment"] = json!(5), "`environment`: invalid type");
+        check(|v| v["roots"]["keys"][0] = json!(5), "`roots.keys[0]`: invalid type");
         assert!(Configuration::parse(format!("{} x", good()).as_bytes()).is_err());
         assert!(Configuration::parse(b"").is_err());
         assert!(Configuration::parse(b"{}").is_err());
@@ -308,15 +268,9 @@ mod tests {
     fn two_gates_have_keys_of_their_own() {
         let mut other = good();
         other["feed_audience"] = json!("canary");
-        assert_ne!(
-            parse(&good()).unwrap().prefix,
-            parse(&other).unwrap().prefix
-        );
+        assert_ne!(parse(&good()).unwrap().prefix, parse(&other).unwrap().prefix);
         let mut shadow = good();
         shadow["mode"] = json!("shadow");
-        assert_eq!(
-            parse(&good()).unwrap().prefix,
-            parse(&shadow).unwrap().prefix
-        );
+        assert_eq!(parse(&good()).unwrap().prefix, parse(&shadow).unwrap().prefix);
     }
 }

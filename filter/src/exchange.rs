@@ -39,6 +39,8 @@ pub struct Exchange {
     /// The envelopes of the newest log that this VM has looked at, and what it found.
     seen: HashMap<EnvelopeDigest, Seen>,
     roots_seen: Option<[u8; 32]>,
+    /// The number of the `log` that could not be applied whole, and when.
+    failed: Option<(u32, Milliseconds)>,
     want_seen: Option<u32>,
 }
 
@@ -71,6 +73,8 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub written: bool,
+    /// As in [`Checked`]: workers need not have read what the leader writes anew.
+    pub forged: u32,
     /// The feed must be asked for a snapshot next.
     pub wants_snapshot: bool,
     pub refusals: Vec<Refusal>,
@@ -94,6 +98,7 @@ impl Exchange {
             remembered: None,
             seen: HashMap::new(),
             roots_seen: None,
+            failed: None,
             want_seen: None,
         }
     }
@@ -105,13 +110,17 @@ impl Exchange {
         if x.is_some() && x == self.remembered {
             return Checked::default();
         }
-        let mut checked = Checked {
-            news: true,
-            ..Checked::default()
-        };
+        let mut checked = Checked { news: true, ..Checked::default() };
         let mut y = None;
         if let Some((bytes, number)) = data.read(&self.prefix.key("log")) {
             y = Some(number);
+            let failed_just_now = self.failed.is_some_and(|(log, at)| {
+                log == number && at <= now.monotonic && now.monotonic.since(at) < RETRY_EVERY
+            });
+            if failed_just_now && x.is_some() {
+                // The same log would fail the same way; what it made known stays known.
+                return Checked::default();
+            }
             match Log::decode(&bytes) {
                 Ok(log) => self.take(&log, data, gate, now, &mut checked),
                 Err(_) => checked.forged = checked.forged.saturating_add(1),
@@ -126,16 +135,19 @@ impl Exchange {
             // Cannot fail: it has no condition.
             let _ = data.write(&gen_key, &[], When::Always);
         }
-        if gate.behind().is_some() {
+        if gate.behind().is_some() || checked.forged > 0 {
             let _ = data.write(&self.prefix.key("want"), &[], When::Always);
         }
         let whole = checked.forged == 0
             && !checked
                 .refusals
                 .iter()
-                .any(|refusal| refusal.code == RefusalCode::Gap);
+                .any(|refusal| matches!(refusal.code, RefusalCode::Gap | RefusalCode::ClockSkew));
+        self.failed = None;
         if whole {
             self.remembered = x;
+        } else if let Some(y) = y {
+            self.failed = Some((y, now.monotonic));
         }
         checked
     }
@@ -150,48 +162,59 @@ impl Exchange {
         owner: u8,
         now: Now,
     ) -> Published {
-        let mut out = Published {
-            written: false,
-            wants_snapshot: false,
-            refusals: Vec::new(),
-        };
+        let mut out =
+            Published { written: false, forged: 0, wants_snapshot: false, refusals: Vec::new() };
+        // The root documents, if another VM that has only them gets to where this one is.
+        let mut roots: &[&[u8]] = &[];
         if !feed.roots.is_empty() {
             // From the pinned keys, as a VM that starts anew will walk them; then from those in
             // force, without which the batches beside them could not be verified.
             let walked = gate
                 .check_roots(&feed.roots, now.unix)
-                .and_then(|_| gate.take_roots(&feed.roots, now.unix));
-            if let Err(refusal) = walked {
-                out.refusals.push(refusal);
-                return out;
+                .and_then(|version| gate.take_roots(&feed.roots, now.unix).map(|()| version));
+            match walked {
+                Ok(version) if version == gate.root_version() => roots = &feed.roots,
+                Ok(_) => {}
+                Err(refusal) => {
+                    out.refusals.push(refusal);
+                    return out;
+                }
             }
         }
         let mut fresh: Vec<(Header, &[u8])> = Vec::new();
         for envelope in &feed.batches {
-            match gate.preview(envelope, now) {
+            match gate.vouch(envelope, now) {
                 Ok(header) => {
-                    self.seen
-                        .insert(EnvelopeDigest::of(envelope), Seen::of(&header));
+                    self.seen.insert(EnvelopeDigest::of(envelope), Seen::of(&header));
                     fresh.push((header, envelope));
                 }
                 Err(refusal) => out.refusals.push(refusal),
             }
         }
         let key = self.prefix.key("log");
+        let of_batches = out.refusals.len();
         for _ in 0..MAX_TRIES {
+            out.refusals.truncate(of_batches);
+            let mut found = Checked::default();
             let (mut log, when) = match data.read(&key) {
                 None => (Log::default(), When::Still(self.gen_number(data))),
                 Some((bytes, number)) => {
-                    (Log::decode(&bytes).unwrap_or_default(), When::Still(number))
+                    let log = Log::decode(&bytes).unwrap_or_else(|_| {
+                        found.forged = 1;
+                        Log::default()
+                    });
+                    (log, When::Still(number))
                 }
             };
-            let mut ignored = Checked::default();
-            self.learn(&log, data, gate, now, &mut ignored);
-            if ignored.forged > 0 {
+            self.learn(&log, data, gate, now, &mut found);
+            out.forged = found.forged;
+            if found.forged > 0 {
                 log = Log::default();
             }
-            let appended = self.append(&mut log, feed, &fresh, data, owner, now.monotonic);
+            let appended = self.append(&mut log, gate, roots, &fresh, data, owner, now.monotonic);
             out.wants_snapshot = appended.wants_snapshot || log.wants_base();
+            out.refusals.extend(appended.refusals);
+            out.wants_snapshot |= out.refusals.iter().any(is_mended_by_snapshot);
             if !appended.changed {
                 if let (Some(x), When::Still(y)) = (data.number(&self.prefix.key("gen")), when)
                     && !is_later(x, y)
@@ -214,31 +237,21 @@ impl Exchange {
 
     /// What the leader asks the feed for next.
     pub fn standing(&mut self, data: &mut impl SharedData, gate: &mut Gate, now: Now) -> Standing {
-        let log = data
-            .read(&self.prefix.key("log"))
-            .and_then(|(bytes, _)| Log::decode(&bytes).ok());
+        let log =
+            data.read(&self.prefix.key("log")).and_then(|(bytes, _)| Log::decode(&bytes).ok());
         let Some(log) = log else {
-            return Standing {
-                newest: None,
-                wants_snapshot: true,
-            };
+            return Standing { newest: None, wants_snapshot: true };
         };
         let mut ignored = Checked::default();
         self.learn(&log, data, gate, now, &mut ignored);
         let newest = self.newest(&log);
-        let aged = log
-            .base
-            .iter()
-            .chain(&log.deltas)
-            .any(|stored| self.half_over(stored, now.unix));
+        let aged =
+            log.base.iter().chain(&log.deltas).any(|stored| self.half_over(stored, now.unix));
         let wanted = self.wanted(data);
         let lost = gate.position() > newest;
         let wants_snapshot =
             newest.is_none() || ignored.forged > 0 || aged || wanted || lost || log.wants_base();
-        Standing {
-            newest,
-            wants_snapshot,
-        }
+        Standing { newest, wants_snapshot }
     }
 
     /// A new leader writes `gen` again: the one before may have died between its two writes.
@@ -256,7 +269,8 @@ impl Exchange {
         data.number(&key).unwrap_or(u32::MAX)
     }
 
-    fn wanted(&mut self, data: &mut impl SharedData) -> bool {
+    /// Whether a VM asked for a new base since this was asked last.
+    pub fn wanted(&mut self, data: &mut impl SharedData) -> bool {
         let number = data.number(&self.prefix.key("want"));
         let changed = number.is_some() && number != self.want_seen;
         self.want_seen = number;
@@ -265,11 +279,7 @@ impl Exchange {
 
     fn half_over(&self, stored: &Stored, now: UnixSeconds) -> bool {
         match self.seen.get(&stored.digest) {
-            Some(Seen::Verified {
-                issued_at,
-                expires_at,
-                ..
-            }) => {
+            Some(Seen::Verified { issued_at, expires_at, .. }) => {
                 let life = expires_at.since(*issued_at);
                 now.since(*issued_at) > life / 2
             }
@@ -300,12 +310,19 @@ impl Exchange {
                 checked.forged = checked.forged.saturating_add(1);
                 continue;
             };
-            let Some(mut found) = inspect(gate, &bytes, now, checked) else {
+            let Some(header) = inspect(gate, &bytes, now, checked) else {
                 continue;
             };
-            if let Seen::Verified { settled, .. } = &mut found {
-                *settled = self.apply(stored, &bytes, data, gate, now, checked);
-            }
+            let found = match header {
+                None => Seen::Refused,
+                Some(header) => {
+                    let found = Seen::of(&header);
+                    match self.apply(stored, &bytes, &header, data, gate, now, checked) {
+                        true => found.settled(),
+                        false => found,
+                    }
+                }
+            };
             self.seen.insert(stored.digest, found);
         }
     }
@@ -315,22 +332,26 @@ impl Exchange {
         &self,
         stored: &Stored,
         bytes: &[u8],
+        header: &Header,
         data: &mut impl SharedData,
         gate: &mut Gate,
         now: Now,
         checked: &mut Checked,
     ) -> bool {
         let key = self.prefix.key("try");
-        if attempts::is_poison(data, &key, stored.digest, now.monotonic) {
+        let content = content_of(header);
+        if attempts::is_poison(data, &key, content, now.monotonic) {
             checked.refusals.push(Refusal {
                 code: RefusalCode::Poison,
                 detail: "applying it ended several VMs before".to_owned(),
             });
+            // The record is nobody's word, the batch is ours: what is in force is older than it.
+            gate.fall_behind(header.position());
             return true;
         }
-        attempts::begin(data, &key, stored.digest, now.monotonic);
+        attempts::begin(data, &key, content, now.monotonic);
         let applied = gate.apply(bytes, stored.received.min(now.monotonic), now);
-        attempts::end(data, &key, stored.digest);
+        attempts::end(data, &key, content);
         match applied {
             Ok(_) => true,
             Err(refusal) => {
@@ -363,7 +384,8 @@ impl Exchange {
             match Log::fetch(stored, data, &self.prefix) {
                 None => checked.forged = checked.forged.saturating_add(1),
                 Some(bytes) => {
-                    if let Some(found) = inspect(gate, &bytes, now, checked) {
+                    if let Some(header) = inspect(gate, &bytes, now, checked) {
+                        let found = header.as_ref().map_or(Seen::Refused, Seen::of);
                         self.seen.insert(stored.digest, found);
                     }
                 }
@@ -399,11 +421,7 @@ impl Exchange {
     }
 
     fn newest(&self, log: &Log) -> Option<Position> {
-        log.base
-            .iter()
-            .chain(&log.deltas)
-            .last()
-            .and_then(|stored| self.position_of(stored))
+        log.base.iter().chain(&log.deltas).last().and_then(|stored| self.position_of(stored))
     }
 
     fn position_of(&self, stored: &Stored) -> Option<Position> {
@@ -423,18 +441,21 @@ impl Exchange {
     fn append(
         &self,
         log: &mut Log,
-        feed: &Feed<'_>,
+        gate: &Gate,
+        roots: &[&[u8]],
         fresh: &[(Header, &[u8])],
         data: &mut impl SharedData,
         owner: u8,
         received: Milliseconds,
     ) -> Appended {
         let mut out = Appended::default();
+        if roots.is_empty() && log.roots.is_empty() && !fresh.is_empty() {
+            out.refuse(RefusalCode::Gap, "no root document came with it");
+            return out;
+        }
         let bank = log.bank_of(owner).unwrap_or(0) & 1;
-        let parts: Vec<&(Header, &[u8])> = fresh
-            .iter()
-            .filter(|(h, _)| h.shape() == Shape::Snapshot)
-            .collect();
+        let parts: Vec<&(Header, &[u8])> =
+            fresh.iter().filter(|(h, _)| h.shape() == Shape::Snapshot).collect();
         if let Some((first, _)) = parts.first() {
             let whole = parts.len() == usize::from(first.parts)
                 && (0..first.parts).zip(&parts).all(|(part, (header, _))| {
@@ -445,34 +466,46 @@ impl Exchange {
             let known = log.base.first().is_some_and(|stored| {
                 stored.digest == EnvelopeDigest::of(parts.first().map_or(&[], |p| p.1))
             });
-            let newer_root = feed.roots.len() > log.roots.len();
-            if whole && !known && (newer_root || Some(first.position()) >= self.newest(log)) {
+            let at = Some(first.position());
+            let floor = self.newest(log).max(gate.position());
+            // A newer root may keep the position or, to reset it, lower it.
+            let follows = (roots.len() > log.roots.len() || log.is_empty()) && gate.is_next(first);
+            let accepted = follows || at > floor || (at == floor && self.renews(log, first));
+            if !whole {
+                out.refuse(RefusalCode::Gap, "a part of the snapshot is missing");
+                out.wants_snapshot = true;
+            } else if !accepted && at < floor {
+                out.refuse(RefusalCode::Rollback, "the snapshot is older than what is in force");
+            }
+            if whole && !known && accepted {
                 let base: Option<Vec<Stored>> = (0..)
                     .zip(&parts)
                     .map(|(number, (_, envelope))| {
-                        let key = BankKey {
-                            owner,
-                            bank: bank ^ 1,
-                            number,
-                        };
+                        let key = BankKey { owner, bank: bank ^ 1, number };
                         Log::store(key, envelope, received, data, &self.prefix)
                     })
                     .collect();
                 if let Some(base) = base {
-                    *log = Log {
-                        roots: core::mem::take(&mut log.roots),
-                        base,
-                        ..Log::default()
-                    };
+                    *log = Log { roots: core::mem::take(&mut log.roots), base, ..Log::default() };
                     out.changed = true;
                 }
             }
         }
-        if feed.roots.len() > log.roots.len() || log.roots.is_empty() {
-            log.roots = feed.roots.iter().map(|root| root.to_vec()).collect();
-            out.changed |= !feed.roots.is_empty();
+        if roots.len() > log.roots.len() {
+            log.roots = roots.iter().map(|root| root.to_vec()).collect();
+            out.changed = true;
         }
         for (header, envelope) in fresh {
+            if header.shape() != Shape::Snapshot
+                && Some(header.position()) < self.newest(log)
+                && !log.holds(EnvelopeDigest::of(envelope))
+            {
+                out.refuse(RefusalCode::Rollback, "older than what is in force");
+                continue;
+            }
+            if gate.position().is_none() && log.is_empty() && header.shape() != Shape::Snapshot {
+                out.refuse(RefusalCode::Gap, "there is no snapshot that it could join on to");
+            }
             match header.shape() {
                 Shape::Snapshot => {}
                 Shape::Delta => {
@@ -501,26 +534,24 @@ impl Exchange {
         if header.position() <= newest {
             return Appended::default();
         }
-        let joins = header.epoch == newest.epoch && header.from <= newest.sequence;
-        if !joins || log.len() >= MAX_ENVELOPES {
+        if header.epoch != newest.epoch || header.from > newest.sequence {
+            let mut out = Appended::wanting();
+            out.refuse(RefusalCode::Gap, "the delta does not join on");
+            return out;
+        }
+        if log.len() >= MAX_ENVELOPES {
             return Appended::wanting();
         }
-        let Ok(number) = u16::try_from(log.len()) else {
+        // Without the checkpoint, which comes and goes: a number must not be given out twice.
+        let Ok(number) = u16::try_from(log.base.len().saturating_add(log.deltas.len())) else {
             return Appended::wanting();
         };
-        let key = BankKey {
-            owner,
-            bank: log.bank_of(owner).unwrap_or(0) & 1,
-            number,
-        };
+        let key = BankKey { owner, bank: log.bank_of(owner).unwrap_or(0) & 1, number };
         match Log::store(key, envelope, received, data, &self.prefix) {
             Some(stored) => {
                 log.deltas.push(stored);
                 log.checkpoint = None;
-                Appended {
-                    changed: true,
-                    wants_snapshot: false,
-                }
+                Appended::changed()
             }
             None => Appended::wanting(),
         }
@@ -533,26 +564,31 @@ impl Exchange {
         envelope: &[u8],
         received: Milliseconds,
     ) -> Appended {
-        if self.newest(log) != Some(header.position()) {
-            return Appended::default();
+        let newest = self.newest(log);
+        if newest != Some(header.position()) {
+            let mut out = Appended::default();
+            if newest.is_some() {
+                // What led there was not told.
+                out.wants_snapshot = true;
+                out.refuse(RefusalCode::Gap, "a checkpoint of a position that is not in force");
+            }
+            return out;
         }
-        let last = log
-            .envelopes()
-            .last()
-            .and_then(|stored| self.issued_at_of(stored));
+        let last = log.envelopes().last().and_then(|stored| self.issued_at_of(stored));
         if last >= Some(header.issued_at) {
             return Appended::default();
         }
         let digest = EnvelopeDigest::of(envelope);
-        log.checkpoint = Some(Stored {
-            received,
-            digest,
-            place: Place::Here(envelope.to_vec()),
-        });
-        Appended {
-            changed: true,
-            wants_snapshot: false,
-        }
+        log.checkpoint = Some(Stored { received, digest, place: Place::Here(envelope.to_vec()) });
+        Appended::changed()
+    }
+
+    /// Whether a snapshot of the same position is a newer one than the log's base, and no older
+    /// than its newest proof: two genuine ones in turn must not replace each other for ever.
+    fn renews(&self, log: &Log, header: &Header) -> bool {
+        let base = log.base.first().and_then(|stored| self.issued_at_of(stored));
+        let last = log.envelopes().last().and_then(|stored| self.issued_at_of(stored));
+        base < Some(header.issued_at) && last <= Some(header.issued_at)
     }
 }
 
@@ -566,6 +602,15 @@ impl Seen {
         }
     }
 
+    const fn settled(self) -> Self {
+        match self {
+            Self::Verified { position, issued_at, expires_at, .. } => {
+                Self::Verified { position, issued_at, expires_at, settled: true }
+            }
+            Self::Refused => Self::Refused,
+        }
+    }
+
     const fn is_settled(self) -> bool {
         match self {
             Self::Verified { settled, .. } => settled,
@@ -575,30 +620,53 @@ impl Seen {
 }
 
 /// What appending did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Appended {
     changed: bool,
     wants_snapshot: bool,
+    refusals: Vec<Refusal>,
 }
 
 impl Appended {
-    const fn wanting() -> Self {
-        Self {
-            changed: false,
-            wants_snapshot: true,
-        }
+    fn changed() -> Self {
+        Self { changed: true, ..Self::default() }
+    }
+
+    fn wanting() -> Self {
+        Self { wants_snapshot: true, ..Self::default() }
+    }
+
+    fn refuse(&mut self, code: RefusalCode, why: &str) {
+        self.refusals.push(Refusal { code, detail: why.to_owned() });
     }
 
     fn merge(&mut self, other: Self) {
         self.changed |= other.changed;
         self.wants_snapshot |= other.wants_snapshot;
+        self.refusals.extend(other.refusals);
     }
 }
 
+fn is_mended_by_snapshot(refusal: &Refusal) -> bool {
+    matches!(refusal.code, RefusalCode::Gap | RefusalCode::Poison)
+}
+
+/// What a batch says, whoever signed it when: a snapshot that is signed anew every second ends the
+/// VM all the same.
+fn content_of(header: &Header) -> EnvelopeDigest {
+    let mut hash = Sha256::new();
+    for number in [header.epoch, header.from, header.to, u64::from(header.part)] {
+        hash.update(number.to_le_bytes());
+    }
+    hash.update(header.whole_digest);
+    EnvelopeDigest(hash.finalize().into())
+}
+
 /// Verifies an envelope. `None`: not usable now, perhaps later (a clock that is behind).
-fn inspect(gate: &Gate, bytes: &[u8], now: Now, checked: &mut Checked) -> Option<Seen> {
+/// `Some(None)`: it is none that this gate would ever take.
+fn inspect(gate: &Gate, bytes: &[u8], now: Now, checked: &mut Checked) -> Option<Option<Header>> {
     match gate.preview(bytes, now) {
-        Ok(header) => Some(Seen::of(&header)),
+        Ok(header) => Some(Some(header)),
         Err(refusal) => {
             let forged = matches!(
                 refusal.code,
@@ -613,10 +681,13 @@ fn inspect(gate: &Gate, bytes: &[u8], now: Now, checked: &mut Checked) -> Option
                 checked.forged = checked.forged.saturating_add(1);
             }
             checked.refusals.push(refusal);
-            if passing { None } else { Some(Seen::Refused) }
+            if passing { None } else { Some(None) }
         }
     }
 }
 
+/// Milliseconds after which a log that could not be applied whole is tried again: without it each
+/// request would do the work of verifying it anew.
+const RETRY_EVERY: u64 = 50;
 /// Times that a publish starts again when another VM wrote first.
 const MAX_TRIES: usize = 16;

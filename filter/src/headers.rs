@@ -21,6 +21,8 @@ pub(crate) fn prepare_upstream(
     }
     if permit.strips_authorization() {
         host::remove_header(Map::Request, b"authorization")?;
+        // The proof goes with the token (RFC 9449).
+        host::remove_header(Map::Request, b"dpop")?;
     }
     if let (Reason::Decided(identity), Some(action)) = (permit.reason(), permit.action()) {
         host::set_header(Map::Request, "x-gatepass-agent", &identity.agent)?;
@@ -32,11 +34,11 @@ pub(crate) fn prepare_upstream(
     Ok(())
 }
 
-/// Removes `x-gatepass-*` from a response: an upstream must not speak in the gate's name.
-pub(crate) fn clean_response(headers: &[Header<'_>]) -> Result<(), Failed> {
+/// Removes `x-gatepass-*` from a response or from trailers: nobody else speaks in the gate's name.
+pub(crate) fn clean(map: Map, headers: &[Header<'_>]) -> Result<(), Failed> {
     for header in headers {
         if is_ours(header.name) {
-            host::remove_header(Map::Response, header.name)?;
+            host::remove_header(map, header.name)?;
         }
     }
     Ok(())
@@ -44,9 +46,7 @@ pub(crate) fn clean_response(headers: &[Header<'_>]) -> Result<(), Failed> {
 
 fn is_removed(name: &[u8]) -> bool {
     is_ours(name)
-        || REMOVED
-            .iter()
-            .any(|removed| gatepass_engine::inputs::same_header(name, removed))
+        || REMOVED.iter().any(|removed| gatepass_engine::inputs::same_header(name, removed))
 }
 
 fn is_ours(name: &[u8]) -> bool {
@@ -56,10 +56,13 @@ fn is_ours(name: &[u8]) -> bool {
 
 const PREFIX: &[u8] = b"x-gatepass-";
 /// `Txn-Token` is emitted downstream of the gate only; the others let an upstream act on another
-/// method than the one decided on.
-const REMOVED: [&[u8]; 4] = [
+/// method or path than the one decided on.
+const REMOVED: [&[u8]; 7] = [
     b"txn-token",
     b"x-http-method-override",
     b"x-http-method",
     b"x-method-override",
+    b"x-original-method",
+    b"x-original-url",
+    b"x-rewrite-url",
 ];

@@ -52,9 +52,12 @@ impl Held {
         let gone = before.saturating_sub(self.0.len());
         TAKEN.set(TAKEN.get().saturating_sub(gone));
     }
+}
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+impl Drop for Held {
+    /// A gate that is configured anew gives its places back.
+    fn drop(&mut self) {
+        TAKEN.set(TAKEN.get().saturating_sub(self.0.len()));
     }
 }
 

@@ -16,7 +16,9 @@ use crate::shared::{Moved, SharedData, When};
 #[repr(u32)]
 pub(crate) enum Map {
     Request = 0,
+    RequestTrailers = 1,
     Response = 2,
+    ResponseTrailers = 3,
     CallResponse = 6,
 }
 
@@ -165,10 +167,7 @@ pub(crate) fn set_tick_period(period: Duration) -> Result<()> {
 pub(crate) fn now() -> Result<Now> {
     let unix = clock(REALTIME)?.checked_div(1_000_000_000).unwrap_or(0);
     let monotonic = clock(MONOTONIC)?.checked_div(1_000_000).unwrap_or(0);
-    Ok(Now {
-        unix: UnixSeconds(unix),
-        monotonic: Milliseconds(monotonic),
-    })
+    Ok(Now { unix: UnixSeconds(unix), monotonic: Milliseconds(monotonic) })
 }
 
 fn clock(id: u32) -> Result<u64> {
@@ -236,10 +235,7 @@ struct Returned {
 
 impl Default for Returned {
     fn default() -> Self {
-        Self {
-            data: core::ptr::null_mut(),
-            size: 0,
-        }
+        Self { data: core::ptr::null_mut(), size: 0 }
     }
 }
 

@@ -29,15 +29,7 @@ pub fn hold(data: &mut impl SharedData, key: &str, vm: VmId, now: Milliseconds) 
             _ => When::Still(number),
         },
     };
-    write(
-        data,
-        key,
-        Lead {
-            vm,
-            expires: now.plus(LEASE),
-        },
-        when,
-    )
+    write(data, key, Lead { vm, expires: now.plus(LEASE) }, when)
 }
 
 /// Gives the lease back, so that the next leader need not wait for its end.
@@ -45,15 +37,7 @@ pub fn release(data: &mut impl SharedData, key: &str, vm: VmId) {
     if let Some((bytes, number)) = data.read(key)
         && postcard::from_bytes::<Lead>(&bytes).is_ok_and(|lead| lead.vm == vm)
     {
-        write(
-            data,
-            key,
-            Lead {
-                vm,
-                expires: Milliseconds(0),
-            },
-            When::Still(number),
-        );
+        write(data, key, Lead { vm, expires: Milliseconds(0) }, When::Still(number));
     }
 }
 
@@ -101,11 +85,7 @@ mod tests {
     fn a_forged_lease_does_not_hold_for_ever() {
         let mut data = Fake::default();
         for forged in [
-            postcard::to_allocvec(&Lead {
-                vm: B,
-                expires: at(u64::MAX),
-            })
-            .unwrap(),
+            postcard::to_allocvec(&Lead { vm: B, expires: at(u64::MAX) }).unwrap(),
             vec![0xff; 12],
             vec![],
         ] {

@@ -30,6 +30,8 @@ mod host;
 #[cfg(target_arch = "wasm32")]
 mod metrics;
 #[cfg(target_arch = "wasm32")]
+mod open;
+#[cfg(target_arch = "wasm32")]
 mod poll;
 #[cfg(target_arch = "wasm32")]
 mod request;

@@ -1,6 +1,7 @@
 //! The `log`: the one shared value from which any VM, new or asleep for any number of publishes,
 //! rebuilds the newest state. It is transport: nothing in it is believed without its signature.
 
+use gatepass_engine::batch::at_most;
 use gatepass_engine::clock::Milliseconds;
 use gatepass_engine::root::MAX_DOCUMENTS;
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,13 @@ use crate::shared::{SharedData, When};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// The chain of root documents, from the pinned keys on.
+    #[serde(deserialize_with = "at_most::<MAX_DOCUMENTS, _, _>")]
     pub roots: Vec<Vec<u8>>,
     /// The parts of the newest snapshot.
+    #[serde(deserialize_with = "at_most::<MAX_ENVELOPES, _, _>")]
     pub base: Vec<Stored>,
     /// The batches since.
+    #[serde(deserialize_with = "at_most::<MAX_ENVELOPES, _, _>")]
     pub deltas: Vec<Stored>,
     /// The newest proof of freshness.
     pub checkpoint: Option<Stored>,
@@ -74,9 +78,7 @@ impl Log {
             return Err(NotALog);
         }
         match postcard::take_from_bytes::<Self>(bytes) {
-            Ok((log, [])) if log.roots.len() <= MAX_DOCUMENTS && log.len() <= MAX_ENVELOPES => {
-                Ok(log)
-            }
+            Ok((log, [])) if log.len() <= MAX_ENVELOPES => Ok(log),
             _ => Err(NotALog),
         }
     }
@@ -84,14 +86,17 @@ impl Log {
     /// `None` when it could not be written, which memory does not do.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
-        postcard::to_allocvec(self)
-            .ok()
-            .filter(|bytes| bytes.len() <= MAX_LOG_BYTES)
+        postcard::to_allocvec(self).ok().filter(|bytes| bytes.len() <= MAX_LOG_BYTES)
     }
 
     /// All envelopes in the order in which they apply.
     pub fn envelopes(&self) -> impl Iterator<Item = &Stored> {
         self.base.iter().chain(&self.deltas).chain(&self.checkpoint)
+    }
+
+    #[must_use]
+    pub fn holds(&self, digest: EnvelopeDigest) -> bool {
+        self.envelopes().any(|stored| stored.digest == digest)
     }
 
     #[must_use]
@@ -130,18 +135,10 @@ impl Log {
     ) -> Option<Stored> {
         let digest = EnvelopeDigest::of(envelope);
         if envelope.len() <= MAX_INLINE_BYTES {
-            return Some(Stored {
-                received,
-                digest,
-                place: Place::Here(envelope.to_vec()),
-            });
+            return Some(Stored { received, digest, place: Place::Here(envelope.to_vec()) });
         }
         data.write(&key.name(prefix), envelope, When::Always).ok()?;
-        Some(Stored {
-            received,
-            digest,
-            place: Place::Bank(key),
-        })
+        Some(Stored { received, digest, place: Place::Bank(key) })
     }
 
     /// The bank that this log's envelopes of `owner` lie in, if any do.
@@ -166,12 +163,7 @@ impl Stored {
 
 impl BankKey {
     fn name(self, prefix: &Prefix) -> String {
-        prefix.key(&format!(
-            "b{}.{}.{}",
-            self.owner,
-            self.bank & 1,
-            self.number
-        ))
+        prefix.key(&format!("b{}.{}.{}", self.owner, self.bank & 1, self.number))
     }
 }
 

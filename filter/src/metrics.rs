@@ -16,10 +16,7 @@ impl Metrics {
     pub(crate) fn decided(&mut self, outcome: &str, code: &str, action: Option<&str>) {
         self.count(&format!("gatepass_decisions_by_code.{outcome}.{code}"), 1);
         if let Some(action) = action {
-            self.count(
-                &format!("gatepass_decisions_by_action.{outcome}.{action}"),
-                1,
-            );
+            self.count(&format!("gatepass_decisions_by_action.{outcome}.{action}"), 1);
         }
     }
 

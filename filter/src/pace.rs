@@ -15,6 +15,12 @@ impl Pace {
         self.not_before <= now
     }
 
+    /// Polls since the last one that was of use.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The feed answered something that was of use.
     pub fn succeeded(&mut self) {
         *self = Self::default();

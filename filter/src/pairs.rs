@@ -19,10 +19,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Header<'_>>, NotAMap> {
     if count > MAX_HEADERS {
         return Err(NotAMap);
     }
-    let data_at = count
-        .checked_mul(8)
-        .and_then(|size| size.checked_add(4))
-        .ok_or(NotAMap)?;
+    let data_at = count.checked_mul(8).and_then(|size| size.checked_add(4)).ok_or(NotAMap)?;
     let mut data = bytes.get(data_at..).ok_or(NotAMap)?;
     let mut out = Vec::with_capacity(count);
     for _ in 0..count {
@@ -67,10 +64,7 @@ fn number(bytes: &[u8]) -> Result<(u32, &[u8]), NotAMap> {
 fn text(bytes: &[u8], size: u32) -> Result<(&[u8], &[u8]), NotAMap> {
     let size = usize::try_from(size).map_err(|_| NotAMap)?;
     let text = bytes.get(..size).ok_or(NotAMap)?;
-    let after = size
-        .checked_add(1)
-        .and_then(|end| bytes.get(end..))
-        .ok_or(NotAMap)?;
+    let after = size.checked_add(1).and_then(|end| bytes.get(end..)).ok_or(NotAMap)?;
     Ok((text, after))
 }
 
@@ -87,11 +81,7 @@ mod tests {
         let header = |name, value| Header { name, value };
         assert_eq!(
             read(&bytes),
-            Ok(vec![
-                header(b":path", b"/"),
-                header(b"x-a", b""),
-                header(b"x-b", b"c")
-            ])
+            Ok(vec![header(b":path", b"/"), header(b"x-a", b""), header(b"x-b", b"c")])
         );
         assert_eq!(read(&[]), Ok(vec![]));
         assert_eq!(read(&write(&[])), Ok(vec![]));
@@ -102,13 +92,7 @@ mod tests {
         let mut bytes = write(&[("x-a", "zz")]);
         let at = bytes.len() - 3;
         bytes[at..at + 2].copy_from_slice(b"\xff\xfe");
-        assert_eq!(
-            read(&bytes),
-            Ok(vec![Header {
-                name: b"x-a",
-                value: b"\xff\xfe"
-            }])
-        );
+        assert_eq!(read(&bytes), Ok(vec![Header { name: b"x-a", value: b"\xff\xfe" }]));
     }
 
     #[test]

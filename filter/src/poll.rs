@@ -14,10 +14,13 @@ use crate::pace::Pace;
 pub(crate) struct Poll {
     pub(crate) pace: Pace,
     in_flight: Option<InFlight>,
+    abandoned: Option<Milliseconds>,
 }
 
 struct InFlight {
     token: u32,
+    /// It asks for a snapshot.
+    whole: bool,
     /// After it the call is given up, should its callback never come.
     deadline: Milliseconds,
 }
@@ -34,30 +37,41 @@ pub(crate) struct Status {
 impl Poll {
     /// Whether a poll may start now.
     pub(crate) fn is_due(&mut self, now: Milliseconds) -> bool {
-        if self
-            .in_flight
-            .as_ref()
-            .is_some_and(|call| call.deadline <= now)
-        {
+        if self.in_flight.as_ref().is_some_and(|call| call.deadline <= now) {
             self.in_flight = None;
         }
         self.in_flight.is_none() && self.pace.may_poll(now)
     }
 
-    /// Asks for what is newer than `after`, or for a snapshot.
+    /// Waits no more for a poll that asked for what is newer, because a snapshot is needed now.
+    /// Its answer, when it comes, is nobody's. Not more often than [`REPAIR_EVERY`]: who
+    /// overwrites the shared state all the time must not make the gate poll all the time.
+    pub(crate) fn abandon(&mut self, now: Milliseconds) {
+        let recently = self.abandoned.is_some_and(|at| now.since(at) < REPAIR_EVERY);
+        if !recently && self.in_flight.as_ref().is_some_and(|call| !call.whole) {
+            self.in_flight = None;
+            self.abandoned = Some(now);
+        }
+    }
+
+    /// Asks for what is newer than `after`, or for a snapshot. `staleness` is the shortest bound
+    /// of any action, in seconds: a third of it is the longest wait that is granted.
     pub(crate) fn start(
         &mut self,
         feed: &FeedAddress,
         audience: &str,
         after: Option<Position>,
         status: &Status,
+        staleness: Option<u32>,
         now: Milliseconds,
     ) -> bool {
-        let after = after
-            .map(|position| format!("&after={position}"))
-            .unwrap_or_default();
+        let failures = self.pace.failures();
+        // After a failure the proof of freshness is old already: it is asked for at once.
+        let wait = if failures > 0 { 0 } else { WAIT_SECONDS };
+        let whole = after.is_none();
+        let after = after.map(|position| format!("&after={position}")).unwrap_or_default();
         let path = format!(
-            "{}/v1/feed?audience={}{after}&wait={WAIT_SECONDS}&formats=batch.v1,root.v1",
+            "{}/v1/feed?audience={}{after}&wait={wait}&formats=batch.v1,root.v1",
             feed.path_prefix,
             encoded(audience)
         );
@@ -73,7 +87,7 @@ impl Poll {
             ("x-gatepass-vms", status.vms.as_str()),
             ("x-gatepass-refusal", status.refusal.as_str()),
         ];
-        let timeout = Duration::from_secs(WAIT_SECONDS.saturating_add(GRACE_SECONDS));
+        let timeout = timeout(whole, wait, staleness, failures);
         match proxy_wasm::hostcalls::dispatch_http_call(
             &feed.cluster,
             headers,
@@ -83,10 +97,8 @@ impl Poll {
         ) {
             Ok(token) => {
                 let life = timeout.as_millis().try_into().unwrap_or(u64::MAX);
-                self.in_flight = Some(InFlight {
-                    token,
-                    deadline: now.plus(life).plus(1_000),
-                });
+                self.in_flight =
+                    Some(InFlight { token, whole, deadline: now.plus(life).plus(1_000) });
                 true
             }
             Err(_) => {
@@ -98,10 +110,7 @@ impl Poll {
 
     /// Whether this callback answers the call that is waited for; then it is waited for no more.
     pub(crate) fn finish(&mut self, token: u32) -> bool {
-        let ours = self
-            .in_flight
-            .as_ref()
-            .is_some_and(|call| call.token == token);
+        let ours = self.in_flight.as_ref().is_some_and(|call| call.token == token);
         if ours {
             self.in_flight = None;
         }
@@ -109,9 +118,8 @@ impl Poll {
     }
 
     pub(crate) fn failed(&mut self, now: Milliseconds) {
-        let random = host::random().map_or(0, |bytes| {
-            u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or([0; 8]))
-        });
+        let random = host::random()
+            .map_or(0, |bytes| u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or([0; 8])));
         self.pace.failed(now, random);
     }
 }
@@ -130,6 +138,21 @@ fn encoded(text: &str) -> String {
     out
 }
 
+/// A connection that hangs is given up while there is time for another try before anything is
+/// stale. Each failure doubles the grace, so that a slow line gets a large answer through too.
+fn timeout(whole: bool, wait: u64, staleness: Option<u32>, failures: u32) -> Duration {
+    let granted = match staleness {
+        Some(seconds) => wait.min(u64::from(seconds).div_ceil(3)),
+        None => wait,
+    };
+    let (wait, grace) =
+        if whole { (0, GRACE_SECONDS) } else { (granted, granted.clamp(1, GRACE_SECONDS)) };
+    let grace = grace.saturating_mul(1 << failures.min(5));
+    Duration::from_secs(wait.saturating_add(grace).min(WAIT_SECONDS + GRACE_SECONDS))
+}
+
 /// Asked for; the control plane grants at most a third of the smallest staleness bound.
 const WAIT_SECONDS: u64 = 20;
 const GRACE_SECONDS: u64 = 5;
+/// Milliseconds.
+const REPAIR_EVERY: u64 = 500;

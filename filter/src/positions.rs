@@ -33,9 +33,7 @@ impl OwnPlace {
     /// The number of the place; the last one while none could be claimed.
     #[must_use]
     pub fn number(self) -> u8 {
-        self.0
-            .and_then(|number| u8::try_from(number).ok())
-            .unwrap_or(u8::MAX)
+        self.0.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX)
     }
 
     /// Renews the place, or claims a free one.
@@ -47,11 +45,7 @@ impl OwnPlace {
         position: Option<Position>,
         now: Milliseconds,
     ) {
-        let place = Place {
-            vm,
-            expires: now.plus(LIFE),
-            position,
-        };
+        let place = Place { vm, expires: now.plus(LIFE), position };
         let Ok(bytes) = postcard::to_allocvec(&place) else {
             return;
         };
@@ -84,10 +78,7 @@ pub fn slowest(
     key: impl Fn(&str) -> String,
     now: Milliseconds,
 ) -> Slowest {
-    let mut out = Slowest {
-        full: true,
-        ..Slowest::default()
-    };
+    let mut out = Slowest { full: true, ..Slowest::default() };
     let mut unknown = false;
     for number in 0..PLACES {
         let place = data
@@ -133,24 +124,10 @@ mod tests {
         a.renew(&mut data, key, VmId(1), position(5), Milliseconds(0));
         b.renew(&mut data, key, VmId(2), position(3), Milliseconds(0));
         let found = slowest(&mut data, key, Milliseconds(10));
-        assert_eq!(
-            found,
-            Slowest {
-                vms: 2,
-                position: position(3),
-                full: false
-            }
-        );
+        assert_eq!(found, Slowest { vms: 2, position: position(3), full: false });
         a.renew(&mut data, key, VmId(1), position(6), Milliseconds(2_900));
         let found = slowest(&mut data, key, Milliseconds(3_100));
-        assert_eq!(
-            found,
-            Slowest {
-                vms: 1,
-                position: position(6),
-                full: false
-            }
-        );
+        assert_eq!(found, Slowest { vms: 1, position: position(6), full: false });
         let mut c = OwnPlace::default();
         c.renew(&mut data, key, VmId(3), None, Milliseconds(3_100));
         assert_eq!(slowest(&mut data, key, Milliseconds(3_100)).position, None);

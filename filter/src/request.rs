@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use gatepass_engine::Denial;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
@@ -21,11 +22,7 @@ pub(crate) struct GuardedRequest {
 
 impl GuardedRequest {
     pub(crate) fn new(context: u32, shell: SharedShell, stage: Rc<Cell<Stage>>) -> Self {
-        Self {
-            context,
-            shell,
-            stage,
-        }
+        Self { context, shell, stage }
     }
 
     /// What failed is answered by the caller: nothing here lets a request on by accident.
@@ -36,7 +33,9 @@ impl GuardedRequest {
         let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
         let shell = guard.as_mut().ok_or(Failed)?;
         match shell.decide(now, &headers, ends_with_headers)? {
-            Verdict::Allowed => Ok(Stage::Allowed),
+            Verdict::Allowed(seconds) => {
+                shell.watch(self.context, seconds, now).map(|()| Stage::Allowed)
+            }
             Verdict::Denied => Ok(Stage::Denied),
             Verdict::Holdable(denial) => {
                 let request = HeldRequest {
@@ -54,6 +53,20 @@ impl GuardedRequest {
         }
     }
 
+    /// Envoy would buffer what a held request sends, for anybody.
+    fn drop_held(&self) {
+        let answered = host::now().and_then(|now| {
+            let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
+            let shell = guard.as_mut().ok_or(Failed)?;
+            shell.held.drop_context(self.context);
+            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
+        });
+        self.stage.set(Stage::Denied);
+        if answered.is_err() {
+            let _ = host::close_request();
+        }
+    }
+
     fn goes_on(&self) -> Action {
         match self.stage.get() {
             Stage::Allowed => Action::Continue,
@@ -64,11 +77,13 @@ impl GuardedRequest {
 
 impl Context for GuardedRequest {
     fn on_done(&mut self) -> bool {
-        if self.stage.get() == Stage::Held
-            && let Ok(mut guard) = self.shell.try_borrow_mut()
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
         {
-            shell.held.drop_context(self.context);
+            shell.open.remove(self.context);
+            if self.stage.get() == Stage::Held {
+                shell.held.drop_context(self.context);
+            }
         }
         true
     }
@@ -88,18 +103,28 @@ impl HttpContext for GuardedRequest {
         self.goes_on()
     }
 
-    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
+        // Cumulative while the request is paused.
+        if self.stage.get() == Stage::Held && size > MAX_HELD_BODY {
+            self.drop_held();
+        }
         self.goes_on()
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        clean_trailers(Map::RequestTrailers);
         self.goes_on()
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        clean_trailers(Map::ResponseTrailers);
+        Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         let cleaned = host::map(Map::Response).and_then(|bytes| {
             let all = pairs::read(&bytes).map_err(|_| Failed)?;
-            headers::clean_response(&all)?;
+            headers::clean(Map::Response, &all)?;
             match self.shell.try_borrow() {
                 Ok(guard) => guard.as_ref().map_or(Ok(()), |shell| shell.expose()),
                 Err(_) => Ok(()),
@@ -113,3 +138,17 @@ impl HttpContext for GuardedRequest {
         Action::Continue
     }
 }
+
+/// Nobody but the gate speaks in its name, in trailers either. What cannot be cleaned is cut.
+fn clean_trailers(map: Map) {
+    let cleaned = host::map(map).and_then(|bytes| {
+        let all = pairs::read(&bytes).map_err(|_| Failed)?;
+        headers::clean(map, &all)
+    });
+    if cleaned.is_err() {
+        let _ = host::close_request();
+    }
+}
+
+/// Bytes of a body that wait with a held request.
+const MAX_HELD_BODY: usize = 64 * 1024;

@@ -23,10 +23,7 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new(context: u32) -> Self {
-        Self {
-            context,
-            shell: Rc::new(RefCell::new(None)),
-        }
+        Self { context, shell: Rc::new(RefCell::new(None)) }
     }
 
     fn configure(&self) -> Result<(), String> {
@@ -39,23 +36,19 @@ impl Root {
         let mut shell = Shell::new(configuration, now)?;
         shell.start(now);
         host::set_tick_period(TICK).map_err(|_| "the host gives no tick".to_owned())?;
-        let mut place = self
-            .shell
-            .try_borrow_mut()
-            .map_err(|_| "configured while deciding".to_owned())?;
+        let mut place =
+            self.shell.try_borrow_mut().map_err(|_| "configured while deciding".to_owned())?;
         *place = Some(shell);
         Ok(())
     }
 
-    /// Decides held requests anew; those whose time is over get their denial.
+    /// Ends what lasted too long, and decides held requests anew; those whose time is over get their denial.
     fn work_off_held(&self, now: Now) {
         let Ok(mut guard) = self.shell.try_borrow_mut() else {
             return;
         };
         let Some(shell) = guard.as_mut() else { return };
-        if shell.held.len() == 0 {
-            return;
-        }
+        shell.end_permits(now);
         for request in shell.held.take() {
             settle(shell, request, now);
         }
@@ -73,11 +66,14 @@ fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
         shell.decide(now, &headers, request.ends_with_headers).ok()
     });
     let answered = match verdict {
-        Some(Verdict::Allowed) => {
-            request.stage.set(Stage::Allowed);
-            let _ = host::continue_request();
-            return;
-        }
+        Some(Verdict::Allowed(seconds)) => match shell.watch(request.context, seconds, now) {
+            Ok(()) => {
+                request.stage.set(Stage::Allowed);
+                let _ = host::continue_request();
+                return;
+            }
+            Err(_) => answer::unavailable(),
+        },
         Some(Verdict::Denied) => Ok(()),
         Some(Verdict::Holdable(denial)) => {
             if now.monotonic < request.deadline {

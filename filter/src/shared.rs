@@ -82,8 +82,7 @@ pub(crate) mod fake {
                 return Err(Moved);
             }
             self.next = self.next.wrapping_add(1).max(1);
-            self.keys
-                .insert(key.to_owned(), (value.to_vec(), self.next));
+            self.keys.insert(key.to_owned(), (value.to_vec(), self.next));
             Ok(())
         }
     }

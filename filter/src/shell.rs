@@ -19,6 +19,7 @@ use crate::held::{Held, Stage};
 use crate::host::{self, EnvoySharedData, Failed, Level, Map};
 use crate::lease::{self, VmId};
 use crate::metrics::Metrics;
+use crate::open::Open;
 use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{OwnPlace, slowest};
@@ -29,6 +30,7 @@ pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
 pub(crate) struct Shell {
     pub(crate) configuration: Configuration,
     pub(crate) held: Held,
+    pub(crate) open: Open,
     gate: Gate,
     exchange: Exchange,
     metrics: Metrics,
@@ -43,8 +45,8 @@ pub(crate) struct Shell {
 
 /// What became of a request.
 pub(crate) enum Verdict {
-    /// It goes on; the headers are prepared.
-    Allowed,
+    /// It goes on; the headers are prepared. Seconds after which it must be cut.
+    Allowed(Option<u32>),
     /// It was answered.
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
@@ -56,17 +58,15 @@ impl Shell {
         let mut gate = Gate::new(configuration.settings.clone(), configuration.pinned.clone());
         if let Some(bytes) = &configuration.baseline {
             let feed = Feed::decode(bytes).map_err(|refusal| refusal.to_string())?;
-            gate.baseline(&feed, now)
-                .map_err(|refusal| format!("`baseline`: {refusal}"))?;
+            gate.baseline(&feed, now).map_err(|refusal| format!("`baseline`: {refusal}"))?;
         }
         let random = host::random().map_err(|_| "the host gives no randomness".to_owned())?;
-        let vm = VmId(u64::from_le_bytes(
-            random.first_chunk().copied().unwrap_or_default(),
-        ));
+        let vm = VmId(u64::from_le_bytes(random.first_chunk().copied().unwrap_or_default()));
         let exchange = Exchange::new(configuration.prefix.clone());
         Ok(Self {
             configuration,
             held: Held::default(),
+            open: Open::default(),
             gate,
             exchange,
             metrics: Metrics::default(),
@@ -88,11 +88,9 @@ impl Shell {
         let shadow = u64::from(self.configuration.settings.mode == Mode::Shadow);
         self.metrics.gauge("gatepass_mode_shadow", shadow);
         // A series that is absent until its first event cannot be alerted on.
-        for name in [
-            "gatepass_shared_state_forged",
-            "gatepass_batches_refused",
-            "gatepass_requests_held",
-        ] {
+        for name in
+            ["gatepass_shared_state_forged", "gatepass_batches_refused", "gatepass_requests_held"]
+        {
             self.metrics.count(name, 0);
         }
     }
@@ -105,15 +103,12 @@ impl Shell {
         ends_with_headers: bool,
     ) -> Result<Verdict, Failed> {
         self.check(now);
-        let request = Request {
-            headers,
-            ends_with_headers,
-        };
+        let request = Request { headers, ends_with_headers };
         let id = decision_id(now)?;
         match decide(&request, &self.gate, now) {
             Decision::Allow(permit) => self
                 .forward(headers, &permit, &id)
-                .map(|()| Verdict::Allowed),
+                .map(|()| Verdict::Allowed(permit.max_duration())),
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
             Decision::Deny(denial) => self.refuse(&denial, &id).map(|()| Verdict::Denied),
         }
@@ -125,6 +120,27 @@ impl Shell {
         self.refuse(denial, &id)
     }
 
+    /// Watches a request that was let on. An error: there is no place left, so it must not go on.
+    pub(crate) fn watch(
+        &mut self,
+        context: u32,
+        seconds: Option<u32>,
+        now: Now,
+    ) -> Result<(), Failed> {
+        let Some(seconds) = seconds else { return Ok(()) };
+        let end = now.monotonic.plus(u64::from(seconds).saturating_mul(1_000));
+        if self.open.insert(context, end) { Ok(()) } else { Err(Failed) }
+    }
+
+    /// Cuts the streams that outlived their permit.
+    pub(crate) fn end_permits(&mut self, now: Now) {
+        for context in self.open.take_over(now.monotonic) {
+            if host::set_effective_context(context).is_ok() && host::close_request().is_ok() {
+                self.metrics.count("gatepass_permits_ended", 1);
+            }
+        }
+    }
+
     pub(crate) fn count_held(&mut self) {
         self.metrics.count("gatepass_requests_held", 1);
     }
@@ -133,11 +149,9 @@ impl Shell {
         headers::prepare_upstream(headers, permit, id)?;
         let (outcome, code, agent) = match permit.reason() {
             Reason::Decided(identity) => ("allow", "decided", Some(identity.agent.as_str())),
-            Reason::Shadow(denial) => (
-                "shadow",
-                denial.code().as_str(),
-                denial.whom().agent.as_deref(),
-            ),
+            Reason::Shadow(denial) => {
+                ("shadow", denial.code().as_str(), denial.whom().agent.as_deref())
+            }
             Reason::Public => ("allow", "public", None),
             Reason::PassedThrough => ("allow", "passed_through", None),
         };
@@ -180,17 +194,14 @@ impl Shell {
 
     /// True when something new was read.
     pub(crate) fn check(&mut self, now: Now) -> bool {
-        let checked = self
-            .exchange
-            .check(&mut EnvoySharedData, &mut self.gate, now);
+        let checked = self.exchange.check(&mut EnvoySharedData, &mut self.gate, now);
         let news = checked.news;
         self.note(checked);
         news
     }
 
     fn note(&mut self, checked: Checked) {
-        self.metrics
-            .count("gatepass_shared_state_forged", checked.forged);
+        self.metrics.count("gatepass_shared_state_forged", checked.forged);
         for refusal in checked.refusals {
             self.note_refusal(refusal);
         }
@@ -198,8 +209,7 @@ impl Shell {
 
     fn note_refusal(&mut self, refusal: Refusal) {
         self.metrics.count("gatepass_batches_refused", 1);
-        self.metrics
-            .count(&format!("gatepass_batch_refusals.{}", refusal.code), 1);
+        self.metrics.count(&format!("gatepass_batch_refusals.{}", refusal.code), 1);
         if self.last_refusal.as_ref() != Some(&refusal) {
             host::log(Level::Warn, &format!("gatepass refused a batch: {refusal}"));
         }
@@ -208,9 +218,7 @@ impl Shell {
 
     /// The tick of the root context, without the held requests.
     pub(crate) fn tick(&mut self, now: Now) {
-        let renewed = self
-            .place_renewed
-            .is_some_and(|at| now.monotonic.since(at) < PLACE_EVERY);
+        let renewed = self.place_renewed.is_some_and(|at| now.monotonic.since(at) < PLACE_EVERY);
         let news = self.check(now);
         if news || !renewed {
             let prefix = self.configuration.prefix.clone();
@@ -226,6 +234,10 @@ impl Shell {
         }
         self.lead(now);
         if self.leads {
+            if self.exchange.wanted(&mut EnvoySharedData) {
+                self.asks_snapshot = true;
+                self.poll.abandon(now.monotonic);
+            }
             self.poll(now);
         }
     }
@@ -248,9 +260,7 @@ impl Shell {
         if !self.poll.is_due(now.monotonic) {
             return;
         }
-        let standing = self
-            .exchange
-            .standing(&mut EnvoySharedData, &mut self.gate, now);
+        let standing = self.exchange.standing(&mut EnvoySharedData, &mut self.gate, now);
         let wants = standing.wants_snapshot || self.asks_snapshot;
         let after = if wants { None } else { standing.newest };
         let prefix = self.configuration.prefix.clone();
@@ -262,15 +272,8 @@ impl Shell {
                 Mode::Enforce => "enforce",
                 Mode::Shadow => "shadow",
             },
-            slowest: found
-                .position
-                .map(|position| position.to_string())
-                .unwrap_or_default(),
-            vms: if found.full {
-                format!("{}+", found.vms)
-            } else {
-                found.vms.to_string()
-            },
+            slowest: found.position.map(|position| position.to_string()).unwrap_or_default(),
+            vms: if found.full { format!("{}+", found.vms) } else { found.vms.to_string() },
             refusal: self
                 .last_refusal
                 .as_ref()
@@ -279,9 +282,15 @@ impl Shell {
         };
         let configuration = &self.configuration;
         let audience = &configuration.settings.feed_audience;
-        let started = self
-            .poll
-            .start(&configuration.feed, audience, after, &status, now.monotonic);
+        let staleness = self.gate.index().and_then(|index| index.smallest_staleness());
+        let started = self.poll.start(
+            &configuration.feed,
+            audience,
+            after,
+            &status,
+            staleness,
+            now.monotonic,
+        );
         if started {
             self.asks_snapshot = false;
         } else {
@@ -298,10 +307,8 @@ impl Shell {
     fn gauges(&mut self, now: Now, slowest: Option<gatepass_engine::Position>, vms: u32) {
         self.metrics.gauge("gatepass_vms", u64::from(vms));
         if let Some(position) = slowest {
-            self.metrics
-                .gauge("gatepass_position_epoch", position.epoch);
-            self.metrics
-                .gauge("gatepass_position_sequence", position.sequence);
+            self.metrics.gauge("gatepass_position_epoch", position.epoch);
+            self.metrics.gauge("gatepass_position_sequence", position.sequence);
         }
         if let Some(age) = self.gate.age(now) {
             self.metrics.gauge("gatepass_state_age_ms", age);
@@ -316,6 +323,8 @@ impl Shell {
         if !self.leads {
             return;
         }
+        // What is published joins on to the newest state, so it must be known.
+        self.check(now);
         let outcome = read_answer().and_then(|body| {
             let feed = Feed::decode(&body).map_err(|refusal| refusal.to_string())?;
             Ok(self.exchange.publish(
@@ -328,6 +337,7 @@ impl Shell {
         });
         match outcome {
             Ok(published) => {
+                self.metrics.count("gatepass_shared_state_forged", published.forged);
                 let refused = !published.refusals.is_empty();
                 for refusal in published.refusals {
                     self.note_refusal(refusal);
@@ -343,10 +353,7 @@ impl Shell {
             }
             Err(why) => {
                 self.metrics.count("gatepass_polls_failed", 1);
-                host::log(
-                    Level::Info,
-                    &format!("gatepass could not read the feed: {why}"),
-                );
+                host::log(Level::Info, &format!("gatepass could not read the feed: {why}"));
                 self.poll.failed(now.monotonic);
             }
         }
@@ -361,15 +368,9 @@ impl Shell {
         if !self.configuration.expose_position {
             return Ok(());
         }
-        host::set_header(
-            Map::Response,
-            "x-gatepass-vm",
-            &format!("{:016x}", self.vm.0),
-        )?;
-        let position = self
-            .gate
-            .position()
-            .map_or_else(|| "none".to_owned(), |position| position.to_string());
+        host::set_header(Map::Response, "x-gatepass-vm", &format!("{:016x}", self.vm.0))?;
+        let position =
+            self.gate.position().map_or_else(|| "none".to_owned(), |position| position.to_string());
         host::set_header(Map::Response, "x-gatepass-position", &position)
     }
 }
@@ -378,21 +379,12 @@ impl Shell {
 fn read_answer() -> Result<Vec<u8>, String> {
     let bytes = host::map(Map::CallResponse).map_err(|_| "no answer".to_owned())?;
     let headers = pairs::read(&bytes).map_err(|error| error.to_string())?;
-    let status = headers
-        .iter()
-        .find(|header| header.name == b":status")
-        .map(|header| header.value);
+    let status = headers.iter().find(|header| header.name == b":status").map(|header| header.value);
     if status != Some(b"200") {
-        return Err(format!(
-            "status {}",
-            String::from_utf8_lossy(status.unwrap_or(b"missing"))
-        ));
+        return Err(format!("status {}", String::from_utf8_lossy(status.unwrap_or(b"missing"))));
     }
-    host::buffer(
-        host::Buffer::CallBody,
-        gatepass_engine::batch::MAX_FEED_BYTES,
-    )
-    .map_err(|_| "no body".to_owned())
+    host::buffer(host::Buffer::CallBody, gatepass_engine::batch::MAX_FEED_BYTES)
+        .map_err(|_| "no body".to_owned())
 }
 
 /// A UUIDv7 (RFC 9562 section 5.7): milliseconds, then randomness.
@@ -406,14 +398,7 @@ fn decision_id(now: Now) -> Result<String, Failed> {
     let id = (u128::from(milliseconds) << 80) | version | variant | noise;
     let hex = format!("{id:032x}");
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    Ok(format!(
-        "{}-{}-{}-{}-{}",
-        part(0, 8),
-        part(8, 12),
-        part(12, 16),
-        part(16, 20),
-        part(20, 32)
-    ))
+    Ok(format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)))
 }
 
 /// What a request is marked as before anything is known of it.

@@ -1,20 +1,7 @@
 //! Policy authoring: the YAML that operators write, compiled to the engine's [`Bundle`].
 //!
 //! ```yaml
-//! actions:
-//!   orders:create:
-//!     risk: high
-//!     scopes: {all: [orders.write]}
-//! hosts:
-//!   - names: [orders.example]
-//!     audience: https://orders.example
-//!     routes:
-//!       - match: POST /orders
-//!         action: orders:create
-//!         inputs:
-//!           amount: {type: money, query: amount, currency: {query: currency}}
-//!       - match: GET /healthz
-//!         public: true
+#![doc = include_str!("../example.yaml")]
 //! ```
 //!
 //! The text is checked here; what it means is checked by the engine's own index, the same that a

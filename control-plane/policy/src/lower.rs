@@ -37,20 +37,14 @@ pub(crate) struct Field {
 
 impl Place {
     const fn new(at: Location, fields: Vec<Field>) -> Self {
-        Self {
-            at,
-            fields,
-            children: Vec::new(),
-        }
+        Self { at, fields, children: Vec::new() }
     }
 }
 
 impl Field {
     fn of(fields: &Fields<'_>) -> Vec<Self> {
         let found = fields.iter();
-        found
-            .flat_map(|(name, _, tree)| Self::all(name, tree))
-            .collect()
+        found.flat_map(|(name, _, tree)| Self::all(name, tree)).collect()
     }
 
     /// The field, and those inside it: a currency has a source of its own.
@@ -78,11 +72,7 @@ pub(crate) fn policy(reader: &mut Reader, tree: &Tree) -> (Bundle, Places) {
     let mut bundle = Bundle::default();
     let mut places = Places::default();
     if matches!(tree.value, Node::Nothing) {
-        reader.tell(
-            tree.referenced,
-            "the policy is empty",
-            "write `actions:` and `hosts:`",
-        );
+        reader.tell(tree.referenced, "the policy is empty", "write `actions:` and `hosts:`");
         return (bundle, places);
     }
     let Some(fields) = reader.fields(tree, "a policy", &["actions", "hosts"]) else {
@@ -99,12 +89,7 @@ pub(crate) fn policy(reader: &mut Reader, tree: &Tree) -> (Bundle, Places) {
             places.actions.push(Place::new(*at, fields));
         }
     }
-    let hosts = reader.needed(
-        &fields,
-        "hosts",
-        "a policy",
-        "list the hosts that the gate knows",
-    );
+    let hosts = reader.needed(&fields, "hosts", "a policy", "list the hosts that the gate knows");
     for tree in hosts.map_or(&[] as &[Tree], |hosts| reader.list(hosts, "hosts")) {
         let Some(fields) = reader.fields(tree, "a host", &HOST_FIELDS) else {
             continue;
@@ -141,12 +126,7 @@ pub(crate) fn sound(name: &str) -> Action {
 fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
     let what = format!("action `{name}`");
     let risk = reader
-        .needed(
-            fields,
-            "risk",
-            &what,
-            "write `risk: low`, `medium` or `high`",
-        )
+        .needed(fields, "risk", &what, "write `risk: low`, `medium` or `high`")
         .and_then(|tree| reader.choice(tree, &RISKS));
     // Without a risk nothing else is held against one.
     let assumed = risk.unwrap_or(Risk::Low);
@@ -229,9 +209,7 @@ fn host(
             "write what `aud` must contain, such as `audience: https://orders.example`",
         )
         .and_then(|tree| reader.text(tree, "an absolute URI"));
-    let origin = field(fields, "origin", |tree| {
-        reader.text(tree, "an absolute URI")
-    });
+    let origin = field(fields, "origin", |tree| reader.text(tree, "an absolute URI"));
     let passes = field(fields, "pass_through", |tree| reader.boolean(tree)).unwrap_or(false);
     let treatment = match (passes, fields.find("routes")) {
         (true, None) => Treatment::PassedThrough,
@@ -283,12 +261,7 @@ fn route(
     place: &mut Place,
 ) -> Option<Route> {
     let matched = reader
-        .needed(
-            fields,
-            "match",
-            "a route",
-            "write `match: GET /orders/{id}`",
-        )
+        .needed(fields, "match", "a route", "write `match: GET /orders/{id}`")
         .and_then(|tree| request_line(reader, tree));
     let target = target(reader, fields, actions);
     let inputs = match fields.find("inputs") {
@@ -319,10 +292,9 @@ fn route(
 fn request_line(reader: &mut Reader, tree: &Tree) -> Option<(Vec<String>, String)> {
     let text = reader.text(tree, "a method and a path")?;
     match text.split_once(' ') {
-        Some((methods, path)) if !path.is_empty() && !path.contains(' ') => Some((
-            methods.split(',').map(str::to_owned).collect(),
-            path.to_owned(),
-        )),
+        Some((methods, path)) if !path.is_empty() && !path.contains(' ') => {
+            Some((methods.split(',').map(str::to_owned).collect(), path.to_owned()))
+        }
         _ => {
             reader.tell(
                 tree.referenced,
@@ -414,12 +386,7 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
     let what = format!("input `{name}`");
     let source = source(reader, fields, &what);
     let kind = reader
-        .needed(
-            fields,
-            "type",
-            &what,
-            "write its `type`, such as `text` or `money`",
-        )
+        .needed(fields, "type", &what, "write its `type`, such as `text` or `money`")
         .and_then(|tree| reader.choice(tree, &TYPES))?;
     let kind = match (kind, fields.find("currency")) {
         (Type::Money, Some(tree)) => InputKind::Money(currency(reader, tree)?),
@@ -432,11 +399,7 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
             return None;
         }
         (_, Some(tree)) => {
-            reader.tell(
-                tree.referenced,
-                "only money has a currency",
-                "write `type: money`",
-            );
+            reader.tell(tree.referenced, "only money has a currency", "write `type: money`");
             return None;
         }
         (Type::Text, None) => InputKind::Text,
@@ -444,11 +407,7 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
         (Type::Decimal, None) => InputKind::Decimal,
         (Type::Boolean, None) => InputKind::Boolean,
     };
-    Some(Input {
-        name: name.to_owned(),
-        kind,
-        source: source?,
-    })
+    Some(Input { name: name.to_owned(), kind, source: source? })
 }
 
 fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
@@ -501,42 +460,22 @@ enum Type {
     Boolean,
 }
 
-const ACTION_FIELDS: [&str; 8] = [
-    "risk",
-    "scopes",
-    "assurance",
-    "max_age",
-    "staleness",
-    "body",
-    "approval",
-    "mode",
-];
+const ACTION_FIELDS: [&str; 8] =
+    ["risk", "scopes", "assurance", "max_age", "staleness", "body", "approval", "mode"];
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
-const ROUTE_FIELDS: [&str; 6] = [
-    "match",
-    "action",
-    "public",
-    "inputs",
-    "max_duration",
-    "upgrade",
-];
+const ROUTE_FIELDS: [&str; 6] = ["match", "action", "public", "inputs", "max_duration", "upgrade"];
 const INPUT_FIELDS: [&str; 5] = ["type", "path", "query", "header", "currency"];
 const SOURCES: [&str; 3] = ["path", "query", "header"];
-const RISKS: [(&str, Risk); 3] = [
-    ("low", Risk::Low),
-    ("medium", Risk::Medium),
-    ("high", Risk::High),
-];
+const RISKS: [(&str, Risk); 3] =
+    [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
 const ASSURANCES: [(&str, Assurance); 3] = [
     ("static", Assurance::Static),
     ("federated", Assurance::Federated),
     ("attested", Assurance::Attested),
 ];
 const BODIES: [(&str, BodyRule); 2] = [("none", BodyRule::None), ("unread", BodyRule::Unread)];
-const MODES: [(&str, ActionMode); 2] = [
-    ("enforce", ActionMode::Enforce),
-    ("shadow", ActionMode::Shadow),
-];
+const MODES: [(&str, ActionMode); 2] =
+    [("enforce", ActionMode::Enforce), ("shadow", ActionMode::Shadow)];
 const TYPES: [(&str, Type); 5] = [
     ("text", Type::Text),
     ("integer", Type::Integer),

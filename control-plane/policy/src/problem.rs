@@ -27,12 +27,7 @@ impl fmt::Display for Problem {
 pub fn report(file: &str, yaml: &str, problems: &[Problem]) -> String {
     let mut out = String::new();
     for problem in problems {
-        let Problem {
-            line,
-            column,
-            message,
-            remedy,
-        } = problem;
+        let Problem { line, column, message, remedy } = problem;
         out.push_str(&format!("{file}:{line}:{column}: error: {message}\n"));
         let nth = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
         if let Some(text) = yaml.lines().nth(nth)
@@ -40,11 +35,8 @@ pub fn report(file: &str, yaml: &str, problems: &[Problem]) -> String {
         {
             let indent = usize::try_from(column.saturating_sub(1)).unwrap_or(0);
             // A tab under a tab, so that the caret stands under what it points at.
-            let blank: String = text
-                .chars()
-                .take(indent)
-                .map(|c| if c == '\t' { '\t' } else { ' ' })
-                .collect();
+            let blank: String =
+                text.chars().take(indent).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             out.push_str(&format!("{line:>5} | {text}\n      | {blank}^\n"));
         }
         if !remedy.is_empty() {

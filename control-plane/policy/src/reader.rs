@@ -23,9 +23,7 @@ impl<'t> Fields<'t> {
 
     pub(crate) fn find(&self, name: &str) -> Option<&'t Tree> {
         let mut found = self.found.iter();
-        found
-            .find(|(known, ..)| *known == name)
-            .map(|(.., value)| *value)
+        found.find(|(known, ..)| *known == name).map(|(.., value)| *value)
     }
 
     /// Name, place of the name, and value, in the order of the text.
@@ -74,10 +72,7 @@ impl Reader {
 
     /// A mapping with names of the user's own; `None` when it is something else.
     pub(crate) fn entries<'t>(&mut self, tree: &'t Tree, what: &str) -> Option<Fields<'t>> {
-        let mut fields = Fields {
-            at: tree.referenced,
-            found: Vec::new(),
-        };
+        let mut fields = Fields { at: tree.referenced, found: Vec::new() };
         let Node::Map(entries) = &tree.value else {
             self.expected(tree, &format!("the fields of {what}"));
             return None;
@@ -93,11 +88,7 @@ impl Reader {
                 continue;
             };
             if fields.find(name).is_some() {
-                self.tell(
-                    key.referenced,
-                    format!("`{name}` is there twice"),
-                    "keep one of them",
-                );
+                self.tell(key.referenced, format!("`{name}` is there twice"), "keep one of them");
                 continue;
             }
             fields.found.push((name, key.referenced, value));
@@ -157,9 +148,7 @@ impl Reader {
 
     pub(crate) fn texts(&mut self, tree: &Tree, what: &str) -> Vec<String> {
         let items = self.list(tree, what).iter();
-        items
-            .filter_map(|item| self.text(item, what).map(str::to_owned))
-            .collect()
+        items.filter_map(|item| self.text(item, what).map(str::to_owned)).collect()
     }
 
     /// One of a few words.
@@ -187,11 +176,7 @@ impl Reader {
 
     pub(crate) fn expected(&mut self, tree: &Tree, what: &str) {
         let found = tree.value.kind();
-        self.tell(
-            tree.referenced,
-            format!("expected {what}, found {found}"),
-            "",
-        );
+        self.tell(tree.referenced, format!("expected {what}, found {found}"), "");
     }
 }
 

@@ -51,10 +51,9 @@ fn problem(error: &Error) -> Problem {
     let place = error.location();
     let (line, column) = place.map_or((1, 1), |place| (place.line(), place.column()));
     let (message, remedy) = match error {
-        Error::MultipleDocuments { .. } => (
-            "a second YAML document begins here".to_owned(),
-            "write one policy in one document",
-        ),
+        Error::MultipleDocuments { .. } => {
+            ("a second YAML document begins here".to_owned(), "write one policy in one document")
+        }
         other => {
             let text = other.to_string();
             let end = text.rfind(" at line ").unwrap_or(text.len());
@@ -62,12 +61,7 @@ fn problem(error: &Error) -> Problem {
             (format!("not YAML: {message}"), "")
         }
     };
-    Problem {
-        line,
-        column,
-        message,
-        remedy: remedy.to_owned(),
-    }
+    Problem { line, column, message, remedy: remedy.to_owned() }
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::fixture::{AGENT, NOW, ask, at, bundle, gate_of, grant, store};
+use crate::fixture::{AGENT, NOW, ask, at, bundle, gate_of, grant, large_bundle, store};
 use crate::keys::Signer;
 use crate::roots::{sign, successor};
 use gatepass_engine::refusal::RefusalCode;
@@ -135,9 +135,7 @@ fn a_step_that_fits_no_delta_is_told_as_a_snapshot() {
     let (_dir, mut store) = store();
     let mut gate = gate_of(&store);
     follow(&mut store, &mut gate, NOW);
-    let names: Vec<String> = (0..9_000).map(|n| format!("{n:0>60}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    store.publish(bundle(&names), NOW).unwrap();
+    store.publish(large_bundle(), NOW).unwrap();
     assert!(follow(&mut store, &mut gate, NOW) > 1);
     assert_eq!(gate.position(), Some(store.position()));
     store.revoke(agent(), NOW).unwrap();

@@ -1,4 +1,5 @@
 //! The command line as its users run it: real processes, real files, a real socket.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod desk;
 

@@ -46,6 +46,7 @@ pub struct Permit {
     reason: Reason,
     action: Option<String>,
     strip_authorization: bool,
+    max_duration: Option<u32>,
 }
 
 /// Why a request may go on.
@@ -79,6 +80,15 @@ impl Permit {
         self.action.as_deref()
     }
 
+    /// Seconds after which the stream must be cut; none where nothing was decided.
+    #[must_use]
+    pub const fn max_duration(&self) -> Option<u32> {
+        match self.reason {
+            Reason::Decided(_) | Reason::Public => self.max_duration,
+            Reason::Shadow(_) | Reason::PassedThrough => None,
+        }
+    }
+
     /// Whether the gatepass in `Authorization` is ours and must not reach the upstream.
     #[must_use]
     pub const fn strips_authorization(&self) -> bool {
@@ -109,12 +119,14 @@ fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) ->
         about: About::default(),
         shadow: false,
         authentic: false,
+        max_duration: None,
     };
     match judge.judge() {
         Ok(reason) => Decision::Allow(Permit {
             reason,
             action: judge.about.action,
             strip_authorization: judge.authentic,
+            max_duration: judge.max_duration,
         }),
         Err(denial) => {
             let denial = denial.about(judge.about.clone());
@@ -130,6 +142,7 @@ fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) ->
                     reason: Reason::Shadow(denial),
                     action,
                     strip_authorization,
+                    max_duration: judge.max_duration,
                 })
             } else {
                 Decision::Deny(denial)
@@ -148,6 +161,7 @@ struct Judge<'r, 'g, T> {
     shadow: bool,
     /// A signature verified under one of our keys.
     authentic: bool,
+    max_duration: Option<u32>,
 }
 
 /// What the route asks for.
@@ -169,7 +183,7 @@ impl<T: Trace> Judge<'_, '_, T> {
             self.note_foreign_credential();
             return Ok(Reason::PassedThrough);
         }
-        let credential = self.step(Check::Credential, Credential::find(self.request.headers))?;
+        let credential = self.step(Check::OneCredential, Credential::find(self.request.headers))?;
         let guarded = match matched_host {
             Some(HostMatch::Guarded(guarded)) => Some(guarded),
             Some(HostMatch::PassedThrough) | None => None,
@@ -185,6 +199,7 @@ impl<T: Trace> Judge<'_, '_, T> {
             }
             _ => None,
         };
+        self.max_duration = matched.as_ref().map(|found| found.max_duration);
         if let Some(found) = &matched
             && found.action.is_none()
             && !line.stream

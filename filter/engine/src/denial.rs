@@ -50,6 +50,13 @@ impl Denial {
         }))
     }
 
+    /// The body of a held request outgrew what may wait with it. The one denial that the shell
+    /// makes, because only it sees the body.
+    #[must_use]
+    pub fn body_too_large(limit: usize) -> Self {
+        Self::new(Code::BodyTooLarge, format!("more than {limit} bytes while the request is held"))
+    }
+
     pub(crate) fn held_until(mut self, hold: HoldUntil) -> Self {
         self.0.hold = Some(hold);
         self

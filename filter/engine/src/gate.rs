@@ -186,23 +186,21 @@ impl Gate {
         self.check_identity(header)?;
         let unix = now.unix;
         if header.issued_at > unix.plus(MAX_CLOCK_SKEW) {
+            self.fall_behind(header.position());
             return Err(Refusal::new(RefusalCode::ClockSkew, "`issued_at` is in the future"));
         }
         match self.order(header) {
             Order::Known => return Ok(Applied::Known),
             Order::Refused(code, why) => {
                 if code == RefusalCode::Gap && header.expires_at > self.time_for_expiry(unix) {
-                    self.ahead = self.ahead.max(Some(header.position()));
+                    self.fall_behind(header.position());
                 }
                 return Err(Refusal::new(code, why));
             }
             Order::Checkpoint | Order::Next => {}
         }
         if self.newest.is_some_and(|newest| header.issued_at < newest.issued_at) {
-            return Err(Refusal::new(
-                RefusalCode::Rollback,
-                "`issued_at` is before the one in force",
-            ));
+            return Err(Refusal::new(RefusalCode::Rollback, ISSUED_BEFORE));
         }
         if header.expires_at <= self.time_for_expiry(unix) {
             return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
@@ -241,6 +239,53 @@ impl Gate {
         Ok(header)
     }
 
+    /// [`Gate::preview`] for the leader, which must not publish what no VM could apply either: the
+    /// feed would be asked for what comes after it, and everybody would be known to be behind.
+    ///
+    /// # Errors
+    /// Those of [`Gate::preview`], and `rollback`, `gap` or `poison` where the root, the keys, the
+    /// revocations or the digest keep it from being applied. Whether it joins on is not looked at.
+    pub fn vouch(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
+        let header = self.preview(envelope, now)?;
+        let version = self.trust.version();
+        if header.root_version < version {
+            return Err(Refusal::new(RefusalCode::Rollback, SIGNED_UNDER_OLDER_ROOT));
+        }
+        if header.root_version > version {
+            return Err(Refusal::new(RefusalCode::Gap, ROOT_DID_NOT_COME));
+        }
+        if self.newest.is_some_and(|newest| {
+            header.position() > newest.position && header.issued_at < newest.issued_at
+        }) {
+            return Err(Refusal::new(RefusalCode::Rollback, ISSUED_BEFORE));
+        }
+        let payload = self.open(envelope)?;
+        let batch = Batch::decode(&payload)?;
+        let same_epoch = self.revocations.is_some()
+            && self.newest.is_some_and(|newest| newest.position.epoch == header.epoch);
+        if same_epoch || (header.shape() == Shape::Snapshot && header.part == 0) {
+            self.stage(&batch)?;
+        } else {
+            batch.revocations.map(|bytes| exact::<Change>(bytes, "the revocations")).transpose()?;
+        }
+        if header.parts == 1 {
+            check_whole(&header, &[batch.digest()])?;
+        }
+        Ok(header)
+    }
+
+    /// Whether a batch with this header is the next to apply.
+    #[must_use]
+    pub fn is_next(&self, header: &Header) -> bool {
+        matches!(self.order(header), Order::Next)
+    }
+
+    /// Takes note of a verified position that could not be applied here: another VM may have, so
+    /// nothing older is served from now on.
+    pub fn fall_behind(&mut self, position: Position) {
+        self.ahead = self.ahead.max(Some(position));
+    }
+
     /// Walks root documents from the pinned keys without taking them; the version reached.
     ///
     /// # Errors
@@ -273,6 +318,7 @@ impl Gate {
             ));
         }
         if header.min_filter > crate::FILTER_LEVEL {
+            // Not told as `ahead`: a fleet in the middle of an upgrade goes on until it is stale.
             return Err(Refusal::new(
                 RefusalCode::FilterTooOld,
                 format!(
@@ -288,16 +334,10 @@ impl Gate {
     /// Where a header stands to what is in force.
     fn order(&self, header: &Header) -> Order {
         if header.root_version < self.trust.version() {
-            return Order::Refused(
-                RefusalCode::Rollback,
-                "the batch is signed under an older root",
-            );
+            return Order::Refused(RefusalCode::Rollback, SIGNED_UNDER_OLDER_ROOT);
         }
         if header.root_version > self.trust.version() {
-            return Order::Refused(
-                RefusalCode::Gap,
-                "the batch is signed under a root that did not come with it",
-            );
+            return Order::Refused(RefusalCode::Gap, ROOT_DID_NOT_COME);
         }
         let position = header.position();
         let in_force = self.position();
@@ -336,7 +376,7 @@ impl Gate {
             return Order::Refused(RefusalCode::Gap, "the parts before are missing");
         }
         let newer_root = self.newest.is_none_or(|newest| header.root_version > newest.root_version);
-        let reset = newer_root && self.trust.resets() && header.shape() == Shape::Snapshot;
+        let reset = self.is_reset_by(header);
         match floor.map_or(core::cmp::Ordering::Greater, |floor| position.cmp(&floor)) {
             core::cmp::Ordering::Less if reset => Order::Next,
             core::cmp::Ordering::Less
@@ -362,6 +402,14 @@ impl Gate {
                 _ => Order::Refused(RefusalCode::Gap, "the delta does not join on"),
             },
         }
+    }
+
+    /// Whether a batch is the first after a root that resets: only it may go back, and it replaces
+    /// all that a stolen feed key may have said.
+    fn is_reset_by(&self, header: &Header) -> bool {
+        header.shape() == Shape::Snapshot
+            && header.part == 0
+            && self.newest.is_some_and(|newest| newest.root_version < self.trust.last_reset())
     }
 
     fn advance(&mut self, batch: &Batch<'_>, received: Milliseconds) -> Result<Applied, Refusal> {
@@ -474,10 +522,13 @@ impl Gate {
                 "a snapshot states the issuer keys in its first part",
             ));
         }
-        let keyring = keys.map(|keys| self.keyring.changed(&keys, &self.trust)).transpose()?;
+        let resets = self.is_reset_by(header);
+        let known = if resets { self.keyring.reset() } else { self.keyring.clone() };
+        let keyring = keys.map(|keys| known.changed(&keys, &self.trust)).transpose()?;
         let old_epoch = self.newest.map(|newest| newest.position.epoch);
         let loading_epoch = self.loading().map(|parts| parts.header.epoch);
-        let same_table = self.revocations.is_some()
+        let same_table = !resets
+            && self.revocations.is_some()
             && (loading_epoch == Some(header.epoch)
                 || (loading_epoch.is_none() && old_epoch == Some(header.epoch)));
         let replaces = header.shape() == Shape::Snapshot && !same_table;
@@ -505,7 +556,7 @@ impl Gate {
         let items = change.map(|change| (change.total, change.items));
         let (total, items) = items.unwrap_or_default();
         let room = match &self.revocations {
-            Some(table) if !replaces => table.has_room_for(items.len()),
+            Some(table) if !replaces => table.has_room_for(&items),
             _ => items.len() <= MAX_REVOCATIONS,
         };
         if !room {
@@ -678,6 +729,10 @@ fn check_whole(header: &Header, digests: &[[u8; 32]]) -> Result<(), Refusal> {
         Err(Refusal::new(RefusalCode::Poison, "the parts do not have the digest of the whole"))
     }
 }
+
+const SIGNED_UNDER_OLDER_ROOT: &str = "the batch is signed under an older root";
+const ROOT_DID_NOT_COME: &str = "the batch is signed under a root that did not come with it";
+const ISSUED_BEFORE: &str = "`issued_at` is before the one in force";
 
 #[cfg(test)]
 mod tests;

@@ -257,6 +257,13 @@ impl<'a> Claims<'a> {
         if acting != self.client_id {
             return Err("`client_id` is not the acting agent");
         }
+        if let Subject::Agent(agent) = self.sub
+            && agent != self.client_id
+            && !self.act.iter().any(|actor| actor.sub == agent)
+        {
+            // Its owner and blueprint could not be held against the revocations.
+            return Err("the agent it is for is not in the `act` chain");
+        }
         if let Some(actor) = self.act.first()
             && (actor.owner != self.owner || actor.blueprint != self.blueprint)
         {

@@ -137,7 +137,10 @@ pub enum Found<'a> {
 
 /// The inputs of one request, in the route's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs<'a>(Vec<(&'a str, Found<'a>)>);
+pub struct Inputs<'a> {
+    found: Vec<(&'a str, Found<'a>)>,
+    more: bool,
+}
 
 impl<'a> Inputs<'a> {
     /// Reads every input of a route. `parameters` are the path's, still encoded.
@@ -162,17 +165,32 @@ impl<'a> Inputs<'a> {
             };
             out.push((input.name.as_str(), found));
         }
-        Ok(Self(out))
+        let more = target.query.iter().any(|(key, value)| {
+            let feeds = |source: &Source| matches!(source, Source::Query(wanted) if wanted == key);
+            let known = inputs.iter().any(|input| {
+                feeds(&input.source)
+                    || matches!(&input.kind, InputKind::Money(Currency::From(source)) if feeds(source))
+            });
+            !(known || key.is_empty() && value.is_empty())
+        });
+        Ok(Self { found: out, more })
+    }
+
+    /// Whether the query says more than the inputs do: then they are not all that the request
+    /// asks for, and no digest of them is a digest of the request.
+    #[must_use]
+    pub const fn leave_something_out(&self) -> bool {
+        self.more
     }
 
     /// `None` when the route has no such input.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Found<'a>> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, found)| found)
+        self.found.iter().find(|(known, _)| *known == name).map(|(_, found)| found)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &(&'a str, Found<'a>)> {
-        self.0.iter()
+        self.found.iter()
     }
 }
 
@@ -203,7 +221,7 @@ impl<'a> Carrier<'_, 'a> {
         for (spelled, value) in &self.target.query {
             let plain = decoded(spelled)?;
             let base = plain.split('[').next().unwrap_or_default();
-            if !base.eq_ignore_ascii_case(key) {
+            if mangled(base) != mangled(key) && mangled(&plain) != mangled(key) {
                 continue;
             }
             if *spelled != key || found.is_some() {
@@ -242,13 +260,23 @@ impl<'a> Carrier<'_, 'a> {
     }
 }
 
-/// Header names compared as upstreams do: any case, `_` for `-`.
+/// Header names compared as upstreams do: any case, and whatever is no letter or digit alike, as
+/// CGI and its heirs read it.
 #[must_use]
 pub fn same_header(a: &[u8], b: &[u8]) -> bool {
     let plain = |byte: &u8| {
-        if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+        if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
     };
     a.len() == b.len() && a.iter().map(plain).eq(b.iter().map(plain))
+}
+
+/// A query key as the most tolerant readers have it: without leading blanks, in any case, and
+/// whatever is no letter or digit alike (PHP makes `_` of `.`, of a blank and of an open `[`).
+pub(crate) fn mangled(key: &str) -> String {
+    key.trim_start_matches([' ', '+'])
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+        .collect()
 }
 
 fn typed<'a>(
@@ -378,6 +406,9 @@ mod tests {
             "amount[]=2&currency=EUR",
             "amount=1&amount[0]=2&currency=EUR",
             "amount=1+1&currency=EUR",
+            "amount=1&+amount=2&currency=EUR",
+            "amount=1&%20amount=2&currency=EUR",
+            "amount=1&amount[x=2&currency=EUR",
         ] {
             assert!(query(ambiguous).is_err(), "{ambiguous}");
         }

@@ -180,6 +180,12 @@ impl Keyring {
         Ok(Self { version: change.version, keys })
     }
 
+    /// The same keys, and any list may follow: after a reset the version may be lower.
+    #[must_use]
+    pub fn reset(&self) -> Self {
+        Self { version: 0, keys: self.keys.clone() }
+    }
+
     /// Without the keys that `trust` does not name.
     #[must_use]
     pub fn under(&self, trust: &Trust) -> Self {

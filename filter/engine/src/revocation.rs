@@ -128,10 +128,11 @@ impl Revocations {
         self.table.is_empty()
     }
 
-    /// Whether `more` fit beside those in force.
+    /// Whether what is new in `items` fits beside those in force.
     #[must_use]
-    pub fn has_room_for(&self, more: usize) -> bool {
-        self.table.len().saturating_add(more) <= MAX_REVOCATIONS
+    pub fn has_room_for(&self, items: &[Revocation]) -> bool {
+        let new = items.iter().filter(|item| !self.table.contains_key(&item.key)).count();
+        self.table.len().saturating_add(new) <= MAX_REVOCATIONS
     }
 
     /// Merges one in: of two for the same thing the stricter holds. Never takes one away.

@@ -97,7 +97,7 @@ struct InForce {
     threshold: usize,
     feed: Vec<PublicKey>,
     issuer: Vec<PublicKey>,
-    reset: bool,
+    last_reset: u64,
 }
 
 impl Trust {
@@ -139,10 +139,10 @@ impl Trust {
             .flat_map(|root| root.issuer.iter().map(|key| KeyId::of(key.as_bytes())))
     }
 
-    /// Whether the root in force allows a lower position after it.
+    /// The newest version that allowed a lower position after it; 0 when none did.
     #[must_use]
-    pub fn resets(&self) -> bool {
-        self.in_force.as_ref().is_some_and(|root| root.reset)
+    pub fn last_reset(&self) -> u64 {
+        self.in_force.as_ref().map_or(0, |root| root.last_reset)
     }
 
     /// When the root in force ends; `None` before the first document.
@@ -165,8 +165,13 @@ impl Trust {
             return Err(Refusal::new(RefusalCode::Poison, "too many root documents"));
         }
         let mut next = self.clone();
+        let mut told = 0;
         for bytes in envelopes {
-            next.step(bytes)?;
+            let version = next.step(bytes)?;
+            if version <= told {
+                return Err(Refusal::new(RefusalCode::Gap, "root versions do not rise"));
+            }
+            told = version;
         }
         let Some(last) = &next.in_force else {
             return Err(Refusal::new(RefusalCode::Gap, "no root document"));
@@ -180,6 +185,12 @@ impl Trust {
                 ),
             ));
         }
+        if last.expires > now.plus(MAX_DOCUMENT_LIFE) {
+            return Err(Refusal::new(
+                RefusalCode::Poison,
+                format!("root {} lives longer than a year", last.version),
+            ));
+        }
         if last.expires <= now {
             return Err(Refusal::new(
                 RefusalCode::Expired,
@@ -189,7 +200,8 @@ impl Trust {
         Ok(next)
     }
 
-    fn step(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    /// The version of the document that it looked at.
+    fn step(&mut self, bytes: &[u8]) -> Result<u64, Refusal> {
         if bytes.len() > MAX_DOCUMENT_BYTES {
             return Err(Refusal::new(RefusalCode::Poison, "a root document is too large"));
         }
@@ -197,7 +209,7 @@ impl Trust {
         let document: Document = crate::json::from_slice(envelope.unverified_payload())
             .map_err(|e| Refusal::new(RefusalCode::Poison, format!("root document: {e}")))?;
         let (old_keys, old_threshold) = match &self.in_force {
-            Some(root) if document.version <= root.version => return Ok(()),
+            Some(root) if document.version <= root.version => return Ok(document.version),
             Some(root) if Some(document.version) != root.version.checked_add(1) => {
                 return Err(Refusal::new(
                     RefusalCode::Gap,
@@ -208,10 +220,14 @@ impl Trust {
             None => (self.pinned.keys.as_slice(), self.pinned.threshold),
         };
         envelope.require(PayloadType::Root, old_keys, old_threshold)?;
-        let new = InForce::check(&document, &self.pinned.environment)?;
+        let mut new = InForce::check(&document, &self.pinned.environment)?;
+        new.last_reset = match document.reset {
+            true => document.version,
+            false => self.last_reset(),
+        };
         envelope.require(PayloadType::Root, &new.root_keys, new.threshold)?;
         self.in_force = Some(new);
-        Ok(())
+        Ok(document.version)
     }
 }
 
@@ -252,7 +268,7 @@ impl InForce {
             threshold: document.root.threshold,
             feed,
             issuer,
-            reset: document.reset,
+            last_reset: 0,
         })
     }
 }
@@ -351,7 +367,8 @@ mod tests {
         let v2 = sign(&document(2, &[2], 1), &[1, 2]);
         let v3 = sign(&document(3, &[3], 1), &[2, 3]);
         assert_eq!(walk(&[1], 1, &[v1.clone(), v2.clone(), v3.clone()], 1), Ok(3));
-        assert_eq!(walk(&[1], 1, &[v1.clone(), v1.clone(), v2.clone()], 1), Ok(2));
+        let twice = [v1.clone(), v1.clone(), v2.clone()];
+        assert_eq!(walk(&[1], 1, &twice, 1), Err(RefusalCode::Gap), "no list is padded");
         assert_eq!(walk(&[1], 1, &[v1.clone(), v3], 1), Err(RefusalCode::Gap));
         assert_eq!(walk(&[9], 1, std::slice::from_ref(&v1), 1), Err(RefusalCode::BadSignature));
         assert_eq!(walk(&[1], 1, &[], 1), Err(RefusalCode::Gap));

@@ -9,12 +9,12 @@ use core::fmt;
 use std::collections::HashMap;
 
 use crate::bundle::{
-    Action, ActionMode, BodyRule, Bundle, Currency, Host, InputKind, Route, RouteTarget, Source,
-    Treatment,
+    Action, ActionMode, BodyRule, Bundle, Currency, Host, Input, InputKind, Route, RouteTarget,
+    Source, Treatment,
 };
 use crate::decision::Header;
 use crate::ids::{Uri, is_token};
-use crate::inputs::{Inputs, currency};
+use crate::inputs::{Inputs, currency, mangled};
 use crate::target::{Ambiguous, MAX_SEGMENTS, Target, decoded, is_host};
 
 /// A validated bundle, ready to be looked up in.
@@ -44,6 +44,8 @@ pub struct GuardedHost<'i> {
 #[derive(Clone, Debug)]
 pub struct Matched<'a> {
     pub action: Option<&'a Action>,
+    /// Seconds that a permit may last.
+    pub max_duration: u32,
     pub inputs: Inputs<'a>,
 }
 
@@ -171,7 +173,7 @@ impl<'i> GuardedHost<'i> {
                 }
             }
         };
-        Ok(Some(Matched { action, inputs }))
+        Ok(Some(Matched { action, max_duration: route.max_duration, inputs }))
     }
 }
 
@@ -281,9 +283,12 @@ fn insert(trie: &mut Trie, template: &Template, route: usize) -> bool {
     for segment in &template.segments {
         let known = match (segment, trie.nodes.get(at)) {
             (Segment::Parameter(_), Some(node)) => node.parameter,
-            (Segment::Literal(text), Some(node)) => {
-                node.literals.iter().find(|(known, _)| known == text).map(|(_, child)| *child)
-            }
+            (Segment::Literal(text), Some(node)) => node
+                .literals
+                .binary_search_by(|(known, _)| known.cmp(text))
+                .ok()
+                .and_then(|at| node.literals.get(at))
+                .map(|(_, child)| *child),
             (_, None) => None,
         };
         let child = match known {
@@ -294,8 +299,8 @@ fn insert(trie: &mut Trie, template: &Template, route: usize) -> bool {
                     match segment {
                         Segment::Parameter(_) => node.parameter = Some(child),
                         Segment::Literal(text) => {
-                            node.literals.push((text.clone(), child));
-                            node.literals.sort();
+                            let place = node.literals.partition_point(|(known, _)| known < text);
+                            node.literals.insert(place, (text.clone(), child));
                         }
                     }
                 }
@@ -505,6 +510,16 @@ fn check_route(
             ));
         }
         check_source(&input.source, template).map_err(|what| flaw(place, what))?;
+        let alike = query_keys(input).find(|key| {
+            let mut others = route.inputs.iter().flat_map(query_keys);
+            others.any(|other| other != *key && mangled(other) == mangled(key))
+        });
+        if let Some(key) = alike {
+            return Err(flaw(
+                place,
+                format!("query key `{key}` reads like another input's to some servers"),
+            ));
+        }
         match &input.kind {
             InputKind::Money(Currency::From(source)) => {
                 check_source(source, template).map_err(|what| flaw(place, what))?
@@ -523,6 +538,22 @@ fn check_route(
         }
     }
     Ok(())
+}
+
+/// The query keys that feed an input.
+fn query_keys(input: &Input) -> impl Iterator<Item = &str> {
+    let currency = match &input.kind {
+        InputKind::Money(Currency::From(source)) => Some(source),
+        InputKind::Money(Currency::Fixed(_))
+        | InputKind::Text
+        | InputKind::Integer
+        | InputKind::Decimal
+        | InputKind::Boolean => None,
+    };
+    [Some(&input.source), currency].into_iter().flatten().filter_map(|source| match source {
+        Source::Query(key) => Some(key.as_str()),
+        Source::Path(_) | Source::Header(_) => None,
+    })
 }
 
 fn check_source(source: &Source, template: &Template) -> Result<(), String> {

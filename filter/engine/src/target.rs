@@ -160,7 +160,10 @@ fn pairs(query: &str) -> Result<Vec<(&str, &str)>, Ambiguous> {
             ));
         }
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        decoded(key)?;
+        let plain = decoded(key)?;
+        if METHOD_OVERRIDES.iter().any(|name| plain.trim().eq_ignore_ascii_case(name)) {
+            return Err(Ambiguous::new("the query names another method"));
+        }
         decoded(value)?;
         out.push((key, value));
     }
@@ -228,6 +231,8 @@ const fn is_query_byte(byte: u8) -> bool {
 
 /// Bytes whose encoding in a path some server decodes before it splits or resolves the path.
 pub const NEVER_ENCODED: [u8; 5] = [b'/', b'\\', b'%', b';', 0];
+/// Query keys by which some frameworks act on another method than the one decided on.
+const METHOD_OVERRIDES: [&str; 3] = ["_method", "x-http-method-override", "x_http_method_override"];
 /// Bytes of `:authority`.
 const MAX_AUTHORITY_BYTES: usize = 270;
 /// Bytes of `:path`.
@@ -340,6 +345,8 @@ mod tests {
             "/%0A",
             "/%7F",
             "http://x/",
+            "/x?_method=DELETE",
+            "/x?a=1&%5Fmethod=DELETE",
             "/x?a=%",
             "/x?a=%C0",
             "/x?%00",

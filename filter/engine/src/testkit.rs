@@ -1,7 +1,8 @@
 //! What the tests of this crate are made of: keys, roots, batches, gatepasses, and a [`Scene`] in
 //! which everything is right until a test changes one thing.
 //!
-//! It signs with `ed25519-compact`, which shares no code with the verifier.
+//! It signs with `ed25519-compact`, which shares no code with the verifier. It is long because it
+//! is one place: a test that needs a key, a batch or a gatepass finds it here.
 
 use std::sync::LazyLock;
 

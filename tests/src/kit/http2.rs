@@ -25,7 +25,7 @@ pub struct Connection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     pub fields: Vec<Field>,
-    /// One DATA frame each; none ends the stream with the HEADERS frame.
+    /// One DATA frame each, or more where it is too long for one; none ends the stream with the HEADERS frame.
     pub data: Vec<Vec<u8>>,
     /// A second HEADERS frame, when there are any.
     pub trailers: Vec<Field>,
@@ -197,8 +197,14 @@ impl Request {
     fn frames(&self, id: u32) -> Vec<u8> {
         let last = if self.trailers.is_empty() { END_STREAM } else { 0 };
         let mut out = headers(id, if self.data.is_empty() { last } else { 0 }, &self.fields);
-        for (at, part) in self.data.iter().enumerate() {
-            let ends = at.saturating_add(1) == self.data.len();
+        let parts = self.data.iter().flat_map(|part| {
+            // An empty frame is a frame.
+            let empty = part.is_empty().then_some(part.as_slice());
+            empty.into_iter().chain(part.chunks(MAX_FRAME_BYTES))
+        });
+        let mut parts = parts.peekable();
+        while let Some(part) = parts.next() {
+            let ends = parts.peek().is_none();
             out.extend(frame(DATA, if ends { last } else { 0 }, id, part));
         }
         if !self.trailers.is_empty() {

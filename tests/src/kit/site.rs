@@ -9,7 +9,6 @@ use gatepass_engine::revocation::Kind;
 use gatepass_filter::configuration::Configuration;
 use serde_json::Value;
 
-use super::filter;
 use super::orders::HOST;
 use super::signed::{Failed, Signed};
 use crate::host::{Entry, Envoy, HttpCall, Module, Outcome, Request, Vm};
@@ -48,7 +47,18 @@ impl Site {
     /// # Errors
     /// Whatever went wrong first.
     pub fn cold(workers: usize, change: impl FnOnce(&mut Value)) -> Result<Self, Failed> {
-        let envoy = Envoy::new(&Module::load(filter::path()?)?);
+        Self::on(Envoy::new(&filter()?), workers, change)
+    }
+
+    /// The same in a process that the test has prepared.
+    ///
+    /// # Errors
+    /// Whatever went wrong first.
+    pub fn on(
+        envoy: Envoy,
+        workers: usize,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self, Failed> {
         let control = Signed::start(UnixSeconds(envoy.clock().wall().as_secs()))?;
         let mut configuration = control.configuration()?;
         change(&mut configuration);
@@ -240,6 +250,14 @@ impl Site {
     pub fn metric(&self, name: &str) -> u64 {
         self.envoy.metrics().value(name).unwrap_or(0)
     }
+}
+
+/// The shipped filter.
+///
+/// # Errors
+/// It does not build.
+pub fn filter() -> Result<Module, Failed> {
+    Ok(Module::load(super::filter::path()?)?)
 }
 
 /// Answers a poll of a VM with status 200.

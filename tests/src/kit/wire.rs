@@ -2,7 +2,7 @@
 //! so that nothing between a test and Envoy tidies a request up.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A kept-alive connection.
@@ -51,10 +51,41 @@ impl Connection {
         self.receive()
     }
 
+    /// Whether the connection is still open when nothing more came for `time`.
+    ///
+    /// # Errors
+    /// The socket cannot be set up.
+    pub fn is_open_for(&mut self, time: Duration) -> Result<bool, WireError> {
+        self.stream.set_read_timeout(Some(time))?;
+        loop {
+            let mut buffer = [0; 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    self.stream.set_read_timeout(Some(PATIENCE))?;
+                    return Ok(matches!(
+                        kind,
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ));
+                }
+            }
+        }
+    }
+
     /// # Errors
     /// The connection broke.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         Ok(self.stream.write_all(bytes)?)
+    }
+
+    /// Says that nothing more will be sent; answers can still be received.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn end(&mut self) -> Result<(), WireError> {
+        Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
     /// # Errors

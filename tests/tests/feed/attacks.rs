@@ -262,7 +262,9 @@ pub(crate) const ANYWHERE: &[Attack] = &[
         name: "response headers that are not UTF-8",
         counted: Counted::FailedPoll,
         answer: |_| {
-            Answer::Raw(b"HTTP/1.1 200 OK\r\nx-a: \xff\xfe\r\ncontent-length: 1\r\n\r\n\xff".to_vec())
+            Answer::Raw(
+                b"HTTP/1.1 200 OK\r\nx-a: \xff\xfe\r\ncontent-length: 1\r\n\r\n\xff".to_vec(),
+            )
         },
     },
     Attack {
@@ -275,11 +277,7 @@ pub(crate) const ANYWHERE: &[Attack] = &[
         counted: Counted::FailedPoll,
         answer: |_| Answer::Reset,
     },
-    Attack {
-        name: "nothing is answered",
-        counted: Counted::Not,
-        answer: |_| Answer::Later,
-    },
+    Attack { name: "nothing is answered", counted: Counted::Not, answer: |_| Answer::Later },
 ];
 
 /// Against a gate that is beyond the past.
@@ -302,9 +300,7 @@ pub(crate) const WARM: &[Attack] = &[
     Attack {
         name: "a newer position that was signed before",
         counted: Counted::As("rollback"),
-        answer: |scene| {
-            scene.changed(|batch| batch.header.issued_at.0 -= 1000)
-        },
+        answer: |scene| scene.changed(|batch| batch.header.issued_at.0 -= 1000),
     },
     Attack {
         name: "a delta of an older epoch",
@@ -341,6 +337,11 @@ pub(crate) const WARM: &[Attack] = &[
 /// Against a gate that has nothing yet.
 pub(crate) const COLD: &[Attack] = &[
     Attack {
+        name: "no root document, and none is known",
+        counted: Counted::As("bad_signature"),
+        answer: |scene| Answer::Body(body(&[], std::slice::from_ref(&scene.good))),
+    },
+    Attack {
         name: "a delta before any snapshot",
         counted: Counted::As("gap"),
         answer: |scene| scene.says(scene.past.delta.clone()),
@@ -366,10 +367,10 @@ pub(crate) const COLD: &[Attack] = &[
         },
     },
     Attack {
-        name: "no root document",
-        counted: Counted::As("bad_signature"),
+        name: "no root document, which only the leader knows",
+        counted: Counted::As("gap"),
         answer: |scene| Answer::Body(body(&[], std::slice::from_ref(&scene.good))),
     },
 ];
 
-const GARBAGE: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
+pub(crate) const GARBAGE: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";

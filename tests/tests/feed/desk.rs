@@ -54,7 +54,8 @@ impl SharedDesk {
         let desk = self.clone();
         move |poll| {
             let mut desk = desk.lock();
-            if poll.after() > Some(desk.publisher.position()) {
+            // Who is ahead of a database is ahead of an old copy, unless the root undoes that.
+            if poll.after() > Some(desk.publisher.position()) && !desk.document.reset {
                 return Answer::status(503, b"ahead");
             }
             match desk.news(poll.after()) {
@@ -117,16 +118,7 @@ impl Desk {
         .unwrap();
         publisher.advance(&Changes::bundle(bundle())).unwrap();
         let base = publisher.position().sequence;
-        Self {
-            publisher,
-            roots,
-            document,
-            root,
-            feed,
-            issuer,
-            deltas: Vec::new(),
-            base,
-        }
+        Self { publisher, roots, document, root, feed, issuer, deltas: Vec::new(), base }
     }
 
     /// The first root document of an environment of that name, by somebody else.
@@ -141,10 +133,7 @@ impl Desk {
     pub(crate) fn plugin(&self) -> PluginConfig {
         let environment = self.environment();
         let root = key(environment, 1);
-        let roots = Roots {
-            keys: vec![public_text(&root.public())],
-            threshold: 1,
-        };
+        let roots = Roots { keys: vec![public_text(&root.public())], threshold: 1 };
         let mut plugin = PluginConfig::new(environment, environment, roots);
         plugin.expose_position = true;
         plugin
@@ -165,10 +154,15 @@ impl Desk {
         delta
     }
 
-    /// Serves this as the delta to the position in force.
-    pub(crate) fn keep(&mut self, delta: Vec<u8>) {
-        self.deltas
-            .push((self.publisher.position().sequence, delta));
+    /// Takes a step whose delta says something else than it should.
+    pub(crate) fn step_as(&mut self, changes: &Changes, change: impl FnOnce(&mut Batch<'_>)) {
+        let delta = self.changed(&self.foretold(changes), change);
+        self.publisher.advance(changes).unwrap();
+        self.keep(delta);
+    }
+
+    fn keep(&mut self, delta: Vec<u8>) {
+        self.deltas.push((self.publisher.position().sequence, delta));
     }
 
     /// The delta that a step would have.
@@ -200,6 +194,15 @@ impl Desk {
         }
     }
 
+    /// What a feed key that was stolen could sign: the state of today, far in the future.
+    pub(crate) fn fast_forward(&mut self) -> Vec<u8> {
+        let snapshot = self.snapshot();
+        self.changed(&snapshot, |batch| {
+            batch.header.epoch += 1_000;
+            batch.header.to += 1_000_000;
+        })
+    }
+
     /// A feed answer with all root documents.
     pub(crate) fn body(&self, batches: &[Vec<u8>]) -> Vec<u8> {
         let roots: Vec<&[u8]> = self.roots.iter().map(String::as_bytes).collect();
@@ -207,10 +210,7 @@ impl Desk {
     }
 
     pub(crate) fn issue_at(&self, action: &str, position: Position) -> Pass {
-        let grant = Grant {
-            jti: new_id().unwrap(),
-            ..world::grant(action).unwrap()
-        };
+        let grant = Grant { jti: new_id().unwrap(), ..world::grant(action).unwrap() };
         let environment = self.environment();
         let issuer = Issuer {
             issuer: iss(environment),
@@ -218,10 +218,7 @@ impl Desk {
             algorithm: Algorithm::EdDsa,
         };
         let token = issue(&grant, &issuer, &self.issuer, position, now()).unwrap();
-        Pass {
-            jti: grant.jti,
-            token,
-        }
+        Pass { jti: grant.jti, token }
     }
 
     /// Decodes an envelope, changes the batch, and signs it with the feed key.
@@ -248,18 +245,12 @@ impl Desk {
         let environment = self.environment().to_owned();
         let next_feed = key(&environment, feed);
         let next_root = root.map(|number| key(&environment, number));
-        let keys = [
-            (Role::Feed, next_feed.public()),
-            (Role::Issuer, self.issuer.public()),
-        ];
+        let keys = [(Role::Feed, next_feed.public()), (Role::Issuer, self.issuer.public())];
         let mut document = successor(&self.document, &keys, now().plus(YEAR));
         document.reset = reset;
         let mut signers: Vec<&dyn gatepass::keys::Signer> = vec![&self.root];
         if let Some(next) = &next_root {
-            document.root = RootKeys {
-                threshold: 1,
-                keys: vec![public_text(&next.public())],
-            };
+            document.root = RootKeys { threshold: 1, keys: vec![public_text(&next.public())] };
             signers.push(next);
         }
         self.roots.push(sign(&document, &signers, now()).unwrap());
@@ -268,10 +259,7 @@ impl Desk {
             self.root = next;
         }
         self.publisher
-            .advance(&Changes {
-                root_version: Some(self.document.version),
-                ..Changes::default()
-            })
+            .advance(&Changes { root_version: Some(self.document.version), ..Changes::default() })
             .unwrap();
         // Under a newer root the deltas signed before are refused.
         self.deltas.clear();
@@ -286,10 +274,7 @@ pub(crate) fn revocation(jti: &str) -> Changes {
 }
 
 pub(crate) fn body(roots: &[&[u8]], batches: &[Vec<u8>]) -> Vec<u8> {
-    let feed = Feed {
-        roots: roots.to_vec(),
-        batches: batches.iter().map(Vec::as_slice).collect(),
-    };
+    let feed = Feed { roots: roots.to_vec(), batches: batches.iter().map(Vec::as_slice).collect() };
     feed.encode().unwrap()
 }
 
@@ -365,10 +350,7 @@ pub(crate) fn bundle() -> Bundle {
         route("/healthz", RouteTarget::Public),
     ];
     let bundle = Bundle {
-        actions: vec![
-            action(SLOW, Risk::Low, 900),
-            action(QUICK, Risk::High, STALE_AFTER),
-        ],
+        actions: vec![action(SLOW, Risk::Low, 900), action(QUICK, Risk::High, STALE_AFTER)],
         hosts: vec![
             host("orders", Treatment::Guarded(routes)),
             host("static", Treatment::PassedThrough),

@@ -1,80 +1,96 @@
 //! A real Envoy whose gate follows a feed of the test's, asked on every worker.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, PluginConfig};
+use gatepass_tests::kit::filter;
 use gatepass_tests::kit::hostile::HostileFeed;
 use gatepass_tests::kit::upstream::Upstream;
 use gatepass_tests::kit::wire::{Connection, Response};
 use gatepass_tests::kit::world::bearing;
-use gatepass_tests::kit::filter;
 
 pub(crate) struct Gated {
     pub(crate) envoy: Envoy,
     pub(crate) upstream: Upstream,
-    /// One to each worker.
-    connections: Vec<Connection>,
+    /// By listener, one to each worker.
+    connections: BTreeMap<String, Vec<Connection>>,
 }
 
 impl Gated {
+    /// The listener is `in`.
     pub(crate) fn launch(plugin: &PluginConfig, feed: &HostileFeed) -> Self {
         let upstream = Upstream::start().unwrap();
         let gate = Gate::new(filter::path().unwrap(), plugin);
         let bootstrap = Bootstrap::new()
-            .listener(Listener::forwarding("in", upstream.address()).gate(gate))
+            .listener(Listener::forwarding(IN, upstream.address()).gate(gate))
             .feed(feed.address())
             .workers(WORKERS);
-        Self::of(Envoy::launch(&bootstrap).unwrap(), upstream, "in")
+        Self::of(Envoy::launch(&bootstrap).unwrap(), upstream, &[IN])
     }
 
-    pub(crate) fn of(envoy: Envoy, upstream: Upstream, listener: &str) -> Self {
-        let connections = each_worker(&envoy, listener);
-        Self {
-            envoy,
-            upstream,
-            connections,
-        }
-    }
-
-    /// The answers of all workers.
-    pub(crate) fn responses(&mut self, path: &str, gatepass: Option<&str>) -> Vec<Response> {
-        let request = bearing("GET", path, gatepass);
-        let all = self.connections.iter_mut();
-        all.map(|connection| connection.exchange(&request).unwrap())
-            .collect()
+    pub(crate) fn of(envoy: Envoy, upstream: Upstream, listeners: &[&str]) -> Self {
+        let connections = listeners.iter().map(|listener| {
+            let connections = each_worker(&envoy, listener);
+            ((*listener).to_owned(), connections)
+        });
+        let connections = connections.collect();
+        Self { envoy, upstream, connections }
     }
 
     /// The verdict, which must be the same of all workers.
     pub(crate) fn ask(&mut self, path: &str, gatepass: &str) -> String {
-        let found = self.verdicts(path, gatepass);
+        self.ask_at(IN, path, gatepass)
+    }
+
+    pub(crate) fn ask_at(&mut self, listener: &str, path: &str, gatepass: &str) -> String {
+        let found = self.verdicts_at(listener, path, gatepass);
         let first = found[0].clone();
         assert!(found.iter().all(|other| *other == first), "{found:?}");
         first
     }
 
     pub(crate) fn verdicts(&mut self, path: &str, gatepass: &str) -> Vec<String> {
-        let responses = self.responses(path, Some(gatepass));
+        self.verdicts_at(IN, path, gatepass)
+    }
+
+    fn verdicts_at(&mut self, listener: &str, path: &str, gatepass: &str) -> Vec<String> {
+        let responses = self.responses(listener, path, Some(gatepass));
         responses.iter().map(Response::verdict).collect()
+    }
+
+    fn responses(&mut self, listener: &str, path: &str, gatepass: Option<&str>) -> Vec<Response> {
+        let request = bearing("GET", path, gatepass);
+        let all = self.connections.get_mut(listener).unwrap().iter_mut();
+        all.map(|connection| connection.exchange(&request).unwrap()).collect()
     }
 
     /// Asks until all workers say so; how long it took.
     pub(crate) fn until(&mut self, path: &str, gatepass: &str, expected: &str) -> Duration {
+        self.until_at(IN, path, gatepass, expected)
+    }
+
+    pub(crate) fn until_at(
+        &mut self,
+        listener: &str,
+        path: &str,
+        gatepass: &str,
+        expected: &str,
+    ) -> Duration {
         let start = Instant::now();
         loop {
-            let found = self.verdicts(path, gatepass);
+            let found = self.verdicts_at(listener, path, gatepass);
             if found.iter().all(|verdict| verdict == expected) {
                 return start.elapsed();
             }
-            assert!(
-                start.elapsed() < SOON,
-                "{path} is still {found:?}, not {expected}"
-            );
+            assert!(start.elapsed() < SOON, "{path} is still {found:?}, not {expected}");
+            pause();
         }
     }
 
     /// The positions that the workers say they have.
     pub(crate) fn positions(&mut self) -> Vec<String> {
-        let responses = self.responses("/slow", None);
+        let responses = self.responses(IN, "/slow", None);
         let position = |response: &Response| {
             let found = response.header("x-gatepass-position");
             found.unwrap_or_default().to_owned()
@@ -84,6 +100,18 @@ impl Gated {
 
     pub(crate) fn stat(&self, name: &str) -> u64 {
         self.envoy.wasm_stat(name).unwrap()
+    }
+
+    pub(crate) fn until_positions(&mut self, expected: &str) {
+        let start = Instant::now();
+        loop {
+            let found = self.positions();
+            if found.iter().all(|position| position == expected) {
+                return;
+            }
+            assert!(start.elapsed() < SOON, "{found:?} are not {expected}");
+            pause();
+        }
     }
 
     /// Waits until a counter or gauge of the filter has what `is` asks for.
@@ -116,24 +144,24 @@ pub(crate) fn each_worker(envoy: &Envoy, listener: &str) -> Vec<Connection> {
     let address = envoy.address(listener).unwrap();
     for _ in 0..200 {
         let mut connection = Connection::open(address).unwrap();
-        let response = connection
-            .exchange(&bearing("GET", "/healthz", None))
-            .unwrap();
-        let vm = response
-            .header("x-gatepass-vm")
-            .expect("the gate says which VM answers");
+        let response = connection.exchange(&bearing("GET", "/healthz", None)).unwrap();
+        let vm = response.header("x-gatepass-vm").expect("the gate says which VM answers");
         if !found.iter().any(|(known, _)| known == vm) {
             found.push((vm.to_owned(), connection));
         }
         if found.len() == WORKERS as usize {
-            return found
-                .into_iter()
-                .map(|(_, connection)| connection)
-                .collect();
+            return found.into_iter().map(|(_, connection)| connection).collect();
         }
     }
     panic!("{} of {WORKERS} workers were reached", found.len());
 }
 
+/// Between two looks at a condition.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
+
+/// The listener of most tests.
+pub(crate) const IN: &str = "in";
 pub(crate) const WORKERS: u32 = 2;
 pub(crate) const SOON: Duration = Duration::from_secs(10);

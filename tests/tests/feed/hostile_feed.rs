@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use gatepass_tests::kit::hostile::{Answer, HostileFeed};
 
-use crate::attacks::{ANYWHERE, Attack, COLD, Counted, Past, Scene, WARM};
-use crate::desk::{QUICK, SLOW, SharedDesk, revocation};
-use crate::gated::{Gated, SOON};
+use crate::attacks::{ANYWHERE, Attack, COLD, Counted, GARBAGE, Past, Scene, WARM};
+use crate::desk::{QUICK, SLOW, STALE_AFTER, SharedDesk, bundle, revocation};
+use crate::gated::{Gated, SOON, pause};
+use gatepass::publish::Changes;
 
 #[test]
 fn a_warm_gate_decides_on_what_it_has_whatever_its_feed_says() {
@@ -26,12 +27,7 @@ fn a_warm_gate_decides_on_what_it_has_whatever_its_feed_says() {
         let begun = begin(attack, &feed, &gated, &desk, good, &past);
         begun.wait(attack, &feed, &gated);
         assert_eq!(gated.ask("/slow", &allowed.token), "200", "{}", attack.name);
-        assert_eq!(
-            gated.ask("/slow", &revoked.token),
-            "401 revoked_credential",
-            "{}",
-            attack.name
-        );
+        assert_eq!(gated.ask("/slow", &revoked.token), "401 revoked_credential", "{}", attack.name);
         let held = vec![position.to_string(); gated.positions().len()];
         assert_eq!(gated.positions(), held, "{}", attack.name);
         assert_bounded(attack, &feed, begun.at);
@@ -71,17 +67,26 @@ fn a_cold_gate_allows_nothing_whatever_its_feed_says() {
         let good = desk.lock().snapshot();
         let begun = begin(attack, &feed, &gated, &desk, good, &past);
         begun.wait(attack, &feed, &gated);
-        for (path, token) in [("/slow", allowed.token.as_str()), ("/slow", "none"), ("/healthz", "none")] {
+        for (path, token) in
+            [("/slow", allowed.token.as_str()), ("/slow", "none"), ("/healthz", "none")]
+        {
             assert_eq!(gated.ask(path, token), "503 not_ready", "{}: {path}", attack.name);
         }
         assert_bounded(attack, &feed, begun.at);
     }
-    assert_eq!(
-        gated.upstream.take(),
-        vec![],
-        "nothing reached the target system"
-    );
+    assert_eq!(gated.upstream.take(), vec![], "nothing reached the target system");
+    // A snapshot whose bundle is garbage: there is a position now, and no policy.
+    let snapshot = desk.lock().snapshot();
+    let broken = desk.lock().changed(&snapshot, |batch| batch.bundle = Some(GARBAGE));
+    let body = desk.lock().body(&[broken]);
+    feed.conduct(move |_| Answer::Body(body.clone()));
+    gated.until_stat("gatepass_batch_refusals.bundle_refused", |count| count > 0);
+    for (path, token) in [("/slow", allowed.token.as_str()), ("/healthz", "none")] {
+        assert_eq!(gated.ask(path, token), "503 not_ready", "{path}");
+    }
+    // Its successor is owed, and comes.
     feed.conduct(desk.honest());
+    desk.lock().step(&Changes::bundle(bundle()));
     let took = gated.until("/slow", &allowed.token, "200");
     println!("cold: ready {} ms after the attacks ended", took.as_millis());
     gated.assert_no_crash();
@@ -158,29 +163,23 @@ fn a_connection_that_hangs_is_given_up_before_the_state_is_stale() {
     let mut gated = Gated::launch(&desk.lock().plugin(), &feed);
     let quick = desk.issue(QUICK);
     gated.until("/quick", &quick.token, "200");
-    // Each poll that is open now, and the next one, hangs; those after it are answered.
-    let honest = desk.honest();
-    let hung = std::sync::atomic::AtomicBool::new(false);
     let begun = Instant::now();
-    feed.conduct(move |poll| {
-        if poll.at < begun || !hung.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            return Answer::Hang;
-        }
-        honest(poll)
-    });
+    let honest = desk.honest();
+    feed.conduct(move |poll| if poll.at < begun { Answer::Hang } else { honest(poll) });
     let mut denied = 0;
-    while feed.polls(begun).len() < 3 && begun.elapsed() < SOON * 4 {
+    while feed.polls(begun).len() < 2 && begun.elapsed() < SOON {
         let found = gated.verdicts("/quick", &quick.token);
         denied += usize::from(found.iter().any(|verdict| verdict != "200"));
+        pause();
     }
-    println!(
-        "hang: {denied} rounds denied, polls at {:?}",
-        feed.polls(begun)
-            .iter()
-            .map(|poll| poll.at.duration_since(begun).as_millis())
-            .collect::<Vec<_>>()
-    );
-    gated.until("/quick", &quick.token, "200");
+    let polls = feed.polls(begun);
+    let given_up = polls[0].at.duration_since(begun);
+    println!("hang: given up after {} ms, {denied} rounds denied", given_up.as_millis());
+    assert!(given_up < Duration::from_secs(STALE_AFTER.into()), "{given_up:?}");
+    // The next one asks for a proof at once, and the one after it waits again.
+    assert_eq!(polls[0].parameter("wait"), Some("0"));
+    assert_eq!(polls[1].parameter("wait"), Some("20"));
+    assert_eq!(gated.ask("/quick", &quick.token), "200");
     gated.assert_no_crash();
 }
 
@@ -198,11 +197,7 @@ fn begin(
     good: Vec<u8>,
     past: &Past,
 ) -> Begun {
-    let answer = (attack.answer)(&Scene {
-        desk: &desk.lock(),
-        good,
-        past,
-    });
+    let answer = (attack.answer)(&Scene { desk: &desk.lock(), good, past });
     let counted = counter(attack).map_or(0, |name| gated.stat(&name));
     let at = Instant::now();
     feed.conduct(move |_| answer.clone());
@@ -225,9 +220,9 @@ impl Begun {
         }
         // One that hangs is asked no second time.
         let enough = if attack.name == "nothing is answered" { 0 } else { 2 };
-        let asked = gated.envoy.until(attack.name, SOON, |_| {
-            Ok((feed.polls(self.at).len() >= enough).then_some(()))
-        });
+        let asked = gated
+            .envoy
+            .until(attack.name, SOON, |_| Ok((feed.polls(self.at).len() >= enough).then_some(())));
         asked.unwrap();
     }
 }
@@ -242,11 +237,7 @@ fn counter(attack: &Attack) -> Option<String> {
 
 fn assert_bounded(attack: &Attack, feed: &HostileFeed, since: Instant) {
     let most = feed.most_within(SECOND, since);
-    assert!(
-        most <= MOST_POLLS,
-        "{}: {most} polls within a second",
-        attack.name
-    );
+    assert!(most <= MOST_POLLS, "{}: {most} polls within a second", attack.name);
 }
 
 /// Until no worker allows it any more.
@@ -258,6 +249,7 @@ pub(crate) fn until_never_allowed(gated: &mut Gated, token: &str) -> Duration {
             return start.elapsed();
         }
         assert!(start.elapsed() < SOON, "{found:?}");
+        pause();
     }
 }
 
@@ -267,11 +259,7 @@ fn past_of(desk: &SharedDesk) -> Past {
     let checkpoint = desk.checkpoint();
     let delta = desk.step(&revocation("somebody"));
     desk.step(&revocation("somebody else"));
-    Past {
-        snapshot,
-        delta,
-        checkpoint,
-    }
+    Past { snapshot, delta, checkpoint }
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,7 +7,16 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod ahead;
 mod attacks;
+mod baseline;
 mod desk;
+mod environments;
 mod gated;
 mod hostile_feed;
+mod hostile_plugin;
+mod operator;
+mod overwriter;
+mod refused_bundle;
+mod rotation;
+mod status;

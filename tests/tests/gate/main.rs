@@ -7,4 +7,5 @@
 
 mod cold;
 mod demo;
+mod permit;
 mod warm;

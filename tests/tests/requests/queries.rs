@@ -40,8 +40,6 @@ const AMOUNTS: &[(&[u8], &str)] = &[
     // PHP drops white space before a key.
     (b"amount=100&%20amount=900", AMBIGUOUS),
     (b"amount=100&+amount=900", AMBIGUOUS),
-    (b"amount=100&amount%20=900", AMBIGUOUS),
-    (b"amount=100&%09amount=900", AMBIGUOUS),
     (b"amount=+100", AMBIGUOUS),
     (b"amount=100+", AMBIGUOUS),
     (b"amount=100;amount=900", AMBIGUOUS),
@@ -50,7 +48,7 @@ const AMOUNTS: &[(&[u8], &str)] = &[
     (b"amount=100%00", AMBIGUOUS),
     (b"amount=100%", AMBIGUOUS),
     (b"amount=100&%u0061mount=900", AMBIGUOUS),
-    (b"amount=100&x=\xff", AMBIGUOUS),
+    (b"amount=100&x=\xff", "400 | 400 ambiguous_request"),
     (b"amount=100&x=%FF", AMBIGUOUS),
     (b"amount=100&x=%C0%AF", AMBIGUOUS),
     (b"amount=100&x=\\", AMBIGUOUS),
@@ -95,6 +93,25 @@ fn what_feeds_no_input_may_occur_as_it_likes() {
             let expected = format!("200: POST {path} at orders.example as orders:create");
             turn.row(RAW, &sent, &expected);
         }
+    }
+    turn.finish();
+}
+
+#[test]
+fn a_query_names_no_other_method() {
+    let mut turn = turn();
+    let read = turn.passes.read.clone();
+    let twin = Ask::get("/orders?method=DELETE").bearing(&read);
+    let allowed = "200: GET /orders?method=DELETE at orders.example as orders:read";
+    for query in [
+        "_method=DELETE",
+        "_METHOD=DELETE",
+        "x=1&%5Fmethod=DELETE",
+        "_method",
+        "X-HTTP-Method-Override=DELETE",
+    ] {
+        let hostile = Ask::get(format!("/orders?{query}")).bearing(&read);
+        turn.pair(RAW, &hostile, AMBIGUOUS, &twin, allowed);
     }
     turn.finish();
 }
@@ -148,6 +165,12 @@ fn a_header_that_feeds_an_input_occurs_once() {
         let hostile =
             if name == "x-site" { ask().with(name, value) } else { twin.clone().with(name, value) };
         turn.pair(RAW, &hostile, AMBIGUOUS, &twin, allowed);
+    }
+    // HTTP/1.1 has no white space at a value's ends: over HTTP/2 it arrives at the gate, and the
+    // upstream would read another value than the one decided on.
+    for value in ["north ", " north", "\tnorth"] {
+        let hostile = ask().with("x-site", value).http2();
+        turn.row(RAW, &hostile.into(), AMBIGUOUS);
     }
     turn.finish();
 }

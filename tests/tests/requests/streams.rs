@@ -29,7 +29,7 @@ fn an_upgrade_reaches_no_upstream() {
             "401 no_credential",
         ),
     ] {
-        for protocol in ["websocket", "WebSocket", "websocket, h2c"] {
+        for protocol in ["websocket", "WebSocket"] {
             let upgrade = ask
                 .clone()
                 .with("connection", "Upgrade")
@@ -41,17 +41,21 @@ fn an_upgrade_reaches_no_upstream() {
             // Without upgrade_configs Envoy refuses by itself.
             turn.row(RAW, &upgrade.http1(), "403");
         }
+        // Envoy knows no such upgrade.
+        let unknown = ask.clone().with("connection", "Upgrade").with("upgrade", "websocket, h2c");
+        turn.row(STREAMS, &unknown.http1(), "403");
+        // Envoy takes `h2c` off and lets the request go on as a plain one.
         let clear = ask
             .clone()
             .with("connection", "Upgrade, HTTP2-Settings")
             .with("upgrade", "h2c")
             .with("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA");
-        turn.row(STREAMS, &clear.http1(), "403");
-        turn.row(RAW, &clear.http1(), "403");
+        turn.row(STREAMS, &clear.http1(), allowed);
+        turn.row(RAW, &clear.http1(), allowed);
     }
-    // `Upgrade` without `Connection` asks a proxy for nothing, and an upstream may not look.
+    // So it does with half of an upgrade.
     let bare = Ask::get("/orders").bearing(&read).with("upgrade", "websocket");
-    turn.row(STREAMS, &bare.http1(), STREAM);
+    turn.row(STREAMS, &bare.http1(), orders);
     let half = Ask::get("/orders").bearing(&read).with("connection", "upgrade");
     turn.row(STREAMS, &half.http1(), orders);
     turn.finish();
@@ -71,7 +75,7 @@ fn http2_has_no_upgrade_header() {
         ("te", "gzip"),
     ] {
         let request = ask().with(name, value).http2();
-        turn.row(STREAMS, &Sent::Http2(request), "reset 1");
+        turn.row(STREAMS, &Sent::Http2(request), "gone");
     }
     let twin = ask().with("te", "trailers").http2();
     let allowed = "200: GET /orders at orders.example as orders:read";
@@ -131,8 +135,8 @@ fn extended_connect_reaches_no_upstream() {
         (b"websocket", b"orders.example", b"/healthz", STREAM),
         (b"websocket", b"static.example", b"/any", STREAM),
         (b"websocket", b"orders.example", b"/orders/../x", "400 ambiguous_request"),
-        (b"connect-udp", b"orders.example", b"/orders", "403"),
-        (b"", b"orders.example", b"/orders", "403"),
+        (b"connect-udp", b"orders.example", b"/orders", "404"),
+        (b"", b"orders.example", b"/orders", "gone"),
     ] {
         turn.row(STREAMS, &Sent::Http2(ask(protocol, authority, path)), expected);
     }
@@ -145,6 +149,6 @@ fn extended_connect_reaches_no_upstream() {
         (b":path", b"/orders"),
         credential,
     ]);
-    turn.row(STREAMS, &Sent::Http2(get), "reset 1");
+    turn.row(STREAMS, &Sent::Http2(get), "gone");
     turn.finish();
 }

@@ -20,7 +20,7 @@ fn a_header_that_is_not_utf8_is_data_to_every_worker() {
     let _ = world.upstream.take();
     for (vm, connection) in &mut workers {
         for value in [b"\xff\xfe".as_slice(), b"\xed\xa0\x80", b"\x80", b"\xf8\x88\x80\x80\x80"] {
-            for name in [b"x-a".as_slice(), b"x-gatepass-agent", b"cookie", b"referer"] {
+            for name in [b"x-a".as_slice(), b"x-gatepass-agent", b"cookie", b"user-agent"] {
                 let good = Ask::get("/orders").bearing(&read).with(name, value);
                 let response = connection.exchange(&good.http1_bytes()).unwrap();
                 assert_eq!(response.verdict(), "200");
@@ -52,12 +52,12 @@ fn header_names_of_any_form_are_data() {
     let orders = "200: GET /orders at orders.example as orders:read";
     let ask = || Ask::get("/orders").bearing(&read);
     for (name, expected) in [
-        (b"x-\xff".as_slice(), "400 | reset 1"),
-        (b"\xc3\xa9", "400 | reset 1"),
-        (b"x y", "400 | reset 1"),
-        (b"x:y", "400 | reset 1"),
-        (b"x\0", "400 | reset 1"),
-        (b"", "400 | reset 1"),
+        (b"x-\xff".as_slice(), "400 | gone"),
+        (b"\xc3\xa9", "400 | gone"),
+        (b"x y", "400 | gone"),
+        (b"x:y", "200: GET /orders at orders.example as orders:read | gone"),
+        (b"x\0", "400 | gone"),
+        (b"", "400 | gone"),
         (b"x!#$%&'*+.^_`|~", orders),
         (b"0", orders),
     ] {
@@ -72,7 +72,7 @@ fn header_names_of_any_form_are_data() {
     for at in 0..120 {
         too_many = too_many.with(format!("x-{at}"), "v");
     }
-    turn.pair(RAW, &too_many, "431 | reset 1", &ask(), orders);
+    turn.pair(RAW, &too_many, "431 | reset 2", &ask(), orders);
     let large = ask().with("x-large", vec![b'a'; 50_000]);
     turn.pair(RAW, &large, orders, &ask(), orders);
     turn.finish();

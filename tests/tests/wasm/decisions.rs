@@ -221,10 +221,15 @@ fn each_denial_has_its_status_and_code_and_the_same_request_without_the_flaw_is_
         check(name, order("GET", "/orders", Some(&pass)), expected);
     };
     let t = now.0;
-    // The position of a site that has only started.
     read("as it is", "allow", &|_| {});
-    read("expired", "401 expired", &|c| c["exp"] = json!(t));
-    read("not expired", "allow", &|c| c["exp"] = json!(t + 1));
+    let until = |exp: u64| {
+        move |c: &mut Value| {
+            c["iat"] = json!(t - 60);
+            c["exp"] = json!(exp);
+        }
+    };
+    read("expired", "401 expired", &until(t));
+    read("not expired", "allow", &until(t + 1));
     read("future", "401 not_yet_valid", &|c| c["iat"] = json!(t + 31));
     read("nearly", "allow", &|c| c["iat"] = json!(t + 30));
     read("iss", "401 wrong_issuer", &|c| c["iss"] = json!("https://x.example"));

@@ -3,9 +3,9 @@
 use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
 use gatepass_filter::log::{Log, Place};
-use gatepass_tests::host::{Request, Vm};
+use gatepass_tests::host::{Envoy, Request, Vm};
 use gatepass_tests::kit::signed::{AGENT, EPOCH, JTI, grant};
-use gatepass_tests::kit::site::{Site, answer, order, verdict};
+use gatepass_tests::kit::site::{Site, answer, filter, order, verdict};
 
 fn reading(site: &Site) -> Request {
     let token = site.control.issue(&grant("orders:read"), site.now()).unwrap();
@@ -51,6 +51,7 @@ fn the_main_thread_leads_and_its_workers_serve() {
     }
     assert_eq!(site.leader.http_calls().len(), 1);
     assert!(site.workers.iter().all(|w| w.http_calls().is_empty()));
+    site.hear_checkpoint().unwrap();
     let call = site.poll().unwrap();
     let here = site.control.position();
     assert_eq!(
@@ -85,6 +86,7 @@ fn a_reloaded_worker_rebuilds_from_the_log_alone() {
     }
     assert_eq!(log(&site).deltas.len(), 81);
     let (good, first) = (bearing(&site, "jti-2"), bearing(&site, "other-0"));
+    site.workers[0].set_fuel_limit(4_000_000_000);
     site.workers[0].reload().unwrap();
     assert_eq!(site.ask(0, doomed).unwrap(), "401 revoked_credential");
     assert_eq!(site.ask(0, first).unwrap(), "401 revoked_credential");
@@ -181,6 +183,7 @@ fn when_the_deltas_outgrow_their_bound_the_leader_starts_a_new_base() {
     site.revoke(Kind::Credential, JTI).unwrap();
     let mut bases = 0;
     let mut deltas = 0;
+    site.workers[1].set_fuel_limit(4_000_000_000);
     for round in 0..700 {
         let call = site.poll().unwrap();
         if call.path().contains("after=") {
@@ -316,9 +319,10 @@ fn two_leaders_at_once_lose_nothing() {
 
 #[test]
 fn the_shared_counter_may_wrap_at_any_write() {
-    for before in 0..24 {
-        let mut site = Site::cold(2, |_| {}).unwrap();
-        site.envoy.shared_data().set_next_number(u32::MAX - before);
+    for before in 0..32 {
+        let envoy = Envoy::new(&filter().unwrap());
+        envoy.shared_data().set_next_number(u32::MAX - before);
+        let mut site = Site::on(envoy, 2, |_| {}).unwrap();
         site.hear_snapshot().unwrap();
         let doomed = reading(&site);
         assert_eq!(site.ask_all(&doomed).unwrap(), ["allow"; 2], "{before}");

@@ -3,6 +3,7 @@
 
 mod decisions;
 mod exchange;
+mod feed;
 mod imports;
 mod life;
 mod second_plugin;

@@ -217,6 +217,31 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::AmbiguousRequest, |_| {}, |s| s.path.push_str("&amount=1.00")),
     (Code::AmbiguousRequest, |_| {}, |s| s.headers.push(("authorization", b"Basic YTpi".to_vec()))),
     (Code::AmbiguousRequest, |_| {}, |s| s.headers.push(("Authorization", b"Basic YTpi".to_vec()))),
+    (
+        Code::AmbiguousRequest,
+        |_| {},
+        |s| {
+            let value = format!("Bearer {}", s.pass.token()).into_bytes();
+            s.scheme = None;
+            s.headers.push(("Authorization", value));
+        },
+    ),
+    (
+        Code::AmbiguousRequest,
+        |_| {},
+        |s| {
+            let token = s.pass.token();
+            s.authorization = Some(format!("Basic YTpi, Bearer {token}").into_bytes());
+        },
+    ),
+    (
+        Code::AmbiguousRequest,
+        |_| {},
+        |s| {
+            let token = s.pass.token();
+            s.authorization = Some(format!("Bearer {token},{token}").into_bytes());
+        },
+    ),
     (Code::AmbiguousRequest, |_| {}, |s| s.headers.push((":method", b"GET".to_vec()))),
     (Code::AmbiguousRequest, |_| {}, |s| s.headers.push(("x_tag", b"red".to_vec()))),
     (Code::NoRoute, |_| {}, |s| s.method = "DELETE"),

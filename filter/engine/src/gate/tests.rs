@@ -593,7 +593,7 @@ fn a_bad_bundle_never_costs_a_revocation_and_a_bad_revocation_costs_the_batch() 
     let revoked = [(Kind::Agent, AGENT, Below::Always)];
     let bad_keys = next().revoking(&revoked).with(|m| m.keys = Some(vec![0xff]));
     assert_eq!(feed(&mut gate, &bad_keys), Err(RefusalCode::Poison));
-    assert_eq!(denial(&gate, now()), None);
+    assert_eq!(denial(&gate, now()), Some(Code::Behind));
     let bad_bundle = next().revoking(&revoked).with(|m| m.bundle = Some(vec![0xff]));
     assert_eq!(feed(&mut gate, &bad_bundle), Err(RefusalCode::BundleRefused));
     assert_eq!(denial(&gate, now()), Some(Code::RevokedAgent));

@@ -154,7 +154,7 @@ fn a_reset_in_parts_moves_with_its_last_part() {
     take(&mut gate, &Root::version(2).with(|d| d.reset = true)).unwrap();
     let parts = Message::snapshot(AT + 1).root_version(2).in_parts(2, &[]);
     assert_eq!(feed(&mut gate, &parts[0]), Ok(Applied::Part));
-    assert_eq!(gate.position(), at(1_000_000));
+    assert_eq!(gate.position(), None, "what the thief said is gone with the first part");
     assert_eq!(feed(&mut gate, &parts[1]), moved(EPOCH, AT + 1));
 }
 
@@ -181,4 +181,16 @@ fn roots_can_be_walked_from_the_pinned_keys_without_being_taken() {
     let refused = gate.check_roots(&gap, UnixSeconds(NOW)).unwrap_err();
     assert_eq!(refused.code, RefusalCode::Gap);
     assert_eq!(gate.state(), before);
+}
+
+#[test]
+fn a_root_below_the_pinned_minimum_is_refused_even_by_a_gate_that_knows_none() {
+    let pinned = Pinned::new("prod", &[b64(public(ROOT))], 1, 2).unwrap();
+    let mut gate = Gate::new(settings(), pinned);
+    assert_eq!(take(&mut gate, &Root::version(1)), Err(RefusalCode::Rollback));
+    assert_eq!(gate.root_version(), 0);
+    let chain = [Root::version(1).sealed(), Root::version(2).sealed()];
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    gate.take_roots(&chain, UnixSeconds(NOW)).unwrap();
+    assert_eq!(gate.root_version(), 2);
 }

@@ -1,0 +1,282 @@
+//! Cases through a real Envoy: the same scenes at the present time, each state of a gate behind a
+//! listener of its own, the feed's answers said by a feed that says what it is told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode, PluginConfig, Roots};
+use gatepass_tests::kit::hostile::{Answer, HostileFeed, Poll};
+use gatepass_tests::kit::orders::HOST;
+use gatepass_tests::kit::wire::{Connection, Response, request};
+use gatepass_tests::kit::{filter, world};
+
+use crate::case::{Book, Case, NOW, Verdict};
+use crate::feeds::{self, FeedBook, FeedCase};
+use crate::format::{GateConfiguration, RequestVector};
+use crate::gatepasses;
+use crate::message::FLEET;
+
+/// A listener with a gate, named like its feed audience.
+struct Gated {
+    audience: String,
+    what: Scenes,
+}
+
+/// What its gate hears.
+enum Scenes {
+    /// Gatepass cases of one state: families and places in them.
+    Gatepasses(Vec<(usize, usize)>),
+    /// A feed case: book and place in it.
+    Feed(usize, usize),
+}
+
+struct Play {
+    book: Book,
+    feeds: [FeedBook; 3],
+    gates: Vec<Gated>,
+}
+
+/// What the feed has told an audience so far, and the time that its scenes are of.
+#[derive(Clone, Copy)]
+struct Told {
+    answers: usize,
+    start: u64,
+}
+
+fn now() -> u64 {
+    world::now().0
+}
+
+impl Play {
+    fn new() -> Self {
+        let (book, feeds) = (gatepasses::book(), feeds::books());
+        let mut states: BTreeMap<String, Vec<(usize, usize)>> = BTreeMap::new();
+        for (family, cases) in book.families.iter().enumerate() {
+            for (place, case) in cases.cases.iter().enumerate().filter(|(_, case)| case.live) {
+                let scene = book.scene(case, NOW, FLEET);
+                let state = (scene.configuration(), scene.feed(), scene.now - scene.start);
+                states.entry(format!("{state:?}")).or_default().push((family, place));
+            }
+        }
+        let mut what: Vec<Scenes> = states.into_values().map(Scenes::Gatepasses).collect();
+        for (nth, book) in feeds.iter().enumerate() {
+            let live = book.cases.iter().enumerate().filter(|(_, case)| case.live);
+            what.extend(live.map(|(place, _)| Scenes::Feed(nth, place)));
+        }
+        let gates = what.into_iter().enumerate();
+        let gates =
+            gates.map(|(nth, what)| Gated { audience: format!("gate{nth}"), what }).collect();
+        Self { book, feeds, gates }
+    }
+
+    fn case(&self, (family, place): (usize, usize)) -> &Case {
+        &self.book.families[family].cases[place]
+    }
+
+    fn feed_case(&self, book: usize, place: usize) -> (&FeedBook, &FeedCase) {
+        let book = &self.feeds[book];
+        (book, &book.cases[place])
+    }
+
+    fn configuration(&self, gated: &Gated, start: u64) -> GateConfiguration {
+        match &gated.what {
+            Scenes::Gatepasses(cases) => {
+                let case = self.case(cases[0]);
+                self.book.scene(case, start, &gated.audience).configuration()
+            }
+            Scenes::Feed(book, place) => {
+                let (book, case) = self.feed_case(*book, *place);
+                book.scene(case, start, &gated.audience).configuration()
+            }
+        }
+    }
+
+    /// Seconds from what the gate hears first to what is asked of it.
+    fn span(&self, gated: &Gated) -> u64 {
+        match &gated.what {
+            Scenes::Gatepasses(cases) => {
+                let scene = self.book.scene(self.case(cases[0]), NOW, &gated.audience);
+                scene.now - scene.start
+            }
+            Scenes::Feed(book, place) => {
+                let (book, case) = self.feed_case(*book, *place);
+                let scene = book.scene(case, NOW, &gated.audience);
+                scene.now - scene.start
+            }
+        }
+    }
+
+    /// Everything that the gate hears, in order.
+    fn answers(&self, gated: &Gated, start: u64) -> Vec<Vec<u8>> {
+        match &gated.what {
+            Scenes::Gatepasses(cases) => {
+                let scene = self.book.scene(self.case(cases[0]), start, &gated.audience);
+                scene.feed().into_iter().collect()
+            }
+            Scenes::Feed(book, place) => {
+                let (book, case) = self.feed_case(*book, *place);
+                let scene = book.scene(case, start, &gated.audience);
+                let mut all = scene.answers();
+                all.push(scene.feed());
+                all
+            }
+        }
+    }
+
+    fn say(&self, poll: &Poll, told: &Mutex<BTreeMap<String, Told>>) -> Answer {
+        let audience = poll.parameter("audience").unwrap_or_default();
+        let gated = self.gates.iter().find(|gated| gated.audience == audience);
+        let Some(gated) = gated else { return Answer::status(404, b"") };
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Told { answers: 0, start: now() - self.span(gated) };
+        let so_far = told.entry(gated.audience.clone()).or_insert_with(fresh);
+        match self.answers(gated, so_far.start).into_iter().nth(so_far.answers) {
+            Some(body) => {
+                so_far.answers += 1;
+                Answer::Body(body)
+            }
+            None => Answer::Later,
+        }
+    }
+}
+
+/// All gates behind one Envoy.
+struct Live {
+    play: Arc<Play>,
+    feed: HostileFeed,
+    envoy: Envoy,
+    since: Instant,
+}
+
+impl Live {
+    fn start() -> Self {
+        let play = Arc::new(Play::new());
+        let since = Instant::now();
+        let told = Mutex::new(BTreeMap::new());
+        let says = Arc::clone(&play);
+        let feed = HostileFeed::start(move |poll| says.say(poll, &told)).unwrap();
+        let wasm = filter::path().unwrap();
+        let mut bootstrap = Bootstrap::new().feed(feed.address()).workers(1);
+        for gated in &play.gates {
+            let plugin = plugin(&play.configuration(gated, now()));
+            let gate = Gate::new(&wasm, &plugin).vm_id("vectors");
+            let listener = Listener::responding(&gated.audience, 200, "");
+            bootstrap = bootstrap.listener(listener.without_path_normalization().gate(gate));
+        }
+        let envoy = Envoy::launch(&bootstrap).unwrap();
+        Self { play, feed, envoy, since }
+    }
+
+    /// Waits until the gate has heard everything, and gives its last poll, which follows on that.
+    fn heard(&self, gated: &Gated) -> Poll {
+        let answers = self.play.answers(gated, now()).len();
+        let start = Instant::now();
+        loop {
+            let polls = self.feed.polls(self.since).into_iter();
+            let mut polls =
+                polls.filter(|poll| poll.parameter("audience") == Some(&gated.audience));
+            if let Some(poll) = polls.nth(answers) {
+                return poll;
+            }
+            assert!(start.elapsed() < PATIENCE, "`{}` polls no more", gated.audience);
+            std::thread::yield_now();
+        }
+    }
+
+    fn ask(&self, gated: &Gated, bytes: &[u8]) -> Response {
+        let address = self.envoy.address(&gated.audience).unwrap();
+        Connection::open(address).unwrap().exchange(bytes).unwrap()
+    }
+}
+
+fn plugin(gate: &GateConfiguration) -> PluginConfig {
+    let roots = Roots {
+        keys: gate.roots.keys.clone(),
+        threshold: u32::try_from(gate.roots.threshold).unwrap(),
+    };
+    let mut plugin = PluginConfig::new(&gate.environment, &gate.feed_audience, roots);
+    plugin.min_root_version = gate.min_root_version;
+    plugin.baseline = gate.baseline.as_ref().map(|baseline| baseline.0.clone());
+    plugin.mode = if gate.mode == "shadow" { Mode::Shadow } else { Mode::Enforce };
+    // What may be held is told at once.
+    plugin.hold_ms = 0;
+    plugin.expose_position = true;
+    plugin
+}
+
+/// The bytes of a request whose headers are the vector's.
+fn http1(vector: &RequestVector) -> Vec<u8> {
+    let values: Vec<(&str, String)> = vector
+        .headers
+        .iter()
+        .map(|header| (header.name.as_str(), String::from_utf8(header.bytes()).unwrap()))
+        .collect();
+    let value = |name: &str| {
+        let found = values.iter().find(|(known, _)| *known == name);
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    let others: Vec<(&str, &str)> = values
+        .iter()
+        .filter(|(name, _)| !name.starts_with(':'))
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    request(value(":method"), value(":authority"), value(":path"), &others)
+}
+
+#[test]
+fn a_real_envoy_decides_as_the_files_say() {
+    let live = Live::start();
+    let (mut gatepasses, mut feeds) = (0, 0);
+    let mut wrong = Vec::new();
+    for gated in &live.play.gates {
+        let last = live.heard(gated);
+        match &gated.what {
+            Scenes::Gatepasses(cases) => {
+                for case in cases.iter().map(|case| live.play.case(*case)) {
+                    gatepasses += 1;
+                    let start = now() - live.play.span(gated);
+                    let scene = live.play.book.scene(case, start, &gated.audience);
+                    let got = live.ask(gated, &http1(&scene.request())).verdict();
+                    let expected = match &case.verdict {
+                        Verdict::Allow(_) => "200".to_owned(),
+                        Verdict::Deny { code, .. } => format!("{} {code}", code.status()),
+                    };
+                    if got != expected {
+                        wrong.push(format!("{}: expected `{expected}`, got `{got}`", case.name));
+                    }
+                }
+            }
+            Scenes::Feed(book, place) => {
+                feeds += 1;
+                let (book, case) = live.play.feed_case(*book, *place);
+                let scene = book.scene(case, NOW, &gated.audience);
+                let expected = case.verdict.as_str();
+                let refusal = last.header("x-gatepass-refusal");
+                let as_said = match expected {
+                    "moved" | "renewed" => refusal.is_empty(),
+                    _ => refusal == expected,
+                };
+                let position = match case.verdict.after(&scene).position {
+                    Some([epoch, sequence]) => format!("{epoch}.{sequence}"),
+                    None => "none".to_owned(),
+                };
+                let response = live.ask(gated, &request("GET", HOST, "/orders", &[]));
+                let at = response.header("x-gatepass-position").unwrap_or_default();
+                if !as_said || at != position {
+                    let (folder, name) = (book.folder, &case.name);
+                    wrong.push(format!(
+                        "{folder} {name}: expected `{expected}` at {position}, got `{refusal}` at {at}"
+                    ));
+                }
+            }
+        }
+    }
+    crate::report(&wrong);
+    assert!(gatepasses >= 60 && feeds >= 30, "{gatepasses} gatepasses, {feeds} feed answers");
+    let stats = live.envoy.stats().unwrap();
+    let crashed = |(name, count): &(&String, &u64)| name.contains("vm_reload") && **count > 0;
+    assert_eq!(stats.iter().find(crashed), None);
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,43 @@
+//! The cases of `tests/vectors/gatepasses`.
+
+mod claims;
+mod constraints;
+mod credential;
+mod demands;
+mod granted;
+mod requests;
+mod revocation;
+mod state;
+mod token;
+
+use gatepass_engine::denial::Code;
+
+use crate::case::Book;
+
+/// The case that most others differ from.
+pub(crate) const GRANTED: &str = "granted";
+
+pub(crate) fn book() -> Book {
+    Book::new(vec![
+        granted::family(),
+        credential::family(),
+        token::family(),
+        claims::family(),
+        requests::family(),
+        state::family(),
+        revocation::family(),
+        demands::family(),
+        constraints::family(),
+    ])
+}
+
+/// Codes that no vector can have yet.
+pub(crate) const NOT_REACHABLE: [(Code, &str); 7] = [
+    (Code::PolicyDenied, "no policy condition is evaluated; a bundle with one is refused"),
+    (Code::PolicyError, "no policy condition is evaluated; a bundle with one is refused"),
+    (Code::Replayed, "nothing is consumed at the gate; `uses` is refused before"),
+    (Code::ReplayTableFull, "there is no replay table"),
+    (Code::BodyTooLarge, "no body is read"),
+    (Code::BodyMalformed, "no body is read"),
+    (Code::HeaderBodyMismatch, "no body is read"),
+];
