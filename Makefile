@@ -6,6 +6,8 @@ TOOLS := target/tools
 FILTER := target/wasm32-wasip1/filter/gatepass_filter.wasm
 PACKAGES := gcc libc6-dev python3 python3-venv
 WASM := --target wasm32-wasip1
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
 .PHONY: demo test setup packages tools filter fmt lint deny unit mutants fuzz golden
 
@@ -55,8 +57,25 @@ unit:
 	GATEPASS_PYTHON=$(CURDIR)/$(TOOLS)/bin/python $(CARGO) test --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --doc
 
-## Long: which changes to the deciding code does no test notice? Needs cargo-mutants.
+## Long (an hour): which changes to the deciding code does no test of the engine notice?
+## cargo-mutants works in a copy of the tree; optimised a little, because tests outweigh builds.
 mutants:
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
-	$(CARGO) mutants -p gatepass-engine --output target/mutants --baseline run \
+	CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build CARGO_INCREMENTAL=0 \
+	  CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=none \
+	  $(CARGO) mutants -p gatepass-engine --jobs 1 --timeout 60 --cargo-arg=--lib --output target/mutants \
 	  --file 'filter/engine/src/{decision,revocation,freshness,position}.rs'
+
+## Long: libFuzzer on each target for FUZZ_SECONDS. What it finds goes to target/fuzz, what it
+## starts from is tests/fuzz/corpus. `make test` replays that corpus without any of this.
+fuzz:
+	@rustup toolchain list | grep -q '^nightly' && $(CARGO) fuzz --version >/dev/null 2>&1 || { \
+	  echo 'missing for make fuzz; run: rustup toolchain install nightly --profile minimal' >&2; \
+	  echo '                            cargo install --locked cargo-fuzz' >&2; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts/$$target; \
+	  $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz -s none $$target \
+	    target/fuzz/corpus/$$target tests/fuzz/corpus/$$target -- \
+	    -artifact_prefix=target/fuzz/artifacts/$$target/ -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+	    -print_final_stats=1 || exit 1; \
+	done

@@ -42,6 +42,8 @@ pub struct Exchange {
     /// The number of the `log` that could not be applied whole, and when.
     failed: Option<(u32, Milliseconds)>,
     want_seen: Option<u32>,
+    /// The number of the log that was looked at last as leader.
+    stood_at: Option<u32>,
 }
 
 /// What this VM found of an envelope.
@@ -100,6 +102,7 @@ impl Exchange {
             roots_seen: None,
             failed: None,
             want_seen: None,
+            stood_at: None,
         }
     }
 
@@ -191,6 +194,7 @@ impl Exchange {
                 Err(refusal) => out.refusals.push(refusal),
             }
         }
+        let by = Writer { owner, received: now.monotonic };
         let key = self.prefix.key("log");
         let of_batches = out.refusals.len();
         for _ in 0..MAX_TRIES {
@@ -211,7 +215,7 @@ impl Exchange {
             if found.forged > 0 {
                 log = Log::default();
             }
-            let appended = self.append(&mut log, gate, roots, &fresh, data, owner, now.monotonic);
+            let appended = self.append(&mut log, gate, roots, &fresh, data, by);
             out.wants_snapshot = appended.wants_snapshot || log.wants_base();
             out.refusals.extend(appended.refusals);
             out.wants_snapshot |= out.refusals.iter().any(is_mended_by_snapshot);
@@ -252,6 +256,22 @@ impl Exchange {
         let wants_snapshot =
             newest.is_none() || ignored.forged > 0 || aged || wanted || lost || log.wants_base();
         Standing { newest, wants_snapshot }
+    }
+
+    /// [`Exchange::standing`] when somebody wrote `log` since this was asked last. `gen` does not
+    /// tell: who overwrites `log` alone leaves it as it is.
+    pub fn standing_anew(
+        &mut self,
+        data: &mut impl SharedData,
+        gate: &mut Gate,
+        now: Now,
+    ) -> Option<Standing> {
+        let number = data.read(&self.prefix.key("log")).map(|(_, number)| number);
+        if number == self.stood_at {
+            return None;
+        }
+        self.stood_at = number;
+        Some(self.standing(data, gate, now))
     }
 
     /// A new leader writes `gen` again: the one before may have died between its two writes.
@@ -317,7 +337,7 @@ impl Exchange {
                 None => Seen::Refused,
                 Some(header) => {
                     let found = Seen::of(&header);
-                    match self.apply(stored, &bytes, &header, data, gate, now, checked) {
+                    match self.apply((stored, &header, &bytes), data, gate, now, checked) {
                         true => found.settled(),
                         false => found,
                     }
@@ -330,9 +350,7 @@ impl Exchange {
     /// Applies one envelope under the count of attempts; false when it should be tried again.
     fn apply(
         &self,
-        stored: &Stored,
-        bytes: &[u8],
-        header: &Header,
+        (stored, header, bytes): (&Stored, &Header, &[u8]),
         data: &mut impl SharedData,
         gate: &mut Gate,
         now: Now,
@@ -445,9 +463,9 @@ impl Exchange {
         roots: &[&[u8]],
         fresh: &[(Header, &[u8])],
         data: &mut impl SharedData,
-        owner: u8,
-        received: Milliseconds,
+        by: Writer,
     ) -> Appended {
+        let Writer { owner, received } = by;
         let mut out = Appended::default();
         if roots.is_empty() && log.roots.is_empty() && !fresh.is_empty() {
             out.refuse(RefusalCode::Gap, "no root document came with it");
@@ -508,9 +526,7 @@ impl Exchange {
             }
             match header.shape() {
                 Shape::Snapshot => {}
-                Shape::Delta => {
-                    out.merge(self.append_delta(log, header, envelope, data, owner, received))
-                }
+                Shape::Delta => out.merge(self.append_delta(log, header, envelope, data, by)),
                 Shape::Checkpoint => {
                     out.merge(self.append_checkpoint(log, header, envelope, received))
                 }
@@ -525,8 +541,7 @@ impl Exchange {
         header: &Header,
         envelope: &[u8],
         data: &mut impl SharedData,
-        owner: u8,
-        received: Milliseconds,
+        Writer { owner, received }: Writer,
     ) -> Appended {
         let Some(newest) = self.newest(log) else {
             return Appended::wanting();
@@ -574,8 +589,10 @@ impl Exchange {
             }
             return out;
         }
+        let at = Some(header.issued_at);
         let last = log.envelopes().last().and_then(|stored| self.issued_at_of(stored));
-        if last >= Some(header.issued_at) {
+        // One of the same second as the base still renews VMs that had the base's position.
+        if last > at || (last == at && log.checkpoint.is_some()) {
             return Appended::default();
         }
         let digest = EnvelopeDigest::of(envelope);
@@ -617,6 +634,13 @@ impl Seen {
             Self::Refused => true,
         }
     }
+}
+
+/// Who appends, and when it heard what it appends.
+#[derive(Clone, Copy, Debug)]
+struct Writer {
+    owner: u8,
+    received: Milliseconds,
 }
 
 /// What appending did.

@@ -12,9 +12,12 @@ use crate::pace::Pace;
 /// The state of the poll in one VM.
 #[derive(Default)]
 pub(crate) struct Poll {
-    pub(crate) pace: Pace,
+    pace: Pace,
     in_flight: Option<InFlight>,
-    abandoned: Option<Milliseconds>,
+    /// Whether the poll that was answered last asked for a snapshot.
+    answered_whole: bool,
+    /// When a snapshot was of use last.
+    snapshot_at: Option<Milliseconds>,
 }
 
 struct InFlight {
@@ -43,14 +46,26 @@ impl Poll {
         self.in_flight.is_none() && self.pace.may_poll(now)
     }
 
+    /// Whether a snapshot may be asked for again: whoever overwrites the shared state all the time
+    /// must not make the gate fetch one all the time.
+    pub(crate) fn may_ask_for_snapshot(&self, now: Milliseconds) -> bool {
+        self.snapshot_at.is_none_or(|at| now.since(at) >= SNAPSHOT_EVERY)
+    }
+
     /// Waits no more for a poll that asked for what is newer, because a snapshot is needed now.
-    /// Its answer, when it comes, is nobody's. Not more often than [`REPAIR_EVERY`]: who
-    /// overwrites the shared state all the time must not make the gate poll all the time.
+    /// Its answer, when it comes, is nobody's.
     pub(crate) fn abandon(&mut self, now: Milliseconds) {
-        let recently = self.abandoned.is_some_and(|at| now.since(at) < REPAIR_EVERY);
-        if !recently && self.in_flight.as_ref().is_some_and(|call| !call.whole) {
+        if self.may_ask_for_snapshot(now) && self.in_flight.as_ref().is_some_and(|call| !call.whole)
+        {
             self.in_flight = None;
-            self.abandoned = Some(now);
+        }
+    }
+
+    /// The answer was of use.
+    pub(crate) fn succeeded(&mut self, now: Milliseconds) {
+        self.pace.succeeded();
+        if self.answered_whole {
+            self.snapshot_at = Some(now);
         }
     }
 
@@ -66,8 +81,9 @@ impl Poll {
         now: Milliseconds,
     ) -> bool {
         let failures = self.pace.failures();
-        // After a failure the proof of freshness is old already: it is asked for at once.
-        let wait = if failures > 0 { 0 } else { WAIT_SECONDS };
+        // After a failure the proof of freshness is old already: it is asked for at once. So it is
+        // after a snapshot, which is none to a VM that had its position.
+        let wait = if failures > 0 || self.answered_whole { 0 } else { WAIT_SECONDS };
         let whole = after.is_none();
         let after = after.map(|position| format!("&after={position}")).unwrap_or_default();
         let path = format!(
@@ -110,11 +126,13 @@ impl Poll {
 
     /// Whether this callback answers the call that is waited for; then it is waited for no more.
     pub(crate) fn finish(&mut self, token: u32) -> bool {
-        let ours = self.in_flight.as_ref().is_some_and(|call| call.token == token);
-        if ours {
-            self.in_flight = None;
+        match self.in_flight.take_if(|call| call.token == token) {
+            Some(call) => {
+                self.answered_whole = call.whole;
+                true
+            }
+            None => false,
         }
-        ours
     }
 
     pub(crate) fn failed(&mut self, now: Milliseconds) {
@@ -154,5 +172,5 @@ fn timeout(whole: bool, wait: u64, staleness: Option<u32>, failures: u32) -> Dur
 /// Asked for; the control plane grants at most a third of the smallest staleness bound.
 const WAIT_SECONDS: u64 = 20;
 const GRACE_SECONDS: u64 = 5;
-/// Milliseconds.
-const REPAIR_EVERY: u64 = 500;
+/// Milliseconds from a snapshot that was of use to the next.
+const SNAPSHOT_EVERY: u64 = 500;

@@ -234,8 +234,10 @@ impl Shell {
         }
         self.lead(now);
         if self.leads {
-            if self.exchange.wanted(&mut EnvoySharedData) {
-                self.asks_snapshot = true;
+            let standing = self.exchange.standing_anew(&mut EnvoySharedData, &mut self.gate, now);
+            self.asks_snapshot |= standing.is_some_and(|standing| standing.wants_snapshot)
+                || self.exchange.wanted(&mut EnvoySharedData);
+            if self.asks_snapshot {
                 self.poll.abandon(now.monotonic);
             }
             self.poll(now);
@@ -262,6 +264,10 @@ impl Shell {
         }
         let standing = self.exchange.standing(&mut EnvoySharedData, &mut self.gate, now);
         let wants = standing.wants_snapshot || self.asks_snapshot;
+        if wants && !self.poll.may_ask_for_snapshot(now.monotonic) {
+            self.asks_snapshot = true;
+            return;
+        }
         let after = if wants { None } else { standing.newest };
         let prefix = self.configuration.prefix.clone();
         let found = slowest(&mut EnvoySharedData, |name| prefix.key(name), now.monotonic);
@@ -320,9 +326,8 @@ impl Shell {
         if !self.poll.finish(token) {
             return;
         }
-        if !self.leads {
-            return;
-        }
+        // Also after the lease was lost: the log itself fences what a former leader appends, and
+        // who overwrites the lease must not keep what was heard from being applied.
         // What is published joins on to the newest state, so it must be known.
         self.check(now);
         let outcome = read_answer().and_then(|body| {
@@ -344,7 +349,7 @@ impl Shell {
                 }
                 self.asks_snapshot = published.wants_snapshot;
                 if published.written && !refused {
-                    self.poll.pace.succeeded();
+                    self.poll.succeeded(now.monotonic);
                 } else {
                     // Nothing of use: not at once again, or a feed that repeats itself would be
                     // asked as fast as it answers.

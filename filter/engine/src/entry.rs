@@ -168,7 +168,7 @@ impl Constraint<'_> {
                 any
             }
             Operator::Prefix(prefix) => match value {
-                Value::Text(text) => text.starts_with(&**prefix),
+                Value::Text(text) => text.starts_with(&**prefix) && stays_below(text, prefix),
                 Value::Integer(_) | Value::Decimal(_) | Value::Money(_) | Value::Boolean(_) => {
                     return Err(unsupported());
                 }
@@ -176,6 +176,13 @@ impl Constraint<'_> {
         };
         if holds { Ok(()) } else { Err(violated("is outside its constraint")) }
     }
+}
+
+/// Whether a text that starts with a path-like prefix also ends up below it: `/public/../secret`
+/// does not, for whoever resolves it.
+fn stays_below(text: &str, prefix: &str) -> bool {
+    let climbs = |part: &str| matches!(part, "." | "..");
+    !prefix.contains('/') || !text.split(['/', '\\']).any(climbs)
 }
 
 /// `None`: the bound does not fit the kind. `Some(None)`: not comparable (another currency).
@@ -620,5 +627,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_path_like_prefix_holds_only_for_what_stays_below_it() {
+        for (text, holds) in [
+            ("/public/a", true),
+            ("/public/a..b", true),
+            ("/public/../secret", false),
+            ("/public/a/..", false),
+            ("/public/./a", false),
+            ("/public/..\\secret", false),
+        ] {
+            assert_eq!(stays_below(text, "/public/"), holds, "{text}");
+        }
+        assert!(stays_below("a/../b", "a"), "no path, no segments");
     }
 }

@@ -127,6 +127,13 @@ impl Poll {
         self.parameter("after")?.parse().ok()
     }
 
+    /// How long the gate is ready to wait.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        let seconds = self.parameter("wait").and_then(|wait| wait.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(0))
+    }
+
     /// Since the poll arrived.
     #[must_use]
     pub fn waited(&self) -> Duration {

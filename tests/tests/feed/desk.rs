@@ -60,7 +60,7 @@ impl SharedDesk {
             }
             match desk.news(poll.after()) {
                 Some(batches) => Answer::Body(desk.body(&batches)),
-                None if poll.waited() < WAIT => Answer::Later,
+                None if poll.waited() < WAIT.min(poll.wait()) => Answer::Later,
                 None => {
                     let checkpoint = desk.checkpoint();
                     Answer::Body(desk.body(&[checkpoint]))

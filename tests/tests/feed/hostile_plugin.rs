@@ -53,7 +53,7 @@ fn who_overwrites_the_shared_state_opens_nothing_and_the_gate_recovers() {
         let begun = Instant::now();
         desk.revoke(&victim.jti);
         let seen = watch(&mut gated, begun, &revoked, &victim, &quick);
-        println!("overwritten ({way:?}): {seen:?}");
+        println!("overwritten ({way:?}): {seen:?}, {} polls", feed.polls(begun).len());
         if way != Way::Replay {
             gated.until_stat("gatepass_shared_state_forged", |count| count > forged);
         }
@@ -63,9 +63,14 @@ fn who_overwrites_the_shared_state_opens_nothing_and_the_gate_recovers() {
         command(&gated, Way::Stop.path());
         let stopped = Instant::now();
         gated.until("/quick", &quick.token, "200");
+        println!(" quick {:?}", stopped.elapsed());
         gated.until("/quick", &victim.token, "401 revoked_credential");
+        println!(" victim {:?}", stopped.elapsed());
         gated.until_positions(&desk.lock().position().to_string());
         println!("overwritten ({way:?}): back after {} ms", stopped.elapsed().as_millis());
+        for poll in feed.polls(stopped - Duration::from_secs(2)) {
+            println!("  {:?} {} {}", poll.at.duration_since(begun).as_millis() as i64 - stopped.duration_since(begun).as_millis() as i64, &poll.header("x-gatepass-node")[..4], poll.target);
+        }
         assert!(stopped.elapsed() < SOON / 2);
         assert_eq!(gated.ask("/quick", &revoked.token), "401 revoked_credential");
         assert_eq!(gated.ask("/slow", &slow.token), "200");
@@ -82,7 +87,7 @@ struct Watched {
     /// When a worker first knew of it.
     victim_denied: Option<Duration>,
     good_allowed: u32,
-    good_denied: u32,
+    good_denied: std::collections::BTreeMap<String, u32>,
 }
 
 /// Asks for longer than the staleness bound. An allow that should be a denial stops it.
@@ -106,7 +111,7 @@ fn watch(gated: &mut Gated, begun: Instant, revoked: &Pass, victim: &Pass, good:
                 out.good_allowed += 1;
             } else {
                 assert!(verdict.starts_with("503 "), "{verdict}");
-                out.good_denied += 1;
+                *out.good_denied.entry(verdict).or_default() += 1;
             }
         }
         pause();

@@ -144,7 +144,11 @@ impl Turn {
             self.rows,
             self.wrong.join("\n")
         );
-        // Whatever was sent, the one worker's VM lives and decides.
+        self.survived();
+    }
+
+    /// Whatever was sent, the one worker's VM lives and decides.
+    pub(crate) fn survived(self) {
         assert_eq!(crashes(&self.envoy.stats().unwrap()), vec![]);
         let ask = Ask::get("/orders/1").bearing(&self.passes.read).http1();
         assert_eq!(
@@ -286,6 +290,11 @@ impl Gates {
             out.push_str(&format!(" ({forwarded} forwarded)"));
         }
         Ok(out)
+    }
+
+    /// What the upstream received since it was last asked.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.upstream.take()
     }
 
     /// How many requests Envoy has sent to the upstreams.

@@ -1,9 +1,15 @@
 //! The shipped filter in the wasm host: what a real Envoy cannot show quickly or repeatably.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod configuration;
 mod decisions;
 mod exchange;
 mod feed;
+mod fuel;
+mod hostile_headers;
 mod imports;
 mod life;
+mod permits;
 mod second_plugin;
+mod shadow;
+mod staleness;

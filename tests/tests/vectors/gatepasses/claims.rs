@@ -217,6 +217,14 @@ fn chain(f: &mut Family) {
         |s| s.pass.set("blueprint", json!(PRIOR_BLUEPRINT)),
     );
     malformed(
+        "subject_outside_the_chain",
+        ("agent_for_an_agent", "there is no inner `act`"),
+        "An agent that is acted for is an actor too, so that its owner and blueprint are known.",
+        |s| {
+            s.pass.claims["act"].as_object_mut().unwrap().remove("act");
+        },
+    );
+    malformed(
         "actor_without_owner",
         (GRANTED, "the inner actor has no `owner`"),
         "Each actor repeats its owner and blueprint, so that each can be revoked.",

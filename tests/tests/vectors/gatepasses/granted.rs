@@ -9,7 +9,7 @@ use crate::case::Family;
 use crate::keys::{OTHER_ISSUER, kid};
 use crate::message::issuer_key;
 use crate::policy::AUDIENCE;
-use crate::scene::{AGENT, Authorization, BLUEPRINT, Heard, OWNER, PRIOR_AGENT};
+use crate::scene::{AGENT, Authorization, Heard, PRIOR_AGENT};
 
 pub(crate) fn family() -> Family {
     let mut f = Family::new(100, "What goes on");
@@ -19,11 +19,13 @@ pub(crate) fn family() -> Family {
         s.pass.remove("act");
     })
     .live();
-    f.allow("agent_for_an_agent", "`sub` is the agent that is acted for.", |s| {
-        s.pass.set("sub", json!(PRIOR_AGENT));
-        let actor = json!({"sub": AGENT, "owner": OWNER, "blueprint": BLUEPRINT});
-        s.pass.set("act", actor);
-    });
+    f.allow(
+        "agent_for_an_agent",
+        "`sub` is the agent that is acted for, also the inner `act`.",
+        |s| {
+            s.pass.set("sub", json!(PRIOR_AGENT));
+        },
+    );
     f.allow("never_exchanged", "`anc` may be absent.", |s| s.pass.remove("anc"));
     f.allow("audience_as_a_text", "`aud` may be a text (RFC 7519 section 4.1.3).", |s| {
         s.pass.set("aud", json!(AUDIENCE));

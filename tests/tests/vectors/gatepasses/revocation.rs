@@ -91,9 +91,7 @@ fn below_a_position(f: &mut Family) {
         },
     );
     f.allow("agent_of_an_agent_revoked_before", "The subject may be an agent.", |s| {
-        let actor = json!({"sub": AGENT, "owner": OWNER, "blueprint": BLUEPRINT});
         s.pass.set("sub", json!(PRIOR_AGENT));
-        s.pass.set("act", actor);
         s.revoke(Kind::Agent, PRIOR_AGENT, Below::Sequence(AT));
     });
     f.deny(

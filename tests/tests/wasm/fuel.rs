@@ -1,0 +1,81 @@
+//! What a decision costs, in the instructions of the shipped filter: the same number on every
+//! machine. Host calls are not in it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use gatepass_engine::revocation::Kind;
+use gatepass_tests::host::{Request, Vm};
+use gatepass_tests::kit::signed::grant;
+use gatepass_tests::kit::site::{Site, order, verdict};
+
+type Counts = BTreeMap<String, u64>;
+
+fn fuel(vm: &mut Vm, request: &Request, expected: &str) -> u64 {
+    let (outcome, fuel) = vm.fuel_of(|vm| vm.decide(request.clone()).unwrap());
+    assert_eq!(verdict(&outcome), expected);
+    fuel
+}
+
+fn measure() -> Counts {
+    let mut site = Site::start(1).unwrap();
+    let now = site.now();
+    let good = site.control.issue(&grant("orders:read"), now).unwrap();
+    let other = site.control.issue(&grant("orders:create"), now).unwrap();
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{signature}");
+    let cases = [
+        ("allowed", order("GET", "/orders", Some(&good)), "allow"),
+        ("no_credential", order("GET", "/orders", None), "401 no_credential"),
+        ("bad_signature", order("GET", "/orders", Some(&forged)), "401 bad_signature"),
+        ("public", order("GET", "/healthz", None), "allow"),
+    ];
+    let mut counts = Counts::new();
+    for (name, request, expected) in &cases {
+        let worker = &mut site.workers[0];
+        // The first of a kind define metrics, and the allocator takes some to settle.
+        let costs: Vec<u64> = (0..16).map(|_| fuel(worker, request, expected)).collect();
+        let settled = costs[8..].iter().copied().max().unwrap();
+        counts.insert((*name).to_owned(), settled);
+    }
+    let (_, idle) = site.workers[0].fuel_of(|vm| vm.tick().unwrap());
+    counts.insert("idle_tick".to_owned(), idle);
+    site.revoke(Kind::Credential, "other").unwrap();
+    let (name, request, expected) = &cases[1];
+    let first = fuel(&mut site.workers[0], request, expected);
+    counts.insert("one_delta".to_owned(), first - counts[*name]);
+    let ((), start) = {
+        let mut fresh = site.another().unwrap();
+        fresh.fuel_of(|vm| vm.reload().unwrap())
+    };
+    counts.insert("reload".to_owned(), start);
+    counts
+}
+
+#[test]
+fn a_decision_costs_no_more_instructions_than_it_is_known_to() {
+    let counts = measure();
+    assert_eq!(counts, measure(), "the counts are the same in every run");
+    let text = format!("{}\n", serde_json::to_string_pretty(&counts).unwrap());
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(MANIFEST).join("../target"), PathBuf::from);
+    std::fs::create_dir_all(target.join("bench")).unwrap();
+    std::fs::write(target.join("bench/fuel.json"), &text).unwrap();
+    let known = Path::new(MANIFEST).join("vectors/fuel.json");
+    if std::env::var_os("UPDATE_FUEL").is_some() {
+        std::fs::write(&known, &text).unwrap();
+    }
+    let known = std::fs::read_to_string(known).unwrap_or_else(|_| "{}".to_owned());
+    let known: Counts = serde_json::from_str(&known).unwrap();
+    let names = |counts: &Counts| counts.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&counts), names(&known), "{REMEDY}");
+    for (name, count) in &counts {
+        let most = known[name] + known[name] / 20;
+        assert!(*count <= most, "`{name}` costs {count}, was {}; {REMEDY}", known[name]);
+    }
+}
+
+const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
+const REMEDY: &str = "if it is meant, run this test with UPDATE_FUEL=1 and commit \
+                      tests/vectors/fuel.json";
