@@ -23,10 +23,7 @@ pub(crate) fn fetch(admin: SocketAddr, method: &str, path: &str) -> io::Result<A
     let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut bytes)?;
     parse(&String::from_utf8_lossy(&bytes))
@@ -36,14 +33,8 @@ pub(crate) fn fetch(admin: SocketAddr, method: &str, path: &str) -> io::Result<A
 fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let chunked = head
-        .to_ascii_lowercase()
-        .contains("\r\ntransfer-encoding: chunked");
-    let body = if chunked {
-        unchunk(body)?
-    } else {
-        body.to_owned()
-    };
+    let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
+    let body = if chunked { unchunk(body)? } else { body.to_owned() };
     Some(Answer { status, body })
 }
 
@@ -66,11 +57,7 @@ mod tests {
 
     fn check(text: &str, expected: Option<(u16, &str)>) {
         let answer = parse(text).map(|answer| (answer.status, answer.body));
-        assert_eq!(
-            answer,
-            expected.map(|(status, body)| (status, body.to_owned())),
-            "{text}"
-        );
+        assert_eq!(answer, expected.map(|(status, body)| (status, body.to_owned())), "{text}");
     }
 
     #[test]

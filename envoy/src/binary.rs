@@ -66,9 +66,7 @@ impl EnvoyBinary {
         let path = std::env::var_os("PATH").unwrap_or_default();
         match find_installed(std::env::var_os("ENVOY_BIN").as_deref(), &path)? {
             Some(path) => Ok(Self { path }),
-            None => Ok(Self {
-                path: install_wheel(&target_directory())?,
-            }),
+            None => Ok(Self { path: install_wheel(&target_directory())? }),
         }
     }
 
@@ -80,10 +78,7 @@ impl EnvoyBinary {
 
 /// Only the first two places. An empty `ENVOY_BIN` counts as unset.
 fn find_installed(envoy_bin: Option<&OsStr>, path: &OsStr) -> Result<Option<PathBuf>, FindError> {
-    match envoy_bin
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
-    {
+    match envoy_bin.filter(|value| !value.is_empty()).map(PathBuf::from) {
         Some(chosen) if is_executable(&chosen) => Ok(Some(chosen)),
         Some(chosen) => Err(FindError::EnvoyBin(chosen)),
         None => Ok(std::env::split_paths(path)
@@ -130,11 +125,7 @@ fn install_wheel(target: &Path) -> Result<PathBuf, FindError> {
             fs::remove_dir_all(folder).map_err(io_error(folder))?;
         }
     }
-    run_step(
-        Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&unfinished),
-    )?;
+    run_step(Command::new("python3").args(["-m", "venv"]).arg(&unfinished))?;
     run_step(
         Command::new(unfinished.join("bin/python"))
             .args(["-m", "pip", "install", "--no-deps", "--only-binary=:all:"])
@@ -151,18 +142,12 @@ fn run_step(command: &mut Command) -> Result<(), FindError> {
         Err(error) => error.to_string().into_bytes(),
     };
     let output = String::from_utf8_lossy(&output).into_owned();
-    Err(FindError::Install {
-        command: typed(command),
-        output,
-    })
+    Err(FindError::Install { command: typed(command), output })
 }
 
 fn typed(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// `lib/python3.<any>/site-packages/envoy/_bin/envoy`.
@@ -198,10 +183,7 @@ mod tests {
         let path = folder.path().join("bin").into_os_string();
 
         let found = |bin: Option<&OsStr>| find_installed(bin, &path);
-        assert_eq!(
-            found(Some(chosen.as_os_str())).unwrap(),
-            Some(chosen.clone())
-        );
+        assert_eq!(found(Some(chosen.as_os_str())).unwrap(), Some(chosen.clone()));
         assert_eq!(found(None).unwrap(), Some(on_path.clone()));
         assert_eq!(found(Some(OsStr::new(""))).unwrap(), Some(on_path));
         let missing = folder.path().join("missing");
@@ -213,10 +195,7 @@ mod tests {
     fn an_envoy_on_path_that_is_not_executable_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("envoy"), "").unwrap();
-        assert_eq!(
-            find_installed(None, folder.path().as_os_str()).unwrap(),
-            None
-        );
+        assert_eq!(find_installed(None, folder.path().as_os_str()).unwrap(), None);
     }
 
     #[test]

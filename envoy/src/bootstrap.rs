@@ -47,10 +47,7 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Two workers, no listener, no cluster.
     pub fn new() -> Self {
-        Self {
-            node: "gatepass-envoy".to_owned(),
-            ..Self::default()
-        }
+        Self { node: "gatepass-envoy".to_owned(), ..Self::default() }
     }
 
     /// Adds a listener on a port of 127.0.0.1 that the system chooses.
@@ -132,23 +129,12 @@ enum Target {
 impl Listener {
     /// Sends what the gates let through to `upstream` (`host:port`) over HTTP/1.1.
     pub fn forwarding(name: &str, upstream: impl ToString) -> Self {
-        Self::with_target(
-            name,
-            Target::Upstream {
-                address: upstream.to_string(),
-            },
-        )
+        Self::with_target(name, Target::Upstream { address: upstream.to_string() })
     }
 
     /// Answers what the gates let through by itself, without an upstream.
     pub fn responding(name: &str, status: u16, body: &str) -> Self {
-        Self::with_target(
-            name,
-            Target::Respond {
-                status,
-                body: body.to_owned(),
-            },
-        )
+        Self::with_target(name, Target::Respond { status, body: body.to_owned() })
     }
 
     /// Adds an HTTP filter; filters run in the order in which they were added.
@@ -171,13 +157,7 @@ impl Listener {
 
     fn with_target(name: &str, target: Target) -> Self {
         let name = name.to_owned();
-        Self {
-            name,
-            target,
-            gates: Vec::new(),
-            normalize_paths: true,
-            upgrades: false,
-        }
+        Self { name, target, gates: Vec::new(), normalize_paths: true, upgrades: false }
     }
 
     fn upstream_cluster(&self) -> String {
@@ -271,20 +251,13 @@ impl Gate {
 pub(crate) fn cluster_values(name: &str, address: &str) -> Result<Value, RenderError> {
     let bad = || RenderError::Address(address.to_owned());
     let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let port: u16 = port.parse().map_err(|_| bad())?;
     if host.is_empty() || port == 0 {
         return Err(bad());
     }
     // STATIC takes no host names, and STRICT_DNS makes Envoy wait for a resolver at its start.
-    let discovery = if host.parse::<IpAddr>().is_ok() {
-        "STATIC"
-    } else {
-        "STRICT_DNS"
-    };
+    let discovery = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
     Ok(json!({ "cluster": name, "discovery": discovery, "host": host, "port": port }))
 }
 
@@ -296,8 +269,7 @@ fn each<T, U>(
 }
 
 fn utf8(path: &Path) -> Result<&str, RenderError> {
-    path.to_str()
-        .ok_or_else(|| RenderError::Path(path.to_owned()))
+    path.to_str().ok_or_else(|| RenderError::Path(path.to_owned()))
 }
 
 #[cfg(test)]

@@ -62,30 +62,19 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Cli::Path => println!("{}", EnvoyBinary::find()?.path().display()),
         Cli::Run { arguments } => {
             // Only a failure returns: Envoy takes this process over, and its signals.
-            return Err(Command::new(EnvoyBinary::find()?.path())
-                .args(arguments)
-                .exec()
-                .into());
+            return Err(Command::new(EnvoyBinary::find()?.path()).args(arguments).exec().into());
         }
     }
     Ok(())
 }
 
 fn operator_config(args: ConfigArgs) -> OperatorConfig {
-    let roots = Roots {
-        keys: args.root_keys,
-        threshold: args.threshold,
-    };
+    let roots = Roots { keys: args.root_keys, threshold: args.threshold };
     let mut plugin = PluginConfig::new(&args.environment, &args.feed_audience, roots);
     plugin.control_plane.authority.clone_from(&args.feed);
     plugin.min_root_version = args.min_root_version;
     if args.shadow {
         plugin.mode = Mode::Shadow;
     }
-    OperatorConfig {
-        plugin,
-        feed: args.feed,
-        wasm: args.wasm,
-        host_env: args.host_env,
-    }
+    OperatorConfig { plugin, feed: args.feed, wasm: args.wasm, host_env: args.host_env }
 }

@@ -41,10 +41,7 @@ impl OperatorConfig {
     pub fn http_filter(&self) -> Result<String, RenderError> {
         self.plugin.check()?;
         let gate = Gate::new(&self.wasm, &self.plugin);
-        let gate = self
-            .host_env
-            .iter()
-            .fold(gate, |gate, key| gate.host_env(key));
+        let gate = self.host_env.iter().fold(gate, |gate, key| gate.host_env(key));
         Ok(render_block(TEMPLATE, "gates", &gate.values()?)?)
     }
 

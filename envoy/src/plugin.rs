@@ -134,10 +134,7 @@ impl PluginConfig {
         let threshold = self.roots.threshold;
         match usize::try_from(threshold) {
             Ok(needed) if (1..=keys.len()).contains(&needed) => Ok(()),
-            _ => Err(PluginConfigError::Threshold {
-                threshold,
-                keys: keys.len(),
-            }),
+            _ => Err(PluginConfigError::Threshold { threshold, keys: keys.len() }),
         }
     }
 
@@ -174,66 +171,31 @@ mod tests {
     #[test]
     fn a_threshold_counts_distinct_keys() {
         check(&[KEY, OTHER], 2, Ok(()));
-        check(
-            &[KEY, KEY],
-            2,
-            Err(PluginConfigError::Threshold {
-                threshold: 2,
-                keys: 1,
-            }),
-        );
-        check(
-            &[KEY],
-            0,
-            Err(PluginConfigError::Threshold {
-                threshold: 0,
-                keys: 1,
-            }),
-        );
-        check(
-            &[],
-            1,
-            Err(PluginConfigError::Threshold {
-                threshold: 1,
-                keys: 0,
-            }),
-        );
+        check(&[KEY, KEY], 2, Err(PluginConfigError::Threshold { threshold: 2, keys: 1 }));
+        check(&[KEY], 0, Err(PluginConfigError::Threshold { threshold: 0, keys: 1 }));
+        check(&[], 1, Err(PluginConfigError::Threshold { threshold: 1, keys: 0 }));
     }
 
     #[test]
     fn a_key_is_43_characters_of_base64url() {
-        for bad in [
-            "",
-            "c2hvcnQ",
-            "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
-            "not a key",
-        ] {
+        for bad in ["", "c2hvcnQ", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "not a key"] {
             check(&[bad], 1, Err(PluginConfigError::RootKey(bad.to_owned())));
         }
     }
 
     #[test]
     fn an_empty_name_is_refused() {
-        let roots = Roots {
-            keys: vec![KEY.to_owned()],
-            threshold: 1,
-        };
+        let roots = Roots { keys: vec![KEY.to_owned()], threshold: 1 };
         let config = PluginConfig::new("", "prod", roots);
         assert_eq!(config.check(), Err(PluginConfigError::Empty("environment")));
     }
 
     #[test]
     fn what_is_written_reads_back() {
-        let roots = Roots {
-            keys: vec![KEY.to_owned()],
-            threshold: 1,
-        };
+        let roots = Roots { keys: vec![KEY.to_owned()], threshold: 1 };
         let mut config = PluginConfig::new("prod", "canary", roots);
         config.mode = Mode::Shadow;
         config.baseline = Some("AAAA".to_owned());
-        assert_eq!(
-            serde_json::from_str::<PluginConfig>(&config.text()).unwrap(),
-            config
-        );
+        assert_eq!(serde_json::from_str::<PluginConfig>(&config.text()).unwrap(), config);
     }
 }

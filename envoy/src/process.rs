@@ -137,23 +137,15 @@ impl Envoy {
         yaml: &str,
         settings: &Settings,
     ) -> Result<Self, LaunchError> {
-        Self::start(
-            binary,
-            TempDir::with_prefix("gatepass-envoy-")?,
-            yaml,
-            settings,
-        )
+        Self::start(binary, TempDir::with_prefix("gatepass-envoy-")?, yaml, settings)
     }
 
     /// Where a listener of the bootstrap accepts connections.
     pub fn address(&self, listener: &str) -> Result<SocketAddr, EnvoyError> {
-        self.listeners
-            .get(listener)
-            .copied()
-            .ok_or_else(|| EnvoyError::NoListener {
-                name: listener.to_owned(),
-                listeners: self.listeners.keys().cloned().collect(),
-            })
+        self.listeners.get(listener).copied().ok_or_else(|| EnvoyError::NoListener {
+            name: listener.to_owned(),
+            listeners: self.listeners.keys().cloned().collect(),
+        })
     }
 
     /// The port of [`Envoy::address`].
@@ -190,10 +182,7 @@ impl Envoy {
     /// set.
     pub fn wasm_stat(&self, name: &str) -> Result<u64, EnvoyError> {
         let stats = self.stats()?;
-        Ok(stats
-            .get(&format!("wasmcustom.{name}"))
-            .copied()
-            .unwrap_or(0))
+        Ok(stats.get(&format!("wasmcustom.{name}")).copied().unwrap_or(0))
     }
 
     /// Envoy's log so far; the filter's lines are marked `[wasm]`.
@@ -205,10 +194,7 @@ impl Envoy {
     /// ended and shows here some 20 ms later: use [`Envoy::until`].
     pub fn access_log(&self) -> Result<Vec<Value>, EnvoyError> {
         let path = self.process.folder.path().join(ACCESS_LOG);
-        let broken = |source| EnvoyError::Io {
-            what: path.display().to_string(),
-            source,
-        };
+        let broken = |source| EnvoyError::Io { what: path.display().to_string(), source };
         let text = fs::read_to_string(&path).map_err(broken)?;
         // A line is complete once its newline is there: Envoy may be writing the next one.
         text.split_inclusive('\n')
@@ -231,10 +217,7 @@ impl Envoy {
                 return Ok(found);
             }
             if Instant::now() >= deadline {
-                return Err(EnvoyError::Deadline {
-                    what: what.to_owned(),
-                    within,
-                });
+                return Err(EnvoyError::Deadline { what: what.to_owned(), within });
             }
             std::thread::sleep(POLL);
         }
@@ -251,17 +234,11 @@ impl Envoy {
     }
 
     fn admin_with(&self, method: &str, path: &str) -> Result<String, EnvoyError> {
-        let answer = admin::fetch(self.admin, method, path).map_err(|source| EnvoyError::Io {
-            what: path.to_owned(),
-            source,
-        })?;
+        let answer = admin::fetch(self.admin, method, path)
+            .map_err(|source| EnvoyError::Io { what: path.to_owned(), source })?;
         match answer.status {
             200 => Ok(answer.body),
-            status => Err(EnvoyError::Admin {
-                path: path.to_owned(),
-                status,
-                body: answer.body,
-            }),
+            status => Err(EnvoyError::Admin { path: path.to_owned(), status, body: answer.body }),
         }
     }
 
@@ -275,24 +252,14 @@ impl Envoy {
         let deadline = Instant::now() + settings.ready_within;
         loop {
             if let Some((admin, listeners)) = process.ready() {
-                return Ok(Self {
-                    process,
-                    admin,
-                    listeners,
-                });
+                return Ok(Self { process, admin, listeners });
             }
             if let Some(status) = process.child.try_wait()? {
-                return Err(LaunchError::Ended {
-                    status,
-                    log: tail(&process.log()),
-                });
+                return Err(LaunchError::Ended { status, log: tail(&process.log()) });
             }
             if Instant::now() >= deadline {
                 let log = tail(&process.log());
-                return Err(LaunchError::NotReady {
-                    within: settings.ready_within,
-                    log,
-                });
+                return Err(LaunchError::NotReady { within: settings.ready_within, log });
             }
             std::thread::sleep(POLL);
         }
@@ -335,10 +302,7 @@ impl Running {
         if let Some(levels) = &settings.component_log_level {
             command.args(["--component-log-level", levels]);
         }
-        Ok(Self {
-            child: command.spawn()?,
-            folder,
-        })
+        Ok(Self { child: command.spawn()?, folder })
     }
 
     /// The admin address and the listeners, once Envoy is live. Each step may come too early;
@@ -376,10 +340,7 @@ impl Drop for Running {
             eprintln!("Envoy's folder is kept: {}", self.folder.path().display());
             for name in [LOG, ACCESS_LOG] {
                 let text = fs::read(self.folder.path().join(name)).unwrap_or_default();
-                eprintln!(
-                    "---- {name} ends:\n{}",
-                    tail(&String::from_utf8_lossy(&text))
-                );
+                eprintln!("---- {name} ends:\n{}", tail(&String::from_utf8_lossy(&text)));
             }
         }
     }
@@ -401,10 +362,7 @@ impl EnvoyBinary {
             return Ok(());
         }
         let log = tail(&String::from_utf8_lossy(&output.stderr));
-        Err(LaunchError::Ended {
-            status: output.status,
-            log,
-        })
+        Err(LaunchError::Ended { status: output.status, log })
     }
 }
 

@@ -57,38 +57,22 @@ pub(crate) fn render_block(
 }
 
 enum Node<'t> {
-    Line {
-        number: usize,
-        text: &'t str,
-    },
-    Block {
-        number: usize,
-        each: bool,
-        name: &'t str,
-        body: Vec<Node<'t>>,
-    },
+    Line { number: usize, text: &'t str },
+    Block { number: usize, each: bool, name: &'t str, body: Vec<Node<'t>> },
 }
 
 fn parse(template: &str) -> Result<Vec<Node<'_>>, TemplateError> {
     let mut open: Vec<(usize, bool, &str, Vec<Node<'_>>)> = Vec::new();
     let mut nodes = Vec::new();
     for (text, number) in template.lines().zip(1..) {
-        let syntax = |problem| TemplateError::Syntax {
-            line: number,
-            problem,
-        };
+        let syntax = |problem| TemplateError::Syntax { line: number, problem };
         match text.trim().strip_prefix("#@") {
             None => nodes.push(Node::Line { number, text }),
             Some("end") => {
                 let (number, each, name, outer) =
                     open.pop().ok_or_else(|| syntax("`#@end` closes nothing"))?;
                 let body = std::mem::replace(&mut nodes, outer);
-                nodes.push(Node::Block {
-                    number,
-                    each,
-                    name,
-                    body,
-                });
+                nodes.push(Node::Block { number, each, name, body });
             }
             Some(directive) => {
                 let (each, name) = match directive.split_once(' ') {
@@ -101,10 +85,9 @@ fn parse(template: &str) -> Result<Vec<Node<'_>>, TemplateError> {
         }
     }
     match open.first() {
-        Some((line, ..)) => Err(TemplateError::Syntax {
-            line: *line,
-            problem: "the block has no `#@end`",
-        }),
+        Some((line, ..)) => {
+            Err(TemplateError::Syntax { line: *line, problem: "the block has no `#@end`" })
+        }
         None => Ok(nodes),
     }
 }
@@ -128,28 +111,14 @@ fn write_nodes(
                 out.push_str(&fill(text, *number, scopes)?);
                 out.push('\n');
             }
-            Node::Block {
-                number,
-                each: true,
-                name,
-                body,
-            } => {
-                for item in look_up(name, *number, scopes)?
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                {
+            Node::Block { number, each: true, name, body } => {
+                for item in look_up(name, *number, scopes)?.as_array().into_iter().flatten() {
                     scopes.push(item);
                     write_nodes(body, scopes, out)?;
                     scopes.pop();
                 }
             }
-            Node::Block {
-                number,
-                each: false,
-                name,
-                body,
-            } => {
+            Node::Block { number, each: false, name, body } => {
                 let value = look_up(name, *number, scopes)?;
                 if !matches!(value, Value::Null | Value::Bool(false)) {
                     write_nodes(body, scopes, out)?;
@@ -166,10 +135,7 @@ fn look_up<'v>(name: &str, line: usize, scopes: &[&'v Value]) -> Result<&'v Valu
         .iter()
         .rev()
         .find_map(|scope| scope.get(name))
-        .ok_or_else(|| TemplateError::NoValue {
-            line,
-            name: name.to_owned(),
-        })
+        .ok_or_else(|| TemplateError::NoValue { line, name: name.to_owned() })
 }
 
 fn fill(text: &str, line: usize, scopes: &[&Value]) -> Result<String, TemplateError> {
@@ -179,16 +145,12 @@ fn fill(text: &str, line: usize, scopes: &[&Value]) -> Result<String, TemplateEr
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').ok_or(TemplateError::Syntax {
-            line,
-            problem: "`${` has no `}`",
-        })?;
+        let (name, after) = after
+            .split_once('}')
+            .ok_or(TemplateError::Syntax { line, problem: "`${` has no `}`" })?;
         let value = look_up(name, line, scopes)?;
         out.push_str(before);
-        match value
-            .as_str()
-            .filter(|text| after.is_empty() && fits_literal_block(text))
-        {
+        match value.as_str().filter(|text| after.is_empty() && fits_literal_block(text)) {
             Some(block) => out.push_str(&literal_block(block, indent_of(text))),
             None => out.push_str(&scalar(value)),
         }
@@ -246,21 +208,9 @@ mod tests {
 
     #[test]
     fn a_value_cannot_become_yaml_syntax() {
-        check(
-            "a: ${v}",
-            json!({"v": "x\"\n- evil: 1"}),
-            "a: |-\n  x\"\n  - evil: 1\n",
-        );
-        check(
-            "a: ${v}",
-            json!({"v": "\n- evil: 1"}),
-            "a: \"\\n- evil: 1\"\n",
-        );
-        check(
-            "{ a: ${v} }",
-            json!({"v": "b }\n- c"}),
-            "{ a: \"b }\\n- c\" }\n",
-        );
+        check("a: ${v}", json!({"v": "x\"\n- evil: 1"}), "a: |-\n  x\"\n  - evil: 1\n");
+        check("a: ${v}", json!({"v": "\n- evil: 1"}), "a: \"\\n- evil: 1\"\n");
+        check("{ a: ${v} }", json!({"v": "b }\n- c"}), "{ a: \"b }\\n- c\" }\n");
         check(
             "a: ${v}",
             json!({"v": "\u{2028}\u{1f600}\u{7f}"}),
@@ -296,13 +246,7 @@ mod tests {
     fn faults_name_their_line() {
         let syntax = |line, problem| TemplateError::Syntax { line, problem };
         for (template, expected) in [
-            (
-                "a\nb: ${v}",
-                TemplateError::NoValue {
-                    line: 2,
-                    name: "v".to_owned(),
-                },
-            ),
+            ("a\nb: ${v}", TemplateError::NoValue { line: 2, name: "v".to_owned() }),
             ("a: ${v", syntax(1, "`${` has no `}`")),
             ("#@if x", syntax(1, "the block has no `#@end`")),
             ("a\n#@end", syntax(2, "`#@end` closes nothing")),

@@ -28,25 +28,12 @@ fn an_envoy_serves_on_ports_that_the_system_chose() {
         .listener(Listener::responding("two", 418, "from two"));
     let envoy = Envoy::launch(&bootstrap).unwrap();
 
-    assert_eq!(
-        request(address(&envoy, "one"), "GET / HTTP/1.1"),
-        (200, "from one".to_owned())
-    );
-    assert_eq!(
-        request(address(&envoy, "two"), "GET / HTTP/1.1"),
-        (418, "from two".to_owned())
-    );
+    assert_eq!(request(address(&envoy, "one"), "GET / HTTP/1.1"), (200, "from one".to_owned()));
+    assert_eq!(request(address(&envoy, "two"), "GET / HTTP/1.1"), (418, "from two".to_owned()));
     assert_eq!(envoy.stats().unwrap()["server.concurrency"], 2);
-    assert!(
-        envoy.log().contains("starting main dispatch loop"),
-        "{}",
-        envoy.log()
-    );
+    assert!(envoy.log().contains("starting main dispatch loop"), "{}", envoy.log());
     let error = envoy.port("three").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "no listener is named `three`: there are [\"one\", \"two\"]"
-    );
+    assert_eq!(error, "no listener is named `three`: there are [\"one\", \"two\"]");
 }
 
 #[test]
@@ -64,10 +51,9 @@ fn a_dropped_envoy_is_gone() {
 fn a_configuration_that_envoy_refuses_gives_envoys_own_reason() {
     let binary = EnvoyBinary::find().unwrap();
     let yaml = "admin: { no_such_field: 1 }";
-    for result in [
-        Envoy::launch_yaml(&binary, yaml, &Settings::default()).map(|_| ()),
-        binary.validate(yaml),
-    ] {
+    for result in
+        [Envoy::launch_yaml(&binary, yaml, &Settings::default()).map(|_| ()), binary.validate(yaml)]
+    {
         let error = result.unwrap_err();
         assert!(matches!(error, LaunchError::Ended { .. }), "{error}");
         assert!(error.to_string().contains("no_such_field"), "{error}");
@@ -77,10 +63,7 @@ fn a_configuration_that_envoy_refuses_gives_envoys_own_reason() {
 #[test]
 fn a_missing_filter_gives_envoys_own_reason() {
     let error = Envoy::launch(&gated(Gate::raw("/no/such/filter.wasm", "vm", ""))).unwrap_err();
-    assert!(
-        error.to_string().contains("/no/such/filter.wasm"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("/no/such/filter.wasm"), "{error}");
 }
 
 #[test]
@@ -93,10 +76,7 @@ fn a_filter_that_refuses_its_configuration_keeps_envoy_from_starting() {
     )))
     .unwrap_err();
     assert!(matches!(error, LaunchError::Ended { .. }), "{error}");
-    assert!(
-        error.to_string().contains("Unable to create Wasm"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("Unable to create Wasm"), "{error}");
 }
 
 #[test]
@@ -125,10 +105,7 @@ static_resources:
           cluster_names: [nobody]
           refresh_delay: 1s
 "#;
-    let settings = Settings {
-        ready_within: Duration::from_secs(1),
-        ..Settings::default()
-    };
+    let settings = Settings { ready_within: Duration::from_secs(1), ..Settings::default() };
     let error = Envoy::launch_yaml(&EnvoyBinary::find().unwrap(), yaml, &settings).unwrap_err();
     assert!(matches!(error, LaunchError::NotReady { .. }), "{error}");
 }
@@ -136,17 +113,13 @@ static_resources:
 #[test]
 fn an_ambiguous_path_reaches_the_gate_only_without_normalization() {
     let open = || Listener::responding("in", 200, "");
-    for (listener, slashes, underscore) in [
-        (open(), 400, 400),
-        (open().without_path_normalization(), 200, 200),
-    ] {
+    for (listener, slashes, underscore) in
+        [(open(), 400, 400), (open().without_path_normalization(), 200, 200)]
+    {
         let envoy = Envoy::launch(&Bootstrap::new().listener(listener)).unwrap();
         let at = address(&envoy, "in");
         assert_eq!(request(at, "GET /a%2fb HTTP/1.1").0, slashes);
-        assert_eq!(
-            request(at, "GET /a HTTP/1.1\r\nx_gatepass_agent: a").0,
-            underscore
-        );
+        assert_eq!(request(at, "GET /a HTTP/1.1\r\nx_gatepass_agent: a").0, underscore);
         assert_eq!(request(at, "GET /a/b HTTP/1.1").0, 200);
     }
 }
@@ -164,10 +137,7 @@ fn an_upgrade_passes_only_when_envoy_lets_it() {
     ] {
         let envoy = Envoy::launch(&Bootstrap::new().listener(listener)).unwrap();
         assert_eq!(request(address(&envoy, "in"), upgrade).0, expected);
-        assert_eq!(
-            request(address(&envoy, "in"), "CONNECT a:1 HTTP/1.1").0,
-            expected
-        );
+        assert_eq!(request(address(&envoy, "in"), "CONNECT a:1 HTTP/1.1").0, expected);
     }
 }
 
@@ -183,14 +153,9 @@ fn the_access_log_has_the_decision_and_no_query() {
     ];
     let wasm = probe::write(folder.path(), true, &[], &states);
     let envoy = Envoy::launch(&gated(Gate::new(wasm, &plugin()))).unwrap();
-    assert_eq!(
-        request(address(&envoy, "in"), "GET /orders?token=secret HTTP/1.1").0,
-        200
-    );
+    assert_eq!(request(address(&envoy, "in"), "GET /orders?token=secret HTTP/1.1").0, 200);
 
-    let line = envoy.until("a line in the access log", SOON, |envoy| {
-        Ok(envoy.access_log()?.pop())
-    });
+    let line = envoy.until("a line in the access log", SOON, |envoy| Ok(envoy.access_log()?.pop()));
     let mut line = line.unwrap();
     let volatile = line.as_object_mut().unwrap();
     assert!(volatile.remove("time").unwrap().is_string());
@@ -216,11 +181,7 @@ fn outcome_code_and_action_are_prometheus_labels() {
     let envoy = Envoy::launch(&gated(Gate::new(wasm, &plugin()))).unwrap();
 
     for counter in counters {
-        assert!(
-            envoy.wasm_stat(counter).unwrap() > 0,
-            "{counter}: {:?}",
-            envoy.stats()
-        );
+        assert!(envoy.wasm_stat(counter).unwrap() > 0, "{counter}: {:?}", envoy.stats());
     }
     let metrics = envoy.admin("/stats/prometheus").unwrap();
     for expected in [
@@ -229,14 +190,8 @@ fn outcome_code_and_action_are_prometheus_labels() {
         r#"gatepass_decisions_by_action{gatepass_outcome="allow",gatepass_action="orders:create_all:v-2"} "#,
         "gatepass_shared_state_forged{} ",
     ] {
-        let ours: Vec<_> = metrics
-            .lines()
-            .filter(|line| line.contains("gatepass_"))
-            .collect();
-        assert!(
-            metrics.contains(expected),
-            "`{expected}` is missing from {ours:#?}"
-        );
+        let ours: Vec<_> = metrics.lines().filter(|line| line.contains("gatepass_")).collect();
+        assert!(metrics.contains(expected), "`{expected}` is missing from {ours:#?}");
     }
 }
 
@@ -250,23 +205,14 @@ fn a_full_bootstrap_is_accepted_by_envoy() {
         .workers(4)
         .node("edge-1")
         .env("GATEPASS_JOIN_TOKEN", "t")
+        .listener(Listener::forwarding("prod", "localhost:8080").gate(gate()).gate(hostile))
         .listener(
-            Listener::forwarding("prod", "localhost:8080")
-                .gate(gate())
-                .gate(hostile),
-        )
-        .listener(
-            Listener::forwarding("dev", "[::1]:8081")
-                .gate(gate().vm_id("dev"))
-                .with_upgrades(),
+            Listener::forwarding("dev", "[::1]:8081").gate(gate().vm_id("dev")).with_upgrades(),
         )
         .listener(Listener::responding("open", 204, "").without_path_normalization())
         .feed(NOBODY)
         .feed_named("other", NOBODY);
-    EnvoyBinary::find()
-        .unwrap()
-        .validate(&bootstrap.render("log".as_ref()).unwrap())
-        .unwrap();
+    EnvoyBinary::find().unwrap().validate(&bootstrap.render("log".as_ref()).unwrap()).unwrap();
     let envoy = Envoy::launch(&bootstrap).unwrap();
     assert_eq!(envoy.stats().unwrap()["server.concurrency"], 4);
 }
@@ -275,26 +221,13 @@ fn a_full_bootstrap_is_accepted_by_envoy() {
 fn the_printed_configuration_works_in_a_foreign_bootstrap() {
     let folder = tempfile::tempdir().unwrap();
     let wasm = probe::write(folder.path(), true, &["gatepass_configured"], &[]);
-    let printed = OperatorConfig {
-        plugin: plugin(),
-        feed: NOBODY.to_owned(),
-        wasm,
-        host_env: Vec::new(),
-    };
+    let printed =
+        OperatorConfig { plugin: plugin(), feed: NOBODY.to_owned(), wasm, host_env: Vec::new() };
     let foreign = include_str!("foreign.yaml")
-        .replace(
-            "# PASTE path settings\n",
-            &pasted(10, &printed.path_settings().unwrap()),
-        )
-        .replace(
-            "# PASTE http filter\n",
-            &pasted(10, &printed.http_filter().unwrap()),
-        )
+        .replace("# PASTE path settings\n", &pasted(10, &printed.path_settings().unwrap()))
+        .replace("# PASTE http filter\n", &pasted(10, &printed.http_filter().unwrap()))
         .replace("# PASTE cluster\n", &pasted(2, &printed.cluster().unwrap()))
-        .replace(
-            "# PASTE stats\n",
-            &pasted(0, &printed.stats_tags().unwrap()),
-        );
+        .replace("# PASTE stats\n", &pasted(0, &printed.stats_tags().unwrap()));
     assert!(!foreign.contains("PASTE"), "{foreign}");
 
     let binary = EnvoyBinary::find().unwrap();
@@ -304,10 +237,7 @@ fn the_printed_configuration_works_in_a_foreign_bootstrap() {
     assert_eq!(request(at, "GET /a HTTP/1.1"), (200, "theirs".to_owned()));
     assert_eq!(request(at, "GET /a%2fb HTTP/1.1").0, 400);
     assert!(
-        envoy
-            .stats()
-            .unwrap()
-            .contains_key("cluster.gatepass_control_plane.upstream_cx_total")
+        envoy.stats().unwrap().contains_key("cluster.gatepass_control_plane.upstream_cx_total")
     );
 }
 
@@ -335,11 +265,7 @@ fn the_printed_configuration_is_the_golden_file() {
         .args(arguments)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(
         printed == include_str!("config.golden.yaml"),
@@ -353,23 +279,8 @@ fn the_printed_configuration_is_the_golden_file() {
 #[test]
 fn a_threshold_that_cannot_be_met_is_not_printed() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_gatepass-envoy"))
-        .args([
-            "config",
-            "--environment",
-            "prod",
-            "--feed-audience",
-            "prod",
-            "--root-key",
-            KEY,
-        ])
-        .args([
-            "--threshold",
-            "2",
-            "--feed",
-            NOBODY,
-            "--wasm",
-            "filter.wasm",
-        ])
+        .args(["config", "--environment", "prod", "--feed-audience", "prod", "--root-key", KEY])
+        .args(["--threshold", "2", "--feed", NOBODY, "--wasm", "filter.wasm"])
         .output()
         .unwrap();
     assert!(!output.status.success());
@@ -385,10 +296,7 @@ fn the_path_printed_is_the_envoy_that_is_run() {
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(
-        printed.trim_end(),
-        EnvoyBinary::find().unwrap().path().to_str().unwrap()
-    );
+    assert_eq!(printed.trim_end(), EnvoyBinary::find().unwrap().path().to_str().unwrap());
 }
 
 #[test]
@@ -398,10 +306,7 @@ fn envoy_is_run_with_the_arguments_given() {
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success() && printed.contains("version:"),
-        "{printed}"
-    );
+    assert!(output.status.success() && printed.contains("version:"), "{printed}");
 }
 
 #[test]
@@ -412,20 +317,12 @@ fn waiting_ends_at_the_deadline() {
 }
 
 fn plugin() -> PluginConfig {
-    let roots = Roots {
-        keys: vec![KEY.to_owned()],
-        threshold: 1,
-    };
-    PluginConfig {
-        mode: Mode::Enforce,
-        ..PluginConfig::new("prod", "prod", roots)
-    }
+    let roots = Roots { keys: vec![KEY.to_owned()], threshold: 1 };
+    PluginConfig { mode: Mode::Enforce, ..PluginConfig::new("prod", "prod", roots) }
 }
 
 fn gated(gate: Gate) -> Bootstrap {
-    Bootstrap::new()
-        .listener(Listener::responding("in", 200, "").gate(gate))
-        .feed(NOBODY)
+    Bootstrap::new().listener(Listener::responding("in", 200, "").gate(gate)).feed(NOBODY)
 }
 
 fn address(envoy: &Envoy, listener: &str) -> SocketAddr {
@@ -437,11 +334,7 @@ fn address(envoy: &Envoy, listener: &str) -> SocketAddr {
 fn request(at: SocketAddr, head: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    let close = if head.contains("connection:") {
-        ""
-    } else {
-        "connection: close\r\n"
-    };
+    let close = if head.contains("connection:") { "" } else { "connection: close\r\n" };
     write!(stream, "{head}\r\nhost: test.example\r\n{close}\r\n").unwrap();
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
@@ -454,16 +347,10 @@ fn request(at: SocketAddr, head: &str) -> (u16, String) {
     }
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (
-        head.split(' ').nth(1).unwrap().parse().unwrap(),
-        body.to_owned(),
-    )
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 fn pasted(indent: usize, block: &str) -> String {
     let margin = " ".repeat(indent);
-    block
-        .lines()
-        .map(|line| format!("{margin}{line}\n"))
-        .collect()
+    block.lines().map(|line| format!("{margin}{line}\n")).collect()
 }

@@ -90,25 +90,8 @@ fn module(data: &[u8], configure: Vec<u8>, request: Vec<u8>) -> Vec<u8> {
                 export("proxy_on_request_headers", 0, 6),
             ],
         ),
-        section(
-            10,
-            &[
-                body(&nothing),
-                body(&no_memory),
-                body(&configure),
-                body(&request),
-            ],
-        ),
-        section(
-            11,
-            &[[
-                vec![0],
-                consts(&[DATA_AT]),
-                vec![END],
-                vector_of_bytes(data),
-            ]
-            .concat()],
-        ),
+        section(10, &[body(&nothing), body(&no_memory), body(&configure), body(&request)]),
+        section(11, &[[vec![0], consts(&[DATA_AT]), vec![END], vector_of_bytes(data)].concat()]),
     ]
     .concat()
 }
@@ -134,10 +117,7 @@ fn vector(items: &[&[u8]]) -> Vec<u8> {
 
 /// Pushes each value as an `i32.const`.
 fn consts(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| [vec![I32_CONST], sleb(*value)].concat())
-        .collect()
+    values.iter().flat_map(|value| [vec![I32_CONST], sleb(*value)].concat()).collect()
 }
 
 fn uleb(value: usize) -> Vec<u8> {

@@ -247,12 +247,11 @@ impl Gate {
     /// revocations or the digest keep it from being applied. Whether it joins on is not looked at.
     pub fn vouch(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
         let header = self.preview(envelope, now)?;
-        let version = self.trust.version();
-        if header.root_version < version {
-            return Err(Refusal::new(RefusalCode::Rollback, SIGNED_UNDER_OLDER_ROOT));
-        }
-        if header.root_version > version {
+        if header.root_version > self.trust.version() {
             return Err(Refusal::new(RefusalCode::Gap, ROOT_DID_NOT_COME));
+        }
+        if let Order::Refused(RefusalCode::Rollback, why) = self.order(&header) {
+            return Err(Refusal::new(RefusalCode::Rollback, why));
         }
         if self.newest.is_some_and(|newest| {
             header.position() > newest.position && header.issued_at < newest.issued_at
@@ -334,7 +333,10 @@ impl Gate {
     /// Where a header stands to what is in force.
     fn order(&self, header: &Header) -> Order {
         if header.root_version < self.trust.version() {
-            return Order::Refused(RefusalCode::Rollback, SIGNED_UNDER_OLDER_ROOT);
+            return Order::Refused(
+                RefusalCode::Rollback,
+                "the batch is signed under an older root",
+            );
         }
         if header.root_version > self.trust.version() {
             return Order::Refused(RefusalCode::Gap, ROOT_DID_NOT_COME);
@@ -730,7 +732,6 @@ fn check_whole(header: &Header, digests: &[[u8; 32]]) -> Result<(), Refusal> {
     }
 }
 
-const SIGNED_UNDER_OLDER_ROOT: &str = "the batch is signed under an older root";
 const ROOT_DID_NOT_COME: &str = "the batch is signed under a root that did not come with it";
 const ISSUED_BEFORE: &str = "`issued_at` is before the one in force";
 

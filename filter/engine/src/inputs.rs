@@ -238,7 +238,8 @@ impl<'a> Carrier<'_, 'a> {
     }
 
     /// Envoy joins a header that occurs twice with a comma, so a comma is refused. `x_a` is `x-a`
-    /// to CGI-like upstreams.
+    /// to CGI-like upstreams. White space at a value's ends comes over HTTP/2 alone (where RFC 9113
+    /// section 8.2.1 forbids it), and an HTTP/1.1 upstream would not see it.
     fn header(&self, name: &str) -> Result<Option<Cow<'a, str>>, Ambiguous> {
         let mut found = None;
         for header in self.headers {
@@ -247,8 +248,9 @@ impl<'a> Carrier<'_, 'a> {
             }
             let twice =
                 found.is_some() || header.name != name.as_bytes() || header.value.contains(&b',');
+            let padded = header.value.trim_ascii() != header.value;
             match core::str::from_utf8(header.value) {
-                Ok(text) if !twice => found = Some(Cow::Borrowed(text)),
+                Ok(text) if !twice && !padded => found = Some(Cow::Borrowed(text)),
                 _ => {
                     return Err(Ambiguous::new(format!(
                         "header `{name}` occurs twice, in a second spelling, or is not UTF-8"

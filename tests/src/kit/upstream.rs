@@ -17,6 +17,8 @@ pub struct Received {
     /// The request line and headers, byte for byte, without the last blank line.
     pub head: Vec<u8>,
     pub body: Vec<u8>,
+    /// The lines after the last chunk, without the blank one.
+    pub trailers: Vec<u8>,
 }
 
 impl Received {
@@ -100,7 +102,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
             break;
         }
     }
-    let mut request = Received { head, body: Vec::new() };
+    let mut request = Received { head, body: Vec::new(), trailers: Vec::new() };
     let length = request.header("content-length").first().and_then(|length| length.parse().ok());
     if let Some(length) = length {
         request.body = vec![0; length];

@@ -201,13 +201,13 @@ pub(crate) const ANYWHERE: &[Attack] = &[
         counted: Counted::As("bad_signature"),
         answer: |scene| {
             let stranger = Desk::stranger(scene.desk.environment());
-            Answer::Body(body(&[stranger.as_bytes()], &[scene.good.clone()]))
+            Answer::Body(body(&[stranger.as_bytes()], std::slice::from_ref(&scene.good)))
         },
     },
     Attack {
         name: "a root document that is garbage",
         counted: Counted::As("poison"),
-        answer: |scene| Answer::Body(body(&[GARBAGE], &[scene.good.clone()])),
+        answer: |scene| Answer::Body(body(&[GARBAGE], std::slice::from_ref(&scene.good))),
     },
     Attack {
         name: "the answer is cut short",
@@ -365,11 +365,6 @@ pub(crate) const COLD: &[Attack] = &[
                 batch.header.part = 1;
             })
         },
-    },
-    Attack {
-        name: "no root document, which only the leader knows",
-        counted: Counted::As("gap"),
-        answer: |scene| Answer::Body(body(&[], std::slice::from_ref(&scene.good))),
     },
 ];
 

@@ -27,11 +27,8 @@ fn a_baseline_opens_what_is_open_and_nothing_else() {
         STANDARD.encode(desk.body(&[snapshot]))
     });
     let mut gated = Gated::launch(&plugin, &feed);
-    let open: [(&str, &str); 3] = [
-        ("orders.example", "/healthz"),
-        ("static.example", "/"),
-        ("static.example", "/any/thing"),
-    ];
+    let open: [(&str, &str); 3] =
+        [("orders.example", "/healthz"), ("static.example", "/"), ("static.example", "/any/thing")];
     for (host, path) in open {
         assert_eq!(verdict(&gated, host, path, ""), "200", "{host}{path}");
     }

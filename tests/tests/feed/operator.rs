@@ -69,7 +69,7 @@ fn pasted(theirs: &str, printed: &str) -> String {
                 let strip = lines.iter().map(|line| line.len() - line.trim_start().len());
                 let strip = strip.min().unwrap();
                 for line in lines {
-                    out.push_str(&format!("{:margin$}{}\n", "", &line[strip..]));
+                    out.push_str(&format!("{:margin$}{}\n", "", line.get(strip..).unwrap()));
                 }
             }
         }

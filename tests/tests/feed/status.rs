@@ -31,11 +31,8 @@ fn each_poll_says_who_asks_in_which_mode_from_where_and_what_was_refused() {
     assert_eq!(later.after(), Some(here));
     let node = later.header("x-gatepass-node");
     assert!(node.len() == 16 && node.bytes().all(|byte| byte.is_ascii_hexdigit()), "{node}");
-    let mut nodes: Vec<String> = feed
-        .polls(begun)
-        .iter()
-        .map(|poll| poll.header("x-gatepass-node").to_owned())
-        .collect();
+    let mut nodes: Vec<String> =
+        feed.polls(begun).iter().map(|poll| poll.header("x-gatepass-node").to_owned()).collect();
     nodes.sort();
     nodes.dedup();
     assert!(nodes.len() <= usize::try_from(ALL_VMS).unwrap(), "{nodes:?}");

@@ -29,6 +29,8 @@ pub(crate) const STREAMS: &str = "streams";
 pub(crate) const SHADOW: &str = "shadow";
 /// In front of an upstream that speaks in the gate's name.
 pub(crate) const IMPOSTOR: &str = "impostor";
+/// The outcome of a request on which Envoy closes an HTTP/2 connection without a word.
+const GONE: &str = "gone";
 /// No gate: Envoy alone answers 200.
 pub(crate) const BARE: &str = "bare";
 
@@ -53,6 +55,9 @@ pub(crate) struct Passes {
 pub(crate) struct Turn {
     _turn: MutexGuard<'static, ()>,
     gates: Arc<Gates>,
+    /// Requests on which Envoy is to close the connection: it takes a second over each, so they go
+    /// all at once in the end.
+    closed: Vec<(String, Sent)>,
     wrong: Vec<String>,
     rows: usize,
 }
@@ -68,7 +73,7 @@ pub(crate) fn turn() -> Turn {
         })
     };
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Turn { _turn: turn, gates, wrong: Vec::new(), rows: 0 }
+    Turn { _turn: turn, gates, closed: Vec::new(), wrong: Vec::new(), rows: 0 }
 }
 
 impl core::ops::Deref for Turn {
@@ -106,13 +111,42 @@ impl Turn {
     /// One request on a connection of its own.
     pub(crate) fn row(&mut self, listener: &str, sent: &Sent, expected: &str) {
         self.rows = self.rows.saturating_add(1);
+        if expected == GONE {
+            self.closed.push((listener.to_owned(), sent.clone()));
+            return;
+        }
         let outcome = self.outcome(listener, sent).unwrap_or_else(|error| format!("{error}"));
         if outcome != expected {
-            self.wrong.push(format!(
-                "{listener}: {}\n   expected: {expected}\n        got: {outcome}",
-                shown(sent)
-            ));
+            self.differs(listener, &shown(sent), expected, &outcome);
         }
+    }
+
+    fn close_all(&mut self) {
+        let before = self.forwarded().unwrap();
+        let closed = core::mem::take(&mut self.closed);
+        let gates = &self.gates;
+        let outcomes: Vec<String> = std::thread::scope(|scope| {
+            let ask = |(listener, sent): &(String, Sent)| match gates.exchange(listener, sent) {
+                Ok(answer) => answer.verdict(),
+                Err(error) => format!("{error}"),
+            };
+            let asked: Vec<_> = closed.iter().map(|row| scope.spawn(move || ask(row))).collect();
+            asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for ((listener, sent), outcome) in closed.iter().zip(outcomes) {
+            if outcome != GONE {
+                self.differs(listener, &shown(sent), GONE, &outcome);
+            }
+        }
+        let received = self.with_received(String::new(), before).unwrap();
+        if !received.is_empty() {
+            self.differs("one of the closed connections", "", "", &received);
+        }
+    }
+
+    fn differs(&mut self, listener: &str, sent: &str, expected: &str, outcome: &str) {
+        self.wrong
+            .push(format!("{listener}: {sent}\n   expected: {expected}\n        got: {outcome}"));
     }
 
     /// Everything that comes back on one HTTP/1.1 connection: the answers, then what the upstream
@@ -127,16 +161,14 @@ impl Turn {
             expected = format!("{expected}: {received}");
         }
         if outcome != expected {
-            self.wrong.push(format!(
-                "{listener}: {}\n   expected: {expected}\n        got: {outcome}",
-                readable(bytes)
-            ));
+            self.differs(listener, &readable(bytes), &expected, &outcome);
         }
     }
 
     /// Every row was as expected, there was at least one, and no VM crashed on any.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
         assert!(self.rows > 0);
+        self.close_all();
         assert!(
             self.wrong.is_empty(),
             "{} of {} rows:\n{}",

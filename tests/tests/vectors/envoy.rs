@@ -12,7 +12,7 @@ use gatepass_tests::kit::wire::{Connection, Response, request};
 use gatepass_tests::kit::{filter, world};
 
 use crate::case::{Book, Case, NOW, Verdict};
-use crate::feeds::{self, FeedBook, FeedCase};
+use crate::feeds::{self, At, FeedBook, FeedCase, FeedVerdict};
 use crate::format::{GateConfiguration, RequestVector};
 use crate::gatepasses;
 use crate::message::FLEET;
@@ -173,7 +173,8 @@ impl Play {
         match case.verdict.as_str() {
             "moved" => poll.after().map(|at| [at.epoch, at.sequence]) == after,
             // Nothing in a poll shows them; the position does, afterwards.
-            "renewed" | "known" | "gap" => true,
+            "renewed" | "known" => true,
+            "gap" if matches!(case.verdict, FeedVerdict::Refused { at: At::Batch, .. }) => true,
             code => poll.header("x-gatepass-refusal") == code,
         }
     }

@@ -510,6 +510,28 @@ fn the_leaders_preview_applies_nothing_and_refuses_what_no_vm_would_believe() {
 }
 
 #[test]
+fn the_leader_vouches_for_nothing_that_no_gate_could_apply() {
+    let gate = ready();
+    let before = gate.state();
+    let vouched = |message: Message| {
+        let header = gate.vouch(&message.sealed(), now());
+        header.map(|header| header.to).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(vouched(next()), Ok(AT + 1));
+    for (code, why, wrong) in REFUSED {
+        let found = vouched(wrong(next()));
+        match code {
+            // Its revocations are to be applied, so everybody must get it.
+            RefusalCode::BundleRefused => assert!(found.is_ok(), "{why}: {found:?}"),
+            // Whether it joins on is seen when it is appended.
+            RefusalCode::Gap => assert!(found.is_ok() || found == Err(*code), "{why}: {found:?}"),
+            _ => assert_eq!(found, Err(*code), "{why}"),
+        }
+    }
+    assert_eq!(gate.state(), before);
+}
+
+#[test]
 fn a_new_epoch_replaces_the_table_and_kills_every_older_gatepass() {
     let mut gate = gate();
     let revoked = [(Kind::Owner, "user:corp/zoe", Below::Always)];

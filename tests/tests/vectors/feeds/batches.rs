@@ -10,6 +10,9 @@ use crate::keys::{FEED, ISSUER, OTHER_ISSUER, STRANGER};
 use crate::message::{AT, ENVIRONMENT, EPOCH, Message, Root, encoded, hash_key, issuer_key};
 use crate::policy;
 
+/// The issuer keys of a list, registered around a time.
+type MakeKeys = fn(u64) -> Vec<IssuerKey>;
+
 const DELTA: &str = "delta";
 const SNAPSHOT: &str = "first_snapshot";
 const CHECKPOINT: &str = "checkpoint";
@@ -393,7 +396,7 @@ fn poison(b: &mut FeedBook) {
         s.batch.keys = Some(vec![]);
     });
     let named = "Issuer keys are keys that the root names as issuers', each once, with a URI.";
-    let keys: [(&str, &str, fn(u64) -> Vec<IssuerKey>); 5] = [
+    let keys: [(&str, &str, MakeKeys); 5] = [
         ("issuer_key_of_a_stranger", "a key is one that the root does not name", |at| {
             vec![issuer_key(STRANGER, at)]
         }),

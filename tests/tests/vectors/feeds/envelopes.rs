@@ -10,6 +10,9 @@ use serde_json::Value;
 use super::{Accepted, At, FeedBook, FeedScene};
 use crate::keys::{FEED, ISSUER, ROOT, STRANGER};
 
+/// Writes an envelope's text another way.
+type Respell = fn(String) -> String;
+
 /// The case that the others differ from, in either form.
 const BOTH: &str = "both_forms";
 
@@ -118,7 +121,7 @@ fn binary(b: &mut FeedBook) {
 }
 
 fn json(b: &mut FeedBook) {
-    let changes: [(RefusalCode, &str, &str, fn(String) -> String); 9] = [
+    let changes: [(RefusalCode, &str, &str, Respell); 9] = [
         (
             RefusalCode::BadPayloadType,
             "root_typed_otherwise",

@@ -9,6 +9,9 @@ use crate::keys::{
 };
 use crate::message::{AT, Message, Root};
 
+/// Writes a document's text another way.
+type Respell = fn(String) -> String;
+
 /// The case that most others differ from.
 const FIRST: &str = "first_root";
 const SECOND: &str = "two_roots";
@@ -262,11 +265,11 @@ fn contents(b: &mut FeedBook) {
 }
 
 fn encoding(b: &mut FeedBook) {
-    let payload = |s: &mut FeedScene, change: fn(String) -> String| {
+    let payload = |s: &mut FeedScene, change: Respell| {
         let text = serde_json::to_string(&root(s, 0).document).unwrap();
         root(s, 0).payload = Some(change(text).into_bytes());
     };
-    let changes: [(&str, &str, fn(String) -> String); 5] = [
+    let changes: [(&str, &str, Respell); 5] = [
         ("unknown_member", "it has a member `comment`", |t| t.replacen('{', "{\"comment\":1,", 1)),
         ("member_twice", "`version` occurs twice", |t| t.replacen('{', "{\"version\":1,", 1)),
         ("unknown_role", "a key has the role `admin`", |t| t.replacen("\"feed\"", "\"admin\"", 1)),
