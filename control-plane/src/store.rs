@@ -290,6 +290,8 @@ impl Store {
                 // Perhaps only this process is behind.
                 return match self.refresh()? {
                     true => self.news(Some(after), now),
+                    // A root that resets says that the position ahead is a thief's.
+                    false if self.resets()? => self.snapshot(now).map(News::Batches),
                     false => Ok(News::Ahead),
                 };
             }
@@ -304,6 +306,12 @@ impl Store {
             batches.extend(self.checkpoint_at(here, now)?);
         }
         Ok(News::Batches(batches))
+    }
+
+    /// Whether the newest root document resets.
+    fn resets(&self) -> Result<bool, StoreError> {
+        let newest = self.roots.last().map_or("", String::as_str);
+        Ok(unverified_document(newest)?.reset)
     }
 
     /// What a follower at `after` is told when its wait is over: a checkpoint, or news that came

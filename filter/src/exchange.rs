@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use gatepass_engine::Gate;
 use gatepass_engine::batch::{Feed, Header, Shape};
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
+use gatepass_engine::gate::Authentic;
 use gatepass_engine::position::Position;
 use gatepass_engine::refusal::{Refusal, RefusalCode};
 use sha2::{Digest, Sha256};
@@ -330,14 +331,14 @@ impl Exchange {
                 checked.forged = checked.forged.saturating_add(1);
                 continue;
             };
-            let Some(header) = inspect(gate, &bytes, now, checked) else {
+            let Some(authentic) = inspect(gate, &bytes, now, checked) else {
                 continue;
             };
-            let found = match header {
+            let found = match authentic {
                 None => Seen::Refused,
-                Some(header) => {
-                    let found = Seen::of(&header);
-                    match self.apply((stored, &header, &bytes), data, gate, now, checked) {
+                Some(authentic) => {
+                    let found = Seen::of(authentic.header());
+                    match self.apply(stored, &authentic, data, gate, now, checked) {
                         true => found.settled(),
                         false => found,
                     }
@@ -350,25 +351,27 @@ impl Exchange {
     /// Applies one envelope under the count of attempts; false when it should be tried again.
     fn apply(
         &self,
-        (stored, header, bytes): (&Stored, &Header, &[u8]),
+        stored: &Stored,
+        authentic: &Authentic,
         data: &mut impl SharedData,
         gate: &mut Gate,
         now: Now,
         checked: &mut Checked,
     ) -> bool {
         let key = self.prefix.key("try");
-        let content = content_of(header);
+        let content = content_of(authentic.header());
         if attempts::is_poison(data, &key, content, now.monotonic) {
             checked.refusals.push(Refusal {
                 code: RefusalCode::Poison,
                 detail: "applying it ended several VMs before".to_owned(),
             });
             // The record is nobody's word, the batch is ours: what is in force is older than it.
-            gate.fall_behind(header.position());
+            gate.fall_behind(authentic.header().position());
             return true;
         }
         attempts::begin(data, &key, content, now.monotonic);
-        let applied = gate.apply(bytes, stored.received.min(now.monotonic), now);
+        let received = stored.received.min(now.monotonic);
+        let applied = gate.apply_authentic(authentic, received, now);
         attempts::end(data, &key, content);
         match applied {
             Ok(_) => true,
@@ -402,8 +405,8 @@ impl Exchange {
             match Log::fetch(stored, data, &self.prefix) {
                 None => checked.forged = checked.forged.saturating_add(1),
                 Some(bytes) => {
-                    if let Some(header) = inspect(gate, &bytes, now, checked) {
-                        let found = header.as_ref().map_or(Seen::Refused, Seen::of);
+                    if let Some(read) = inspect(gate, &bytes, now, checked) {
+                        let found = read.map_or(Seen::Refused, |batch| Seen::of(batch.header()));
                         self.seen.insert(stored.digest, found);
                     }
                 }
@@ -688,9 +691,15 @@ fn content_of(header: &Header) -> EnvelopeDigest {
 
 /// Verifies an envelope. `None`: not usable now, perhaps later (a clock that is behind).
 /// `Some(None)`: it is none that this gate would ever take.
-fn inspect(gate: &Gate, bytes: &[u8], now: Now, checked: &mut Checked) -> Option<Option<Header>> {
-    match gate.preview(bytes, now) {
-        Ok(header) => Some(Some(header)),
+fn inspect(
+    gate: &Gate,
+    bytes: &[u8],
+    now: Now,
+    checked: &mut Checked,
+) -> Option<Option<Authentic>> {
+    let read = gate.read(bytes).and_then(|batch| gate.check_time(&batch, now).map(|()| batch));
+    match read {
+        Ok(authentic) => Some(Some(authentic)),
         Err(refusal) => {
             let forged = matches!(
                 refusal.code,

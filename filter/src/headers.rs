@@ -35,9 +35,15 @@ pub(crate) fn prepare_upstream(
 }
 
 /// Removes `x-gatepass-*` from a response or from trailers: nobody else speaks in the gate's name.
+/// From a request's trailers it removes all that is removed from its headers, because some
+/// upstreams merge the two.
 pub(crate) fn clean(map: Map, headers: &[Header<'_>]) -> Result<(), Failed> {
+    let removed = match map {
+        Map::Request | Map::RequestTrailers => is_removed,
+        Map::Response | Map::ResponseTrailers | Map::CallResponse => is_ours,
+    };
     for header in headers {
-        if is_ours(header.name) {
+        if removed(header.name) {
             host::remove_header(map, header.name)?;
         }
     }

@@ -42,15 +42,21 @@ impl Root {
         Ok(())
     }
 
-    /// Ends what lasted too long, and decides held requests anew; those whose time is over get their denial.
+    /// Ends what lasted too long, and decides held requests anew where there is news; those whose
+    /// time is over get their denial.
     fn work_off_held(&self, now: Now) {
         let Ok(mut guard) = self.shell.try_borrow_mut() else {
             return;
         };
         let Some(shell) = guard.as_mut() else { return };
         shell.end_permits(now);
+        let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
-            settle(shell, request, now);
+            if news || request.deadline <= now.monotonic {
+                settle(shell, request, now);
+            } else {
+                shell.held.push(request);
+            }
         }
         // What is left of this callback belongs to the root again.
         let _ = host::set_effective_context(self.context);

@@ -31,6 +31,9 @@ pub(crate) struct Shell {
     pub(crate) configuration: Configuration,
     pub(crate) held: Held,
     pub(crate) open: Open,
+    /// Something was read since the held requests were decided last: only then can they be decided
+    /// otherwise, and up to 256 signatures on each tick would be a quarter of the worker.
+    pub(crate) news: bool,
     gate: Gate,
     exchange: Exchange,
     metrics: Metrics,
@@ -67,6 +70,7 @@ impl Shell {
             configuration,
             held: Held::default(),
             open: Open::default(),
+            news: false,
             gate,
             exchange,
             metrics: Metrics::default(),
@@ -196,6 +200,7 @@ impl Shell {
     pub(crate) fn check(&mut self, now: Now) -> bool {
         let checked = self.exchange.check(&mut EnvoySharedData, &mut self.gate, now);
         let news = checked.news;
+        self.news |= news;
         self.note(checked);
         news
     }

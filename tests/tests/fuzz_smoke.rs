@@ -1,5 +1,10 @@
 //! Replays the corpus of every fuzz target, and plain mutations of it that are the same in every
 //! run: what libFuzzer finds stays found on stable, without it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop where it is"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -212,6 +212,21 @@ fn a_follower_ahead_of_the_store_is_noticed() {
 }
 
 #[test]
+fn a_root_that_resets_brings_back_a_follower_that_a_thief_sent_ahead() {
+    let (dir, mut store) = store();
+    let ahead = Position { sequence: 1_000_000, ..store.position() };
+    assert_eq!(store.news(Some(ahead), NOW).unwrap(), News::Ahead);
+    let old = unverified_document(&store.roots()[0]).unwrap();
+    let root = SecretKey::load(&dir.path().join("gp-root/root-1.key"), KeyRole::Root).unwrap();
+    let keys = [(Role::Feed, store.feed_key.public()), (Role::Issuer, store.issuer_key.public())];
+    let mut document = successor(&old, &keys, NOW.plus(1000));
+    document.reset = true;
+    let signers: [&dyn Signer; 1] = [&root];
+    store.adopt_root(sign(&document, &signers, NOW).unwrap(), NOW).unwrap();
+    assert!(matches!(store.news(Some(ahead), NOW).unwrap(), News::Batches(_)));
+}
+
+#[test]
 fn a_newer_root_is_a_step_of_its_own() {
     let (dir, mut store) = store();
     let mut gate = gate_of(&store);

@@ -63,6 +63,22 @@ struct Newest {
     issued_at: UnixSeconds,
 }
 
+/// A batch whose signature and identity are right; only [`Gate::read`] makes one.
+#[derive(Clone, Debug)]
+pub struct Authentic {
+    payload: Vec<u8>,
+    header: Header,
+    /// The version of the root whose key signed it.
+    read_under: u64,
+}
+
+impl Authentic {
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
 /// How far the gate is.
 #[derive(Debug)]
 enum Progress {
@@ -180,10 +196,26 @@ impl Gate {
         received: Milliseconds,
         now: Now,
     ) -> Result<Applied, Refusal> {
-        let payload = self.open(envelope)?;
-        let batch = Batch::decode(&payload)?;
+        let batch = self.read(envelope)?;
+        self.apply_authentic(&batch, received, now)
+    }
+
+    /// [`Gate::apply`] of a batch that was read before: its signature costs more than all the rest,
+    /// and on the request path of every worker.
+    ///
+    /// # Errors
+    /// As [`Gate::apply`]; `gap` when a newer root was taken since it was read.
+    pub fn apply_authentic(
+        &mut self,
+        authentic: &Authentic,
+        received: Milliseconds,
+        now: Now,
+    ) -> Result<Applied, Refusal> {
+        if authentic.read_under != self.trust.version() {
+            return Err(Refusal::new(RefusalCode::Gap, "it was read under another root"));
+        }
+        let batch = Batch::decode(&authentic.payload)?;
         let header = &batch.header;
-        self.check_identity(header)?;
         let unix = now.unix;
         if header.issued_at > unix.plus(MAX_CLOCK_SKEW) {
             self.fall_behind(header.position());
@@ -220,23 +252,40 @@ impl Gate {
         applied
     }
 
-    /// Reads the header of a batch whose signature and identity are right, without applying it:
-    /// for the leader, which must not publish what no VM would believe.
+    /// Reads a batch whose signature and identity are right, without applying it.
     ///
     /// # Errors
     /// `bad_payload_type`, `bad_signature`, `poison`, `wrong_environment`, `wrong_audience`,
-    /// `filter_too_old`, `clock_skew`, `expired`.
-    pub fn preview(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
+    /// `filter_too_old`.
+    pub fn read(&self, envelope: &[u8]) -> Result<Authentic, Refusal> {
         let payload = self.open(envelope)?;
         let header = Batch::decode(&payload)?.header;
         self.check_identity(&header)?;
+        Ok(Authentic { payload, header, read_under: self.trust.version() })
+    }
+
+    /// The header of a batch that could be applied as far as its signature, its identity and the
+    /// time say: the leader must not publish what no VM would believe.
+    ///
+    /// # Errors
+    /// Those of [`Gate::read`], `clock_skew`, `expired`.
+    pub fn preview(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
+        let authentic = self.read(envelope)?;
+        self.check_time(&authentic, now)?;
+        Ok(authentic.header)
+    }
+
+    /// # Errors
+    /// `clock_skew`, `expired`.
+    pub fn check_time(&self, authentic: &Authentic, now: Now) -> Result<(), Refusal> {
+        let header = &authentic.header;
         if header.issued_at > now.unix.plus(MAX_CLOCK_SKEW) {
             return Err(Refusal::new(RefusalCode::ClockSkew, "`issued_at` is in the future"));
         }
         if header.expires_at <= self.time_for_expiry(now.unix) {
             return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
         }
-        Ok(header)
+        Ok(())
     }
 
     /// [`Gate::preview`] for the leader, which must not publish what no VM could apply either: the
@@ -246,7 +295,9 @@ impl Gate {
     /// Those of [`Gate::preview`], and `rollback`, `gap` or `poison` where the root, the keys, the
     /// revocations or the digest keep it from being applied. Whether it joins on is not looked at.
     pub fn vouch(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
-        let header = self.preview(envelope, now)?;
+        let authentic = self.read(envelope)?;
+        self.check_time(&authentic, now)?;
+        let header = authentic.header;
         if header.root_version > self.trust.version() {
             return Err(Refusal::new(RefusalCode::Gap, ROOT_DID_NOT_COME));
         }
@@ -258,8 +309,7 @@ impl Gate {
         }) {
             return Err(Refusal::new(RefusalCode::Rollback, ISSUED_BEFORE));
         }
-        let payload = self.open(envelope)?;
-        let batch = Batch::decode(&payload)?;
+        let batch = Batch::decode(&authentic.payload)?;
         let same_epoch = self.revocations.is_some()
             && self.newest.is_some_and(|newest| newest.position.epoch == header.epoch);
         if same_epoch || (header.shape() == Shape::Snapshot && header.part == 0) {

@@ -440,5 +440,7 @@ mod tests {
         assert_eq!(read(&[header(b"x-team", b"red"), header(b"x_team", b"blue")]), None);
         assert_eq!(read(&[header(b"x_team", b"blue")]), None);
         assert_eq!(read(&[header(b"x-team", b"\xff")]), None);
+        assert_eq!(read(&[header(b"x-team", b" red")]), None);
+        assert_eq!(read(&[header(b"x-team", b"red\t")]), None);
     }
 }

@@ -91,17 +91,7 @@ fn serve(stream: TcpStream, received: &Mutex<Vec<Received>>, answer: &[u8]) -> O
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
-    let mut head = Vec::new();
-    loop {
-        let before = head.len();
-        if reader.read_until(b'\n', &mut head).ok()? == 0 {
-            return None;
-        }
-        if head.get(before..) == Some(b"\r\n") {
-            head.truncate(before);
-            break;
-        }
-    }
+    let head = lines(reader)?;
     let mut request = Received { head, body: Vec::new(), trailers: Vec::new() };
     let length = request.header("content-length").first().and_then(|length| length.parse().ok());
     if let Some(length) = length {
@@ -113,14 +103,30 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
             let mut line = String::new();
             reader.read_line(&mut line).ok()?;
             let size = usize::from_str_radix(line.trim(), 16).ok()?;
+            if size == 0 {
+                request.trailers = lines(reader)?;
+                break;
+            }
             let mut part = vec![0; size.checked_add(2)?];
             reader.read_exact(&mut part).ok()?;
             part.truncate(size);
             request.body.extend(part);
-            if size == 0 {
-                break;
-            }
         }
     }
     Some(request)
+}
+
+/// Everything before the next blank line.
+fn lines(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    loop {
+        let before = out.len();
+        if reader.read_until(b'\n', &mut out).ok()? == 0 {
+            return None;
+        }
+        if out.get(before..) == Some(b"\r\n") {
+            out.truncate(before);
+            return Some(out);
+        }
+    }
 }

@@ -5,6 +5,9 @@ use gatepass_tests::kit::http2::Request;
 use crate::ask::{Ask, Sent};
 use crate::gates::{RAW, SHIPPED, turn};
 
+/// Name and value.
+type Field<'f> = (&'f [u8], &'f [u8]);
+
 const AMBIGUOUS: &str = "400 ambiguous_request";
 const REFUSED: &str = "400 | gone";
 /// Envoy refuses over HTTP/2 alone.
@@ -134,14 +137,14 @@ fn the_target_and_every_host_header_are_one_host() {
 fn http2_pseudo_headers_occur_once_and_agree_with_the_host_header() {
     let mut turn = turn();
     let authorization = format!("Bearer {}", turn.passes.read);
-    let base: [(&[u8], &[u8]); 3] =
+    let base: [Field<'_>; 3] =
         [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/orders")];
-    let authority: (&[u8], &[u8]) = (b":authority", b"orders.example");
-    let other: (&[u8], &[u8]) = (b":authority", b"static.example");
-    let host: (&[u8], &[u8]) = (b"host", b"orders.example");
-    let other_host: (&[u8], &[u8]) = (b"host", b"static.example");
+    let authority: Field<'_> = (b":authority", b"orders.example");
+    let other: Field<'_> = (b":authority", b"static.example");
+    let host: Field<'_> = (b"host", b"orders.example");
+    let other_host: Field<'_> = (b"host", b"static.example");
     let [method, scheme, path] = base;
-    let cases: &[(&[(&[u8], &[u8])], &str)] = &[
+    let cases: &[(&[Field<'_>], &str)] = &[
         (&[method, scheme, path, authority], ORDERS),
         (&[path, authority, scheme, method], ORDERS),
         (&[method, scheme, path, host], ORDERS),
@@ -169,7 +172,7 @@ fn http2_pseudo_headers_occur_once_and_agree_with_the_host_header() {
         (&[method, (b":scheme", b""), path, authority], "gone"),
     ];
     for (fields, expected) in cases {
-        let credential: (&[u8], &[u8]) = (b"authorization", authorization.as_bytes());
+        let credential: Field<'_> = (b"authorization", authorization.as_bytes());
         let request = Request::of(fields.iter().copied().chain([credential]));
         turn.row(RAW, &Sent::Http2(request), expected);
     }

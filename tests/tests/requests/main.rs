@@ -19,3 +19,4 @@ mod smuggling;
 mod spoofs;
 mod streams;
 mod survival;
+mod trailers;

@@ -1,5 +1,8 @@
 //! Query keys and headers that feed an input: one spelling, once.
 
+use gatepass::issue::Constraint;
+use gatepass_tests::kit::world::grant;
+
 use crate::ask::Ask;
 use crate::gates::{RAW, SHIPPED, turn};
 
@@ -172,5 +175,15 @@ fn a_header_that_feeds_an_input_occurs_once() {
         let hostile = ask().with("x-site", value).http2();
         turn.row(RAW, &hostile.into(), AMBIGUOUS);
     }
+    // Envoy takes a lone CR out of a value before the gate sees it.
+    let mut bound = grant("orders:read").unwrap();
+    for entry in &mut bound.entries {
+        let north = Constraint { equals: Some("north".into()), ..Constraint::default() };
+        entry.constraints.insert("site".to_owned(), north);
+    }
+    let bound = turn.issue(&bound);
+    let ask = |site: &str| Ask::get("/stock").bearing(&bound).with("x-site", site).http1();
+    turn.row(RAW, &ask("nor\rth"), allowed);
+    turn.row(RAW, &ask("south"), VIOLATED);
     turn.finish();
 }

@@ -21,6 +21,9 @@ const SPOOFED: &[&str] = &[
     "X-HTTP-Method-Override",
     "X-Http-Method",
     "X-Method-Override",
+    "X-Original-Method",
+    "X-Original-URL",
+    "X-Rewrite-URL",
 ];
 
 /// The same as upstreams with CGI-like variables read them.
@@ -36,6 +39,8 @@ const UNDERSCORED: &[&str] = &[
     "x-http_method-override",
     "x_method_override",
     "x_http_method",
+    "x_original_url",
+    "X_Rewrite_URL",
 ];
 
 /// The same with other bytes that are neither letters nor digits: some make `_` of each.

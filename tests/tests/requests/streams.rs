@@ -5,7 +5,7 @@
 use gatepass_tests::kit::http2::Request;
 
 use crate::ask::{Ask, Sent};
-use crate::gates::{RAW, STREAMS, turn};
+use crate::gates::{RAW, SHADOW, STREAMS, turn};
 
 const STREAM: &str = "403 stream_not_allowed";
 
@@ -150,5 +150,16 @@ fn extended_connect_reaches_no_upstream() {
         credential,
     ]);
     turn.row(STREAMS, &Sent::Http2(get), "gone");
+    turn.finish();
+}
+
+#[test]
+fn a_gate_in_shadow_mode_lets_a_stream_through() {
+    let mut turn = turn();
+    let upgrade = Ask::get("/orders").with("connection", "Upgrade").with("upgrade", "websocket");
+    turn.row(SHADOW, &upgrade.http1(), "200: GET /orders at orders.example +connection +upgrade");
+    let tunnel = b"CONNECT orders.example:443 HTTP/1.1\r\nhost: orders.example:443\r\n\r\n";
+    let expected = "200: CONNECT orders.example:443 at orders.example:443";
+    turn.row(SHADOW, &tunnel.to_vec().into(), expected);
     turn.finish();
 }

@@ -43,6 +43,8 @@ struct Told {
     start: u64,
     /// How often it has said what it has to say last, and to which VM.
     said_to: Vec<String>,
+    /// The worker has answered from what came before the last answer.
+    in_service: bool,
     /// The poll that shows that all of it was heard.
     heard: Option<Poll>,
 }
@@ -125,6 +127,7 @@ impl Play {
         let told = tellings.entry(audience.to_owned()).or_insert_with(|| Told {
             start: now() - self.span(gated),
             said_to: Vec::new(),
+            in_service: false,
             heard: None,
         });
         if told.heard.is_some() {
@@ -145,9 +148,18 @@ impl Play {
                 let (book, case) = self.feed_case(*book, *place);
                 let scene = book.scene(case, told.start, audience);
                 let begins = poll.after().map(|at| [at.epoch, at.sequence]);
-                let first = (begins != scene.before.position).then(|| scene.answers()).into_iter();
+                if begins == scene.before.position && begins.is_some() && !told.in_service {
+                    return Answer::Later;
+                }
+                let moves = case.verdict.as_str() == "moved";
+                let first = match begins == scene.before.position {
+                    true => None,
+                    // After a new root a leader asks for a new base, signed under it.
+                    false if was_told && moves => Some(scene.base()),
+                    false => scene.answers().into_iter().next(),
+                };
                 let heard = was_told && self.is_heard(gated, poll);
-                (first.flatten().next(), Some(scene.feed()), heard)
+                (first, Some(scene.feed()), heard)
             }
         };
         if heard {
@@ -207,6 +219,7 @@ impl Live {
 
     /// Waits until the gate has heard everything, and gives the poll that shows it.
     fn heard(&self, gated: &Gated) -> Poll {
+        self.serve(gated);
         let start = Instant::now();
         loop {
             let tellings = self.tellings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,6 +230,27 @@ impl Live {
             assert!(start.elapsed() < PATIENCE, "`{}` never shows it", gated.audience);
             std::thread::yield_now();
         }
+    }
+
+    /// Has the worker answer from what the gate of a feed case heard before the last answer.
+    fn serve(&self, gated: &Gated) {
+        let Scenes::Feed(book, place) = &gated.what else { return };
+        let (book, case) = self.play.feed_case(*book, *place);
+        let before = book.scene(case, NOW, &gated.audience).before.position;
+        let start = Instant::now();
+        while before.is_some() && self.position(gated) != text(before) {
+            assert!(start.elapsed() < PATIENCE, "`{}` never serves", gated.audience);
+        }
+        let mut tellings = self.tellings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = tellings.get_mut(&gated.audience) {
+            told.in_service = true;
+        }
+    }
+
+    /// What a denial's answer says of the worker's position.
+    fn position(&self, gated: &Gated) -> String {
+        let response = self.ask(gated, &request("GET", HOST, "/orders", &[]));
+        response.header("x-gatepass-position").unwrap_or_default().to_owned()
     }
 
     fn ask(&self, gated: &Gated, bytes: &[u8]) -> Response {
@@ -238,6 +272,14 @@ fn plugin(gate: &GateConfiguration) -> PluginConfig {
     plugin.hold_ms = 0;
     plugin.expose_position = true;
     plugin
+}
+
+/// As a test's answer carries it.
+fn text(position: Option<[u64; 2]>) -> String {
+    match position {
+        Some([epoch, sequence]) => format!("{epoch}.{sequence}"),
+        None => "none".to_owned(),
+    }
 }
 
 /// The bytes of a request whose headers are the vector's.
@@ -287,12 +329,8 @@ fn a_real_envoy_decides_as_the_files_say() {
                 let (book, case) = live.play.feed_case(*book, *place);
                 let scene = book.scene(case, NOW, &gated.audience);
                 let expected = case.verdict.as_str();
-                let position = match case.verdict.after(&scene).position {
-                    Some([epoch, sequence]) => format!("{epoch}.{sequence}"),
-                    None => "none".to_owned(),
-                };
-                let response = live.ask(gated, &request("GET", HOST, "/orders", &[]));
-                let at = response.header("x-gatepass-position").unwrap_or_default();
+                let position = text(case.verdict.after(&scene).position);
+                let at = live.position(gated);
                 if at != position {
                     let (folder, name) = (book.folder, &case.name);
                     let refusal = last.header("x-gatepass-refusal");

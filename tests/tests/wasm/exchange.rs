@@ -301,7 +301,7 @@ fn two_leaders_at_once_lose_nothing() {
     let now = site.now();
     let one = site.control.revoke(Kind::Credential, "one", now).unwrap();
     let two = site.control.revoke(Kind::Credential, "two", now).unwrap();
-    let body = site.control.answer(&[one.clone()]).unwrap();
+    let body = site.control.answer(std::slice::from_ref(&one)).unwrap();
     answer(&mut site.leader, poll.token, &body).unwrap();
     let body = site.control.answer(&[one, two]).unwrap();
     answer(&mut site.workers[0], other_poll.token, &body).unwrap();
@@ -404,4 +404,23 @@ fn a_restored_control_plane_with_a_newer_epoch_kills_what_was_issued_before() {
     let new = reading(&site);
     assert_eq!(site.ask_all(&new).unwrap(), ["allow"; 2]);
     assert_eq!(site.control.position(), Position { epoch: EPOCH + 1, sequence: 1 });
+}
+
+#[test]
+fn two_listeners_in_one_vm_share_one_state_and_keep_their_modes() {
+    let mut site = Site::start(1).unwrap();
+    let doomed = reading(&site);
+    let text = String::from_utf8(site.configuration().to_vec()).unwrap();
+    let shadow = text.replace("\"mode\":\"enforce\"", "\"mode\":\"shadow\"");
+    let other = site.workers[0].add_root(shadow.as_bytes()).unwrap().unwrap();
+    assert_eq!(site.ask(0, doomed.clone().root(other)).unwrap(), "allow");
+    site.revoke(Kind::Credential, JTI).unwrap();
+    let shadowed = site.workers[0].send(doomed.clone().root(other)).unwrap();
+    assert_eq!(
+        site.workers[0].filter_state(shadowed, "gatepass_code"),
+        Some(&b"revoked_credential"[..])
+    );
+    assert_eq!(site.ask(0, doomed.clone()).unwrap(), "401 revoked_credential");
+    site.live(2).unwrap();
+    assert_eq!(site.ask(0, doomed).unwrap(), "401 revoked_credential");
 }

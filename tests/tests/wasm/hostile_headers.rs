@@ -212,3 +212,87 @@ fn an_upstreams_odd_answer_does_not_end_the_worker() {
     let again = worker.decide(order("GET", "/orders", Some(&token))).unwrap();
     assert_eq!(verdict(&again), "allow");
 }
+
+#[test]
+fn no_request_without_a_gatepass_costs_more_than_a_few_signatures() {
+    let (mut site, token) = site();
+    let bytes = 60_000;
+    let fill = |text: &str| text.repeat(bytes / text.len());
+    let get = |path: &str| order("GET", path, None);
+    let pairs: String = (0..7_000).map(|nth| format!("k{nth}=1&")).collect();
+    let spoofed = |prefix: &str| {
+        (0..900).fold(get("/healthz"), |all, nth| all.header(format!("{prefix}{nth}"), "x"))
+    };
+    let open =
+        |value: String| Request::to("GET", "static.example", "/").header("authorization", value);
+    let mut cases: Vec<Request> = ["&", "a&", "a=1&", "=", "%c3%a4", "amount=1&", "+"]
+        .iter()
+        .map(|text| order("POST", &format!("/orders?{}", fill(text)), None))
+        .collect();
+    cases.extend(["/", "/a", "/..", "/%41", "%", "/;"].iter().map(|text| get(&fill(text))));
+    cases.extend(["a", ".", "A.", "a.a.a,"].iter().map(|t| order("GET", "/", Some(&fill(t)))));
+    cases.extend([
+        order("POST", &format!("/orders?{pairs}"), None),
+        order("GET", &format!("/orders/{}", fill("a")), None),
+        order(&fill("A"), "/orders", None),
+        Request::to("GET", &fill("a."), "/"),
+        spoofed("x-gatepass-"),
+        spoofed("x_gatepass_"),
+        get("/orders").header("authorization", format!("Bearer {}", fill(" "))),
+        open(fill("Bearer a.a.a,")),
+        open(format!("Bearer {token},").repeat(60)),
+        open(format!("Bearer {}x,", token).repeat(60)),
+    ]);
+    for (nth, request) in cases.into_iter().enumerate() {
+        let (outcome, fuel) = site.workers[0].fuel_of(|worker| worker.decide(request));
+        let said = verdict(&outcome.unwrap());
+        assert!(fuel < 12_000_000, "{nth} costs {fuel}: {said}");
+    }
+}
+
+#[test]
+fn numbers_and_shapes_at_the_edges_in_signed_claims_end_no_worker() {
+    use gatepass_tests::kit::signed::ISSUER;
+    use serde_json::{Value, json};
+    let (mut site, _) = site();
+    let claims = site.control.claims(&grant("orders:read"), site.now()).unwrap();
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let values = [
+        json!(0),
+        json!(-1),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(1.5),
+        json!(1e300),
+        json!(""),
+        json!("\u{0}"),
+        json!("\u{202e}"),
+        json!("x".repeat(3_000)),
+        json!([]),
+        json!({}),
+        json!(null),
+        json!(true),
+        json!([u64::MAX, u64::MAX]),
+        json!([0, 0]),
+        json!([7, u64::MAX]),
+        json!([json!({}), json!([])]),
+        json!({"sub": {"sub": {}}}),
+        deep,
+    ];
+    let mut allowed = 0;
+    for claim in claims.as_object().unwrap().keys() {
+        for value in &values {
+            let mut changed: Value = claims.clone();
+            changed[claim] = value.clone();
+            let Ok(pass) = site.control.sign(&changed, ISSUER) else { continue };
+            let outcome = site.workers[0].decide(order("GET", "/orders", Some(&pass)));
+            let said = verdict(&outcome.unwrap_or_else(|error| panic!("{claim} {value}: {error}")));
+            // Scopes are not asked for here, and ids may be any text.
+            let free = ["scope", "jti", "txn", "blueprint", "assurance"];
+            let expected = said != "allow" || free.contains(&claim.as_str());
+            assert!(expected, "{claim} {value} {said}");
+            allowed += usize::from(said == "allow");
+        }
+    }
+    assert!(allowed < 20, "{allowed}");
+}

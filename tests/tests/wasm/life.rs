@@ -169,3 +169,37 @@ fn a_vm_that_is_configured_late_is_ready_at_once() {
     let outcome = late.decide(order("GET", "/orders", None)).unwrap();
     assert_eq!(verdict(&outcome), "401 no_credential");
 }
+
+#[test]
+fn requests_that_wait_cost_nothing_until_there_is_news() {
+    let mut site = Site::start(1).unwrap();
+    let here = site.control.position();
+    let next = Position { epoch: EPOCH, sequence: here.sequence + 1 };
+    let token = site.control.issue_at(&grant("orders:read"), next, site.now()).unwrap();
+    let request = order("GET", "/orders", Some(&token));
+    let worker = &mut site.workers[0];
+    let held: Vec<Stream> = (0..256).map(|_| worker.send(request.clone()).unwrap()).collect();
+    worker.tick().unwrap();
+    for _ in 0..30 {
+        site.advance(50);
+        site.leader.tick().unwrap();
+        let ((), fuel) = site.workers[0].fuel_of(|worker| worker.tick().unwrap());
+        assert!(fuel < 1_000_000, "{fuel}");
+    }
+    assert!(held.iter().all(|stream| state(&site.workers[0], *stream) == "held"));
+    site.revoke(gatepass_engine::revocation::Kind::Credential, "another").unwrap();
+    site.tick().unwrap();
+    assert!(held.iter().all(|stream| state(&site.workers[0], *stream) == "allow"));
+}
+
+#[test]
+fn news_that_another_request_read_first_releases_those_that_wait() {
+    let (mut site, good) = cold();
+    let waiting = site.workers[0].send(good.clone()).unwrap();
+    site.tick().unwrap();
+    site.hear_snapshot().unwrap();
+    assert_eq!(site.ask(0, good).unwrap(), "allow");
+    assert_eq!(state(&site.workers[0], waiting), "held");
+    site.workers[0].tick().unwrap();
+    assert_eq!(state(&site.workers[0], waiting), "allow");
+}

@@ -1,5 +1,11 @@
 //! The shipped filter in the wasm host: what a real Envoy cannot show quickly or repeatably.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on should stop where it is"
+)]
 
 mod configuration;
 mod decisions;

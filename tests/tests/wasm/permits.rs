@@ -72,6 +72,30 @@ fn requests_that_ended_leave_nothing_behind() {
 }
 
 #[test]
+fn more_open_requests_than_are_watched_are_refused_until_some_end() {
+    let mut site = Site::start(1).unwrap();
+    let worker = &mut site.workers[0];
+    let public = order("GET", "/healthz", None);
+    let open: Vec<Stream> = (0..65_536).map(|_| worker.send(public.clone()).unwrap()).collect();
+    assert!(open.iter().all(|stream| state(worker, *stream) == "allow"));
+    let next = worker.send(public.clone()).unwrap();
+    assert_eq!(state(worker, next), "503 not_ready");
+    assert_eq!(worker.forwarded(next), None);
+    worker.finish(open[9]).unwrap();
+    let next = worker.send(public.clone()).unwrap();
+    assert_eq!(state(worker, next), "allow");
+    // Their time is over: all are cut, and all places are free.
+    site.advance(60_000);
+    site.tick().unwrap();
+    let worker = &mut site.workers[0];
+    assert_eq!(state(worker, open[0]), "reset");
+    assert_eq!(state(worker, next), "reset");
+    let next = worker.send(public).unwrap();
+    assert_eq!(state(worker, next), "allow");
+    assert_eq!(site.metric("gatepass_permits_ended"), 65_536);
+}
+
+#[test]
 fn a_held_request_may_not_fill_envoys_buffers() {
     let mut site = Site::cold(1, |_| {}).unwrap();
     site.envoy.allow_on_headers_stop_iteration(true);

@@ -18,8 +18,11 @@ fn bearing(site: &Site, jti: &str) -> Request {
     order("GET", "/orders", Some(&token))
 }
 
-/// All shared keys of the gate with their values.
-fn keys(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Shared keys with their values.
+type Keys = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// All of the gate.
+fn keys(site: &Site) -> Keys {
     let data = site.envoy.shared_data();
     let keys = data.keys(VM_ID).into_iter();
     keys.map(|key| {
@@ -31,7 +34,7 @@ fn keys(site: &Site) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// A site with a base in keys of its own, a large and a small delta and a checkpoint, after which
 /// the gatepass `JTI` is revoked.
-fn site() -> (Site, Request, Vec<(Vec<u8>, Vec<u8>)>) {
+fn site() -> (Site, Request, Keys) {
     let mut site = Site::cold(2, |_| {}).unwrap();
     let many = |round: usize| {
         let now = site.now();
@@ -297,6 +300,23 @@ fn a_forged_record_of_crashes_does_not_hide_a_revocation() {
     site.live(3).unwrap();
     assert_eq!(site.ask_all(&doomed).unwrap(), ["401 revoked_credential"; 2]);
     assert_eq!(site.ask_all(&good).unwrap(), ["allow"; 2]);
+}
+
+#[test]
+fn a_log_of_many_empty_things_does_not_fill_the_memory() {
+    let mut site = Site::start(1).unwrap();
+    let doomed = order("GET", "/orders", None);
+    // Postcard: eight million roots, each empty; the same as a base, and as deltas.
+    for lists in 0..3 {
+        let mut log = vec![0; lists];
+        log.extend([0x80, 0xa4, 0xe8, 0x03]);
+        log.resize(8_000_000, 0);
+        site.forge("log", &log).unwrap();
+        announce(&site);
+        assert_eq!(site.ask(0, doomed.clone()).unwrap(), "401 no_credential");
+    }
+    let size = site.workers[0].memory_size() >> 20;
+    assert!(size < 32, "{size} MiB");
 }
 
 /// What the filter knows the content of a batch by.

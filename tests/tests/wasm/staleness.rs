@@ -131,3 +131,21 @@ fn a_control_plane_that_comes_back_is_heard_within_seconds() {
     site.live(3).unwrap();
     assert_eq!(site.ask(0, reading).unwrap(), "allow");
 }
+
+#[test]
+fn a_wall_clock_that_jumps_ahead_and_back_closes_the_gate_and_opens_it_again() {
+    let mut site = Site::start(2).unwrap();
+    let [reading, _] = requests(&site);
+    let wall = site.envoy.clock().wall();
+    site.envoy.clock().set_wall(wall + Duration::from_secs(400 * 86_400));
+    for _ in 0..20 {
+        site.envoy.clock().advance(Duration::from_millis(50));
+        site.tick().unwrap();
+        assert_eq!(site.ask_all(&reading).unwrap(), ["401 revoked_key"; 2]);
+    }
+    site.workers[1].reload().unwrap();
+    assert_eq!(site.ask(1, reading.clone()).unwrap(), "held", "all has expired");
+    site.envoy.clock().set_wall(wall + Duration::from_secs(2));
+    site.live(4).unwrap();
+    assert_eq!(site.ask_all(&reading).unwrap(), ["allow"; 2]);
+}

@@ -88,6 +88,16 @@ impl FeedScene {
         self.heard.iter().map(|(roots, batches)| sealed(roots, batches)).collect()
     }
 
+    /// A snapshot of where the batch leads to, under the newest root.
+    pub(crate) fn base(&self) -> Vec<u8> {
+        let header = &self.batch.header;
+        let mut snapshot = Message::snapshot(header.to, &self.audience, header.issued_at.0)
+            .epoch(header.epoch, self.start);
+        snapshot.header.root_version = header.root_version;
+        snapshot.signers.clone_from(&self.batch.signers);
+        sealed(&self.roots, core::slice::from_ref(&snapshot))
+    }
+
     pub(crate) fn feed(&self) -> Vec<u8> {
         sealed(&self.roots, core::slice::from_ref(&self.batch))
     }
