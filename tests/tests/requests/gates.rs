@@ -232,7 +232,9 @@ impl Gates {
             // One, so that one worker sees the whole corpus.
             .workers(1);
         let envoy = Envoy::launch(&bootstrap)?;
-        let gates = Self { passes: Passes::issue(&control)?, control, envoy, upstream, impostor };
+        let passes = Passes::issue(&control)?;
+        let counted = AtomicU64::new(0);
+        let gates = Self { envoy, control, upstream, impostor, passes, counted };
         gates.until_fresh()?;
         Ok(gates)
     }

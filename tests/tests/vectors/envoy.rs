@@ -45,6 +45,8 @@ struct Told {
     said_to: Vec<String>,
     /// The worker has answered from what came before the last answer.
     in_service: bool,
+    /// The newest poll.
+    last: Option<Poll>,
     /// The poll that shows that all of it was heard.
     heard: Option<Poll>,
 }
@@ -114,6 +116,13 @@ impl Play {
         }
     }
 
+    fn name(&self, gated: &Gated) -> &str {
+        match &gated.what {
+            Scenes::Gatepasses(cases) => &self.case(cases[0]).name,
+            Scenes::Feed(book, place) => &self.feed_case(*book, *place).1.name,
+        }
+    }
+
     fn find(&self, audience: &str) -> Option<&Gated> {
         self.gates.iter().find(|gated| gated.audience == audience)
     }
@@ -128,8 +137,10 @@ impl Play {
             start: now() - self.span(gated),
             said_to: Vec::new(),
             in_service: false,
+            last: None,
             heard: None,
         });
+        told.last = Some(poll.clone());
         if told.heard.is_some() {
             return Answer::Later;
         }
@@ -223,11 +234,14 @@ impl Live {
         let start = Instant::now();
         loop {
             let tellings = self.tellings.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(Told { heard: Some(poll), .. }) = tellings.get(&gated.audience) {
-                return poll.clone();
+            let told = tellings.get(&gated.audience);
+            if let Some(poll) = told.and_then(|told| told.heard.clone()) {
+                return poll;
             }
+            let last = told.and_then(|told| told.last.clone());
             drop(tellings);
-            assert!(start.elapsed() < PATIENCE, "`{}` never shows it", gated.audience);
+            let late = start.elapsed() > PATIENCE;
+            assert!(!late, "`{}` shows nothing: {last:?}", self.play.name(gated));
             std::thread::yield_now();
         }
     }
@@ -239,7 +253,8 @@ impl Live {
         let before = book.scene(case, NOW, &gated.audience).before.position;
         let start = Instant::now();
         while before.is_some() && self.position(gated) != text(before) {
-            assert!(start.elapsed() < PATIENCE, "`{}` never serves", gated.audience);
+            let late = start.elapsed() > PATIENCE;
+            assert!(!late, "`{}` never serves", self.play.name(gated));
         }
         let mut tellings = self.tellings.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = tellings.get_mut(&gated.audience) {
