@@ -2,7 +2,7 @@
 
 use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
-use gatepass_filter::log::{Log, Place};
+use gatepass_filter::log::{EnvelopeDigest, Log, Place, Stored};
 use gatepass_tests::host::{Envoy, Request, Vm};
 use gatepass_tests::kit::signed::{AGENT, EPOCH, JTI, grant};
 use gatepass_tests::kit::site::{Site, answer, filter, order, verdict};
@@ -38,6 +38,17 @@ fn revoke_many(site: &mut Site, round: usize) {
     let delta = site.control.delta(&Changes::revoke(revoked), now).unwrap();
     assert!(delta.len() > 8 * 1024);
     site.hear(&[delta]).unwrap();
+}
+
+/// A leader that revokes `JTI` in `log` and dies before it sets `gen`.
+fn revoke_and_die(site: &mut Site) {
+    let now = site.now();
+    let delta = site.control.revoke(Kind::Credential, JTI, now).unwrap();
+    let mut written = log(site);
+    let received = written.base[0].received;
+    let digest = EnvelopeDigest::of(&delta);
+    written.deltas.push(Stored { received, digest, place: Place::Here(delta) });
+    site.forge("log", &written.encode().unwrap()).unwrap();
 }
 
 #[test]
@@ -423,4 +434,27 @@ fn two_listeners_in_one_vm_share_one_state_and_keep_their_modes() {
     assert_eq!(site.ask(0, doomed.clone()).unwrap(), "401 revoked_credential");
     site.live(2).unwrap();
     assert_eq!(site.ask(0, doomed).unwrap(), "401 revoked_credential");
+}
+
+#[test]
+fn what_one_worker_answered_from_binds_the_others_though_its_leader_died_before_telling() {
+    let mut site = Site::start(2).unwrap();
+    let doomed = reading(&site);
+    assert_eq!(site.ask_all(&doomed).unwrap(), ["allow"; 2]);
+    revoke_and_die(&mut site);
+    assert_eq!(site.ask_all(&doomed).unwrap(), ["allow"; 2], "nobody was told");
+    site.workers[1].reload().unwrap();
+    assert_eq!(ask(&mut site.workers[1], &doomed), "401 revoked_credential");
+    assert_eq!(ask(&mut site.workers[0], &doomed), "401 revoked_credential");
+}
+
+#[test]
+fn a_new_leader_tells_what_the_one_before_wrote_and_did_not_tell() {
+    let mut site = Site::start(2).unwrap();
+    let doomed = reading(&site);
+    assert_eq!(site.ask_all(&doomed).unwrap(), ["allow"; 2]);
+    revoke_and_die(&mut site);
+    site.advance(250);
+    site.workers[0].tick().unwrap();
+    assert_eq!(site.ask_all(&doomed).unwrap(), ["401 revoked_credential"; 2]);
 }
