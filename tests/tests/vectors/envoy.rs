@@ -38,12 +38,16 @@ struct Play {
 }
 
 /// What the feed has told an audience so far.
+#[derive(Default)]
 struct Told {
+    /// It is this gate's turn to hear something: what it heard long ago would be stale.
+    turn: bool,
     /// The time that its scenes are of.
-    start: u64,
+    start: Option<u64>,
     /// How often it has said what it has to say last, and to which VM.
     said_to: Vec<String>,
-    /// The worker has answered from what came before the last answer.
+    /// The poll that waits until the worker has answered from what came before the last answer.
+    waits: Option<Instant>,
     in_service: bool,
     /// The newest poll.
     last: Option<Poll>,
@@ -133,23 +137,20 @@ impl Play {
         let audience = poll.parameter("audience").unwrap_or_default();
         let Some(gated) = self.find(audience) else { return Answer::status(404, b"") };
         let mut tellings = tellings.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = tellings.entry(audience.to_owned()).or_insert_with(|| Told {
-            start: now() - self.span(gated),
-            said_to: Vec::new(),
-            in_service: false,
-            last: None,
-            heard: None,
-        });
+        let told = tellings.entry(audience.to_owned()).or_default();
         told.last = Some(poll.clone());
-        if told.heard.is_some() {
+        // Asked again every few milliseconds: scenes are signed only for what is new.
+        let waits = told.waits == Some(poll.at) && !told.in_service;
+        if !told.turn || told.heard.is_some() || waits {
             return Answer::Later;
         }
+        let start = *told.start.get_or_insert_with(|| now() - self.span(gated));
         let node = poll.header("x-gatepass-node").to_owned();
         let was_told = told.said_to.contains(&node);
         let (first, last, heard) = match &gated.what {
             Scenes::Gatepasses(cases) => {
                 let case = self.case(cases[0]);
-                let scene = self.book.scene(case, told.start, audience);
+                let scene = self.book.scene(case, start, audience);
                 let refusal = poll.header("x-gatepass-refusal");
                 let feed = scene.feed();
                 let heard = was_told && (poll.after().is_some() || !refusal.is_empty());
@@ -157,9 +158,10 @@ impl Play {
             }
             Scenes::Feed(book, place) => {
                 let (book, case) = self.feed_case(*book, *place);
-                let scene = book.scene(case, told.start, audience);
+                let scene = book.scene(case, start, audience);
                 let begins = poll.after().map(|at| [at.epoch, at.sequence]);
                 if begins == scene.before.position && begins.is_some() && !told.in_service {
+                    told.waits = Some(poll.at);
                     return Answer::Later;
                 }
                 let moves = case.verdict.as_str() == "moved";
@@ -230,16 +232,16 @@ impl Live {
 
     /// Waits until the gate has heard everything, and gives the poll that shows it.
     fn heard(&self, gated: &Gated) -> Poll {
+        self.with_told(gated, |told| told.turn = true);
         self.serve(gated);
+        self.with_told(gated, |told| told.in_service = true);
         let start = Instant::now();
         loop {
-            let tellings = self.tellings.lock().unwrap_or_else(PoisonError::into_inner);
-            let told = tellings.get(&gated.audience);
-            if let Some(poll) = told.and_then(|told| told.heard.clone()) {
+            let (heard, last) =
+                self.with_told(gated, |told| (told.heard.clone(), told.last.clone()));
+            if let Some(poll) = heard {
                 return poll;
             }
-            let last = told.and_then(|told| told.last.clone());
-            drop(tellings);
             let late = start.elapsed() > PATIENCE;
             assert!(!late, "`{}` shows nothing: {last:?}", self.play.name(gated));
             std::thread::yield_now();
@@ -256,10 +258,11 @@ impl Live {
             let late = start.elapsed() > PATIENCE;
             assert!(!late, "`{}` never serves", self.play.name(gated));
         }
+    }
+
+    fn with_told<T>(&self, gated: &Gated, act: impl FnOnce(&mut Told) -> T) -> T {
         let mut tellings = self.tellings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(told) = tellings.get_mut(&gated.audience) {
-            told.in_service = true;
-        }
+        act(tellings.entry(gated.audience.clone()).or_default())
     }
 
     /// What a denial's answer says of the worker's position.

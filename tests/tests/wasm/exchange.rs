@@ -44,6 +44,11 @@ fn revoke_many(site: &mut Site, round: usize) {
 fn revoke_and_die(site: &mut Site) {
     let now = site.now();
     let delta = site.control.revoke(Kind::Credential, JTI, now).unwrap();
+    write(site, delta);
+}
+
+/// Appends to `log` as a leader does, and leaves `gen` alone.
+fn write(site: &Site, delta: Vec<u8>) {
     let mut written = log(site);
     let received = written.base[0].received;
     let digest = EnvelopeDigest::of(&delta);
@@ -446,6 +451,21 @@ fn what_one_worker_answered_from_binds_the_others_though_its_leader_died_before_
     site.workers[1].reload().unwrap();
     assert_eq!(ask(&mut site.workers[1], &doomed), "401 revoked_credential");
     assert_eq!(ask(&mut site.workers[0], &doomed), "401 revoked_credential");
+}
+
+#[test]
+fn a_batch_from_ahead_of_the_clock_is_taken_when_its_time_has_come_without_another_word() {
+    let mut site = Site::start(1).unwrap();
+    let doomed = reading(&site);
+    let at = site.now().plus(31);
+    let delta = site.control.revoke(Kind::Credential, JTI, at).unwrap();
+    write(&site, delta);
+    site.forge("gen", b"").unwrap();
+    assert_eq!(site.ask(0, doomed.clone()).unwrap(), "held", "known to be behind");
+    site.advance(900);
+    assert_eq!(site.ask(0, doomed.clone()).unwrap(), "held");
+    site.advance(100);
+    assert_eq!(site.ask(0, doomed).unwrap(), "401 revoked_credential");
 }
 
 #[test]
