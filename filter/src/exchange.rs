@@ -692,12 +692,19 @@ fn content_of(header: &Header) -> EnvelopeDigest {
 /// Verifies an envelope. `None`: not usable now, perhaps later (a clock that is behind).
 /// `Some(None)`: it is none that this gate would ever take.
 fn inspect(
-    gate: &Gate,
+    gate: &mut Gate,
     bytes: &[u8],
     now: Now,
     checked: &mut Checked,
 ) -> Option<Option<Authentic>> {
-    let read = gate.read(bytes).and_then(|batch| gate.check_time(&batch, now).map(|()| batch));
+    let read = gate.read(bytes).and_then(|batch| {
+        let timely = gate.check_time(&batch, now);
+        if timely.as_ref().is_err_and(|refusal| refusal.code == RefusalCode::ClockSkew) {
+            // It is ours, and another VM may have taken it before the clock was set back.
+            gate.fall_behind(batch.header().position());
+        }
+        timely.map(|()| batch)
+    });
     match read {
         Ok(authentic) => Some(Some(authentic)),
         Err(refusal) => {
