@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode, PluginConfig, Roots};
+use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode, PluginConfig, Roots, Settings};
 use gatepass_tests::kit::hostile::{Answer, HostileFeed, Poll};
 use gatepass_tests::kit::orders::HOST;
 use gatepass_tests::kit::wire::{Connection, Response, request};
@@ -219,7 +219,9 @@ impl Live {
         let (says, told) = (Arc::clone(&play), Arc::clone(&tellings));
         let feed = HostileFeed::start(move |poll| says.say(poll, &told)).unwrap();
         let wasm = filter::path().unwrap();
-        let mut bootstrap = Bootstrap::new().feed(feed.address()).workers(1);
+        // Scores of gates on a machine that may be busy with other tests.
+        let settings = Settings { workers: 1, ready_within: 3 * PATIENCE, ..Settings::default() };
+        let mut bootstrap = Bootstrap::new().feed(feed.address()).settings(settings);
         for gated in &play.gates {
             let plugin = plugin(&play.configuration(gated, now()));
             let gate = Gate::new(&wasm, &plugin).vm_id("vectors");
