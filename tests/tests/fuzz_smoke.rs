@@ -116,6 +116,6 @@ impl Dice {
 
 /// Bytes that some reader treats apart.
 const ODD: &[u8] = b"\x00\x01\x7f\x80\xff\n \"%&+,-./0:;=?ABcx\\_{}[]";
-const MUTATIONS: u32 = 300;
+const MUTATIONS: u32 = 1_000;
 /// Of one target: the whole stays below half a minute on any machine.
 const LONGEST: Duration = Duration::from_millis(1_200);

@@ -388,6 +388,12 @@ fn limits_hold() {
     assert_eq!(compile(&many).unwrap_err().len(), MAX_PROBLEMS);
     let deep = format!("hosts: {}", "[".repeat(100_000));
     assert_eq!(compile(&deep).unwrap_err().len(), 1);
+    let nested = |depth: usize| {
+        problems(&format!("hosts: {}{}", "[".repeat(depth), "]".repeat(depth))).concat()
+    };
+    assert!(!nested(15).contains("not YAML"), "{}", nested(15));
+    assert!(nested(16).contains("not YAML"));
+    assert!(nested(60).contains("not YAML"), "and not a stack that overflows");
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\nh: [*g,*g,*g,*g,*g,*g,*g,*g,*g]\n";
     assert!(compile(bomb).is_err());
 }

@@ -42,6 +42,7 @@ pub(crate) fn parse(yaml: &str) -> Result<Tree, Problem> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
     };
     serde_saphyr::from_str_with_options(yaml, options).map_err(|error| problem(&error))
 }
@@ -131,3 +132,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Map(entries))
     }
 }
+
+/// Lists and mappings inside each other; a policy needs 8. The parser's own bound, 64, overflows
+/// the stack of a thread in a debug build (found by the fuzz target `policy`).
+const MAX_DEPTH: usize = 16;

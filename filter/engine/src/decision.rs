@@ -635,4 +635,6 @@ const AUTHORIZATION: &[u8] = b"authorization";
 const MAX_FOREIGN_CREDENTIALS: usize = 4;
 
 #[cfg(test)]
+mod lifetimes;
+#[cfg(test)]
 mod tests;

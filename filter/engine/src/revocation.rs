@@ -197,6 +197,8 @@ impl Hasher for AlreadyHashed {
 pub const MAX_REVOCATIONS: usize = 1 << 20;
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod tests {
     use super::*;
 

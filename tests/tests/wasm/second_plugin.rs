@@ -303,6 +303,26 @@ fn a_forged_record_of_crashes_does_not_hide_a_revocation() {
 }
 
 #[test]
+fn roots_that_were_cut_short_do_not_blind_a_vm_for_good() {
+    let mut site = Site::start(1).unwrap();
+    let now = site.now();
+    site.control.rotate_feed_key(20, now).unwrap();
+    site.hear_snapshot().unwrap();
+    let good = bearing(&site, JTI);
+    let whole = site.shared("log").unwrap().value;
+    let mut cut = Log::decode(&whole).unwrap();
+    assert_eq!(cut.roots.len(), 2);
+    cut.roots.pop();
+    site.forge("log", &cut.encode().unwrap()).unwrap();
+    announce(&site);
+    site.workers[0].reload().unwrap();
+    assert_eq!(site.ask(0, good.clone()).unwrap(), "held");
+    site.forge("log", &whole).unwrap();
+    announce(&site);
+    assert_eq!(site.ask(0, good).unwrap(), "allow");
+}
+
+#[test]
 fn a_log_of_many_empty_things_does_not_fill_the_memory() {
     let mut site = Site::start(1).unwrap();
     let doomed = order("GET", "/orders", None);
