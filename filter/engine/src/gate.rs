@@ -12,7 +12,7 @@ use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, UnixSeconds};
 use crate::ed25519::BaseTable;
 use crate::envelope::{PayloadType, Unverified};
 use crate::freshness::Freshness;
-use crate::keyring::{IssuerKeys, Keyring};
+use crate::keyring::{CheckedKeys, IssuerKeys, Keyring};
 use crate::position::Position;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::revocation::{Change, HashKey, Kind, MAX_REVOCATIONS, Revocations};
@@ -576,7 +576,7 @@ impl Gate {
         }
         let resets = self.is_reset_by(header);
         let known = if resets { self.keyring.reset() } else { self.keyring.clone() };
-        let keyring = keys.map(|keys| known.changed(&keys, &self.trust)).transpose()?;
+        let keys = keys.map(|keys| known.check(keys, &self.trust)).transpose()?;
         let old_epoch = self.newest.map(|newest| newest.position.epoch);
         let loading_epoch = self.loading().map(|parts| parts.header.epoch);
         let same_table = !resets
@@ -618,12 +618,12 @@ impl Gate {
             ));
         }
         let total = usize::try_from(total).unwrap_or(usize::MAX).min(MAX_REVOCATIONS);
-        Ok(Staged { replaces, hash_key, total, items, keyring })
+        Ok(Staged { replaces, hash_key, total, items, keys })
     }
 
     fn put_in_force(&mut self, staged: Staged) {
-        if let Some(keyring) = staged.keyring {
-            self.keyring = keyring;
+        if let Some(keys) = staged.keys {
+            self.keyring = self.keyring.changed(keys);
         }
         if staged.replaces || self.revocations.is_none() {
             // The old table goes first: Wasm memory never shrinks, so two at once would stay paid.
@@ -754,7 +754,7 @@ struct Staged {
     hash_key: HashKey,
     total: usize,
     items: Vec<crate::revocation::Revocation>,
-    keyring: Option<Keyring>,
+    keys: Option<CheckedKeys>,
 }
 
 enum Order {

@@ -129,12 +129,13 @@ impl Keyring {
         &self.keys
     }
 
-    /// The keyring after a change. Tables of keys that stay are kept.
+    /// Checks a change without making the tables of new keys, which cost more than all else that a
+    /// batch does.
     ///
     /// # Errors
     /// `rollback` for an older list, `poison` for a key that the root does not name, a weak key, a
     /// key twice, an issuer that is no URI, or too many keys.
-    pub fn changed(&self, change: &IssuerKeys, trust: &Trust) -> Result<Self, Refusal> {
+    pub fn check(&self, change: IssuerKeys, trust: &Trust) -> Result<CheckedKeys, Refusal> {
         let poison = |at: usize, what: &str| {
             Refusal::new(RefusalCode::Poison, format!("issuer key {at}: {what}"))
         };
@@ -150,8 +151,8 @@ impl Keyring {
                 format!("more than {MAX_ISSUER_KEYS} issuer keys"),
             ));
         }
-        let mut keys: Vec<Entry> = Vec::with_capacity(change.keys.len());
-        for (at, new) in change.keys.iter().enumerate() {
+        let mut keys: Vec<(KeyId, PublicKey, IssuerKey)> = Vec::with_capacity(change.keys.len());
+        for (at, new) in change.keys.into_iter().enumerate() {
             if !trust.names_issuer(&new.public) {
                 return Err(poison(at, "the root in force does not name it"));
             }
@@ -159,25 +160,31 @@ impl Keyring {
                 return Err(poison(at, "the issuer is not an absolute URI"));
             }
             let id = KeyId::of(&new.public);
-            if keys.iter().any(|entry| entry.id == id) {
+            if keys.iter().any(|(known, ..)| *known == id) {
                 return Err(poison(at, "occurs twice"));
             }
-            let key = match self.find(&id) {
-                Some(entry) => Arc::clone(&entry.key),
-                None => Arc::new(FixedKey::new(
-                    PublicKey::from_bytes(&new.public).map_err(|e| poison(at, &e.to_string()))?,
-                )),
-            };
-            keys.push(Entry {
-                id,
-                issuer: new.issuer.clone(),
-                algorithm: new.algorithm,
-                not_before: new.not_before,
-                not_after: new.not_after,
-                key,
-            });
+            let public =
+                PublicKey::from_bytes(&new.public).map_err(|e| poison(at, &e.to_string()))?;
+            keys.push((id, public, new));
         }
-        Ok(Self { version: change.version, keys })
+        Ok(CheckedKeys { version: change.version, keys })
+    }
+
+    /// The keyring after a change. Tables of keys that stay are kept.
+    #[must_use]
+    pub fn changed(&self, change: CheckedKeys) -> Self {
+        let entry = |(id, public, new): (KeyId, PublicKey, IssuerKey)| Entry {
+            id,
+            issuer: new.issuer,
+            algorithm: new.algorithm,
+            not_before: new.not_before,
+            not_after: new.not_after,
+            key: match self.find(&id) {
+                Some(entry) => Arc::clone(&entry.key),
+                None => Arc::new(FixedKey::new(public)),
+            },
+        };
+        Self { version: change.version, keys: change.keys.into_iter().map(entry).collect() }
     }
 
     /// The same keys, and any list may follow: after a reset the version may be lower.
@@ -197,6 +204,12 @@ impl Keyring {
             .collect();
         Self { version: self.version, keys }
     }
+}
+
+/// A change of the issuer keys that a keyring has found good; only [`Keyring::check`] makes one.
+pub struct CheckedKeys {
+    version: u64,
+    keys: Vec<(KeyId, PublicKey, IssuerKey)>,
 }
 
 /// Issuer keys in force at once; each costs a table of 123 KB in every VM.
