@@ -15,7 +15,7 @@ use gatepass_engine::entry::ENTRY_TYPE;
 use gatepass_engine::gatepass::{MAX_LIFETIME, Token};
 use gatepass_engine::keyring::{Algorithm, KeyId};
 use gatepass_engine::position::Position;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::keys::{KeyError, Signer};
@@ -74,35 +74,42 @@ pub struct Party {
 }
 
 /// One member of `authorization_details`, type `agent_action`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     pub actions: Vec<String>,
     /// Absent: every audience.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locations: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifier: Option<String>,
     /// By input name.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub constraints: BTreeMap<String, Constraint>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "digest")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "digest",
+        deserialize_with = "read_digest"
+    )]
     pub args_digest: Option<[u8; 32]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
 }
 
 /// Bounds on one input. Amounts are text (`"500.00 EUR"`), whole numbers may be numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Constraint {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals: Option<Value>,
-    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "in", default, skip_serializing_if = "Option::is_none")]
     pub among: Option<Vec<Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
 }
 
@@ -250,6 +257,12 @@ pub fn sign(claims: &Value, algorithm: Algorithm, key: &dyn Signer) -> Result<St
     Ok(token)
 }
 
+/// The claims in the middle part of a token, whoever signed it.
+#[must_use]
+pub fn payload(part: &str) -> Option<Value> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
 /// The JOSE name of an algorithm.
 #[must_use]
 pub const fn algorithm_name(algorithm: Algorithm) -> &'static str {
@@ -296,6 +309,16 @@ fn digest<S: serde::Serializer>(
         Some(digest) => some_digest(digest, serializer),
         None => serializer.serialize_none(),
     }
+}
+
+fn read_digest<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<[u8; 32]>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let digest = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    digest
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("`args_digest` is not a SHA-256 in base64url"))
 }
 
 fn some_digest<S: serde::Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {

@@ -168,6 +168,7 @@ pub enum KeyRole {
     Root,
     Feed,
     Issuer,
+    Audit,
 }
 
 impl KeyRole {
@@ -177,6 +178,7 @@ impl KeyRole {
             Self::Root => "root",
             Self::Feed => "feed",
             Self::Issuer => "issuer",
+            Self::Audit => "audit",
         }
     }
 }
@@ -211,6 +213,7 @@ fn article(role: KeyRole) -> &'static str {
         KeyRole::Root => "a root",
         KeyRole::Feed => "a feed",
         KeyRole::Issuer => "an issuer",
+        KeyRole::Audit => "an audit",
     }
 }
 

@@ -12,6 +12,9 @@
 #[cfg(test)]
 mod fixture;
 
+pub mod audit;
+pub mod db;
+pub mod desk;
 pub mod feed;
 pub mod issue;
 pub mod jwks;

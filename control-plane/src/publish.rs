@@ -113,6 +113,8 @@ pub struct Publisher {
     hash_key: HashKey,
     index: Arc<Index>,
     bundle: Arc<[u8]>,
+    /// The audit record's head, carried in each batch.
+    audit_head: Option<[u8; 32]>,
 }
 
 impl Publisher {
@@ -155,7 +157,45 @@ impl Publisher {
             state,
             index,
             bundle,
+            audit_head: None,
         })
+    }
+
+    /// What batches state as the head of the audit record from now on.
+    pub const fn set_audit_head(&mut self, head: Option<[u8; 32]>) {
+        self.audit_head = head;
+    }
+
+    /// What the step to `to` adds to the table of revocations.
+    #[must_use]
+    pub fn revocations(&self, revokes: &[Revoke], to: u64) -> Vec<Revocation> {
+        let item = |revoke: &Revoke| Revocation {
+            kind: revoke.kind,
+            key: self.hash_key.hash(revoke.kind, &revoke.id),
+            below: below(revoke.kind, to),
+            drop_after: revoke.drop_after,
+        };
+        revokes.iter().map(item).collect()
+    }
+
+    /// Whether a revocation in force kills what carries this id and was issued at this sequence of
+    /// the epoch; as a gate's table says it.
+    #[must_use]
+    pub fn hits(&self, kind: Kind, id: &str, sequence: u64) -> bool {
+        let key = self.hash_key.hash(kind, id);
+        let all = &self.state.revocations;
+        let found =
+            all.binary_search_by_key(&key, |known| known.key).ok().and_then(|at| all.get(at));
+        found.is_some_and(|found| match found.below {
+            Below::Always => true,
+            Below::Sequence(below) => sequence < below,
+        })
+    }
+
+    /// [`Publisher::index`], to keep.
+    #[must_use]
+    pub fn shared_index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
     }
 
     #[must_use]
@@ -305,7 +345,7 @@ impl Publisher {
             issued_at,
             expires_at: issued_at.plus(self.state.batch_life),
             min_filter: FILTER_LEVEL,
-            audit_head: None,
+            audit_head: self.audit_head,
         }
     }
 
@@ -319,16 +359,7 @@ impl Publisher {
         if root_version < self.state.root_version {
             return Err(PublishError::State("a root version never falls"));
         }
-        let items: Vec<Revocation> = changes
-            .revocations
-            .iter()
-            .map(|revoke| Revocation {
-                kind: revoke.kind,
-                key: self.hash_key.hash(revoke.kind, &revoke.id),
-                below: below(revoke.kind, to),
-                drop_after: revoke.drop_after,
-            })
-            .collect();
+        let items = self.revocations(&changes.revocations, to);
         let in_force = self.state.revocations.iter().filter(|known| !self.has_ended(known)).count();
         let total = in_force.saturating_add(items.len());
         if total > MAX_REVOCATIONS {

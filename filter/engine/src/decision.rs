@@ -3,7 +3,9 @@
 //! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
-use crate::bundle::{Action, ActionMode, Assurance, Binding, BodyRule, Risk, Uses};
+use crate::bundle::{
+    Action, ActionMode, Assurance, Binding, BodyRule, Risk, Route, RouteTarget, Treatment, Uses,
+};
 use crate::clock::Now;
 use crate::denial::{About, Code, Denial, HoldUntil};
 use crate::digest::ActionFacts;
@@ -14,7 +16,7 @@ use crate::ids::Subject;
 use crate::inputs::{Inputs, same_header};
 use crate::position::Position;
 use crate::revocation::{Kind, Revocations};
-use crate::routes::HostMatch;
+use crate::routes::{HostMatch, Index};
 use crate::target::{Ambiguous, Target, host};
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
 
@@ -149,6 +151,65 @@ fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) ->
             }
         }
     }
+}
+
+/// Whether a gatepass with these claims could be of use at the gate, for all that the policy says
+/// of its actions: asked when it is issued, by the functions that decide a request.
+///
+/// What only a request has (inputs, body, who presents it) is not looked at.
+///
+/// # Errors
+/// The denial that the first useless action would meet, with that action's name.
+pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
+    let details = &claims.authorization_details;
+    if let Some(what) = details.unsupported() {
+        return Err(Denial::new(Code::UnsupportedRestriction, what));
+    }
+    if details.is_empty() {
+        return Err(Denial::new(Code::ActionNotGranted, "there is no entry"));
+    }
+    for (name, locations) in details.named() {
+        let about = About { action: Some(name.to_owned()), ..About::default() };
+        let admitted = match index.bundle().actions.iter().find(|action| action.name == name) {
+            None => Err(Denial::new(Code::NoRoute, "no such action in the policy in force")),
+            Some(action) => reachable(claims, locations, name, index)
+                .and_then(|()| young(claims, action, 0))
+                .and_then(|()| scopes(claims, action))
+                .and_then(|()| restrictions(claims, action))
+                .and_then(|()| bindable(action))
+                .and_then(|()| assurance(claims, action))
+                .and_then(|()| approved(claims, action))
+                .and_then(|()| consumed(action)),
+        };
+        admitted.map_err(|denial| denial.about(about))?;
+    }
+    Ok(())
+}
+
+/// Whether a host of one of the audiences has a route to the action.
+fn reachable(
+    claims: &Claims<'_>,
+    locations: Option<&[&str]>,
+    action: &str,
+    index: &Index,
+) -> Result<(), Denial> {
+    let bundle = index.bundle();
+    let leads = |route: &Route| match route.target {
+        RouteTarget::Public => false,
+        RouteTarget::Action(at) => usize::try_from(at)
+            .ok()
+            .and_then(|at| bundle.actions.get(at))
+            .is_some_and(|found| found.name == action),
+    };
+    let named = |audience: &str| {
+        claims.aud.0.iter().any(|aud| aud.as_str() == audience)
+            && locations.is_none_or(|all| all.contains(&audience))
+    };
+    let found = bundle.hosts.iter().any(|host| match &host.treatment {
+        Treatment::Guarded(routes) => named(&host.audience) && routes.iter().any(leads),
+        Treatment::PassedThrough => false,
+    });
+    check(found, Code::WrongAudience, "no audience of the gatepass has a route to this action")
 }
 
 struct Judge<'r, 'g, T> {
@@ -501,14 +562,22 @@ fn in_step(issued: Position, gate: Position, behind: Option<Position>) -> Result
     Ok(())
 }
 
-/// Credential, ancestors, task, subject, every actor, their owners and blueprints.
 fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denial> {
-    let Some(table) = table else {
-        return Err(Denial::new(Code::NotReady, "there is no revocation table"));
-    };
+    match table {
+        Some(table) => alive(claims, |kind, id, sequence| table.hits(kind, id, sequence)),
+        None => Err(Denial::new(Code::NotReady, "there is no revocation table")),
+    }
+}
+
+/// Credential, ancestors, task, subject, every actor, their owners and blueprints. `hits` says
+/// whether a revocation in force kills what carries this id and was issued at this sequence.
+///
+/// # Errors
+/// The denial of the first that is dead.
+pub fn alive(claims: &Claims<'_>, hits: impl Fn(Kind, &str, u64) -> bool) -> Result<(), Denial> {
     let sequence = claims.seq.sequence;
     let check = |kind: Kind, id: &str, code: Code| {
-        if table.hits(kind, id, sequence) {
+        if hits(kind, id, sequence) {
             Err(Denial::new(code, format!("a revocation matches the hash of `{id}`")))
         } else {
             Ok(())
@@ -593,6 +662,10 @@ fn not_granted(why: NotGranted) -> Denial {
 fn binding(presented: Presented<'_>, action: &Action) -> Result<(), Denial> {
     let bearer = presented.scheme == Scheme::Bearer;
     check(bearer, Code::BindingMismatch, "presented as `DPoP` without being bound to a key")?;
+    bindable(action)
+}
+
+fn bindable(action: &Action) -> Result<(), Denial> {
     match action.binding {
         Binding::None => Ok(()),
         Binding::Key | Binding::Certificate | Binding::Workload => {
@@ -618,8 +691,13 @@ fn approval(claims: &Claims<'_>, action: &Action, digest: Option<[u8; 32]>) -> R
             let same = digest.is_some_and(|digest| digest == approval.digest);
             check(same, Code::ApprovalMismatch, "the request does not have the approved digest")
         }
-        None => check(!action.approval, Code::ApprovalRequired, "the gatepass carries no approval"),
+        None => approved(claims, action),
     }
+}
+
+fn approved(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
+    let carried = claims.approval.is_some() || !action.approval;
+    check(carried, Code::ApprovalRequired, "the gatepass carries no approval")
 }
 
 fn consumed(action: &Action) -> Result<(), Denial> {

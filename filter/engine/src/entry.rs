@@ -101,6 +101,20 @@ impl Details<'_> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Every action that some entry names, with the entry's locations (`None`: every `aud`).
+    pub fn named(&self) -> impl Iterator<Item = (&str, Option<&[&str]>)> {
+        self.0.iter().flat_map(|entry| {
+            let locations = entry.locations.as_deref();
+            entry.actions.iter().map(move |action| (*action, locations))
+        })
+    }
+
+    /// The first restriction that no gate can check.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<&str> {
+        self.0.iter().find_map(|entry| entry.unsupported.as_deref())
+    }
 }
 
 const fn rank(reason: &NotGranted) -> u8 {

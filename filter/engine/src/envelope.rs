@@ -17,6 +17,7 @@ use crate::refusal::{Refusal, RefusalCode};
 pub enum PayloadType {
     Batch,
     Root,
+    AuditHead,
 }
 
 impl PayloadType {
@@ -25,6 +26,7 @@ impl PayloadType {
         match self {
             Self::Batch => "application/vnd.gatepass.batch.v1+postcard",
             Self::Root => "application/vnd.gatepass.root.v1+json",
+            Self::AuditHead => "application/vnd.gatepass.audit-head.v1+json",
         }
     }
 }

@@ -13,13 +13,13 @@ use serde::de::{Deserializer, Error as _, IgnoredAny};
 use crate::bundle::Assurance;
 use crate::clock::{MAX_CLOCK_SKEW, UnixSeconds};
 use crate::denial::{Code, Denial};
-use crate::ed25519::BaseTable;
+use crate::ed25519::{BaseTable, PublicKey};
 use crate::entry::{Bounded, Details};
 use crate::ids::{
     AgentId, BlueprintId, EnvironmentName, Jti, PersonId, Subject, TaskId, Uri, is_token,
 };
 use crate::json::Object;
-use crate::keyring::{Algorithm, KeyId, Keyring};
+use crate::keyring::{Algorithm, IssuerKey, KeyId, Keyring};
 use crate::position::Position;
 
 /// The decoded parts of a compact JWS of the right shape.
@@ -72,9 +72,7 @@ impl<'a> Token<'a> {
         if header.typ != TOKEN_TYPE {
             return Err(Denial::new(Code::Malformed, "`typ` is not `at+jwt`"));
         }
-        let claims: Claims<'_> =
-            crate::json::from_slice(&self.payload).map_err(|e| malformed("claims", &e))?;
-        claims.check().map_err(|what| Denial::new(Code::Malformed, what))?;
+        let claims = Claims::parse(&self.payload)?;
         Ok(Unverified { token: self, header, claims })
     }
 }
@@ -99,13 +97,55 @@ impl<'t> Unverified<'t> {
         key_is_revoked: impl FnOnce(&str) -> bool,
         now: UnixSeconds,
     ) -> Result<Authentic<'t>, Denial> {
+        let key = KeyId::parse(self.header.kid).and_then(|id| keyring.find(&id));
+        let speaker = key.map(|key| Speaker {
+            algorithm: key.algorithm,
+            issuer: &key.issuer,
+            in_window: key.in_window(now),
+        });
+        let verifies = |input: &[u8], signature: &[u8; 64]| {
+            key.is_some_and(|key| key.verifies(base, input, signature))
+        };
+        self.spoken_by(speaker, key_is_revoked, verifies)
+    }
+
+    /// [`Unverified::verify`] for whoever checks few gatepasses: without tables, against a list of
+    /// keys that the caller trusts.
+    ///
+    /// # Errors
+    /// As [`Unverified::verify`].
+    pub fn verify_with(
+        self,
+        keys: &[IssuerKey],
+        key_is_revoked: impl FnOnce(&str) -> bool,
+        now: UnixSeconds,
+    ) -> Result<Authentic<'t>, Denial> {
+        let id = KeyId::parse(self.header.kid);
+        let key = keys.iter().find(|key| Some(KeyId::of(&key.public)) == id);
+        let speaker = key.map(|key| Speaker {
+            algorithm: key.algorithm,
+            issuer: &key.issuer,
+            in_window: key.not_before <= now && now < key.not_after,
+        });
+        let verifies = |input: &[u8], signature: &[u8; 64]| {
+            let public = key.and_then(|key| PublicKey::from_bytes(&key.public).ok());
+            public.is_some_and(|public| public.verifies(input, signature))
+        };
+        self.spoken_by(speaker, key_is_revoked, verifies)
+    }
+
+    fn spoken_by(
+        self,
+        key: Option<Speaker<'_>>,
+        key_is_revoked: impl FnOnce(&str) -> bool,
+        verifies: impl FnOnce(&[u8], &[u8; 64]) -> bool,
+    ) -> Result<Authentic<'t>, Denial> {
         let Some(algorithm) = Algorithm::parse(self.header.alg) else {
             return Err(Denial::new(
                 Code::UnsupportedAlgorithm,
                 "`alg` is none that a gatepass may have",
             ));
         };
-        let key = KeyId::parse(self.header.kid).and_then(|id| keyring.find(&id));
         let Some(key) = key else {
             return Err(Denial::new(Code::UnknownKey, "no issuer key in force has this `kid`"));
         };
@@ -118,18 +158,24 @@ impl<'t> Unverified<'t> {
         if key_is_revoked(self.header.kid) {
             return Err(Denial::new(Code::RevokedKey, "a revocation matches the key's hash"));
         }
-        if !key.in_window(now) {
+        if !key.in_window {
             return Err(Denial::new(Code::RevokedKey, "outside the key's window"));
         }
-        if !key.verifies(base, self.token.signing_input, &self.token.signature) {
+        if !verifies(self.token.signing_input, &self.token.signature) {
             return Err(Denial::new(Code::BadSignature, "the signature does not verify"));
         }
-        if self.claims.iss.as_str() != key.issuer {
-            // Still authentic: whoever holds it must not pass it on. But never usable.
-            return Ok(Authentic { claims: self.claims, issuer_matches: false });
-        }
-        Ok(Authentic { claims: self.claims, issuer_matches: true })
+        // Of another issuer it is still authentic: whoever holds it must not pass it on. But never
+        // usable.
+        let issuer_matches = self.claims.iss.as_str() == key.issuer;
+        Ok(Authentic { claims: self.claims, issuer_matches })
     }
+}
+
+/// What is known of the key that a gatepass names.
+struct Speaker<'k> {
+    algorithm: Algorithm,
+    issuer: &'k str,
+    in_window: bool,
 }
 
 /// Signed by an issuer key in force; not yet known to be for this gate.
@@ -246,6 +292,17 @@ pub struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
+    /// Reads a payload that nobody has vouched for, or that is about to be signed.
+    ///
+    /// # Errors
+    /// `malformed`.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, Denial> {
+        let claims: Self = crate::json::from_slice(payload)
+            .map_err(|e| Denial::new(Code::Malformed, format!("claims: {e}")))?;
+        claims.check().map_err(|what| Denial::new(Code::Malformed, what))?;
+        Ok(claims)
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         let life = self.exp.since(self.iat);
         if life == 0 || life > MAX_LIFETIME {
@@ -348,6 +405,10 @@ impl Scopes<'_> {
     #[must_use]
     pub fn has(&self, scope: &str) -> bool {
         self.0.is_some_and(|all| all.split(' ').any(|one| one == scope))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|all| all.split(' '))
     }
 }
 

@@ -1,0 +1,175 @@
+//! The database of one environment: SQLite, one writer, readers beside it.
+//!
+//! Every change goes through [`Db::write`], which runs it inside a transaction on the one writer
+//! and answers when it is on the disk; changes that wait for the disk at the same time share one
+//! commit. Readers see committed state only.
+//!
+//! It refuses to run twice on one directory: positions are counted by whoever holds the lock.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::feed::Clock;
+use crate::keys::{KeyError, SecretKey};
+use crate::publish::PublishError;
+
+mod book;
+mod load;
+mod tx;
+mod writer;
+
+pub use book::{Book, Standing};
+pub use load::{Genesis, create};
+pub(crate) use load::{kind_name, kind_of};
+pub use tx::Tx;
+pub(crate) use tx::{signed, unsigned};
+use writer::Writer;
+
+/// An open database.
+pub struct Db {
+    dir: PathBuf,
+    readers: SqlitePool,
+    writer: Writer,
+    book: Arc<Book>,
+    clock: Clock,
+    _lock: File,
+}
+
+/// The keys that the control plane itself signs with.
+pub struct SigningKeys {
+    pub feed: SecretKey,
+    pub issuer: SecretKey,
+    pub audit: SecretKey,
+}
+
+impl Db {
+    /// Opens the database in `dir`, migrates it and starts the writer.
+    ///
+    /// # Errors
+    /// [`DbError::Running`] when another process serves it; [`DbError::Missing`]; what SQLite says.
+    pub async fn open(dir: &Path, keys: Arc<SigningKeys>, clock: Clock) -> Result<Self, DbError> {
+        let file = dir.join(DATABASE);
+        if !file.exists() {
+            return Err(DbError::Missing(dir.to_owned()));
+        }
+        let lock = lock(dir)?;
+        let options = options(&file);
+        let writing = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
+        let writing = writing.await?;
+        MIGRATIONS.run(&writing).await?;
+        let mut connection = writing.acquire().await?.detach();
+        let loaded = load::load(&mut connection).await?;
+        let book = Arc::new(Book::new(&loaded, Arc::clone(&keys)));
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true).pragma("query_only", "1"))
+            .await?;
+        let tx = Tx::new(connection, loaded, keys, Arc::clone(&clock));
+        let writer = Writer::start(tx, Arc::clone(&book))?;
+        Ok(Self { dir: dir.to_owned(), readers, writer, book, clock, _lock: lock })
+    }
+
+    /// Runs a change in a transaction. When this returns `Ok`, the change, its audit record and
+    /// its step of the feed are on the disk; on any error nothing of it is.
+    ///
+    /// # Errors
+    /// What `job` returned, or [`DbError`] when it could not be committed.
+    pub async fn write<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: AsyncFnOnce(&mut Tx) -> Result<T, E> + Send + 'static,
+    {
+        self.writer.run(job).await
+    }
+
+    /// Connections that see what is committed and change nothing.
+    #[must_use]
+    pub const fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// What followers are told.
+    #[must_use]
+    pub const fn book(&self) -> &Arc<Book> {
+        &self.book
+    }
+
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    #[must_use]
+    pub fn now(&self) -> gatepass_engine::UnixSeconds {
+        (self.clock)()
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes what waits, and closes.
+    pub async fn close(self) {
+        self.writer.stop().await;
+        self.readers.close().await;
+    }
+}
+
+pub(crate) fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+}
+
+/// Held while a process may write; the system frees it when the process ends, however it ends.
+pub(crate) fn lock(dir: &Path) -> Result<File, DbError> {
+    let path = dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| DbError::Io(path.clone(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(DbError::Running(dir.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(DbError::Io(path, error)),
+    }
+}
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error("`{}` is no gatepass directory: make one with `gatepass init`", .0.display())]
+    Missing(PathBuf),
+    #[error("`{}` is served by another process: stop it first", .0.display())]
+    Running(PathBuf),
+    #[error("`{}`: {}", .0.display(), .1)]
+    Io(PathBuf, std::io::Error),
+    #[error("the database: {0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("the database's schema: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    #[error("the database holds what cannot be: {0}")]
+    Corrupt(String),
+    #[error("{0}")]
+    Publish(#[from] PublishError),
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("the change was not committed: {0}")]
+    NotCommitted(String),
+    #[error("the database takes no change now")]
+    Stopped,
+}
+
+pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// The database's file in the working directory.
+pub const DATABASE: &str = "gatepass.db";
+const READERS: u32 = 4;
+/// A backup in another process may hold the file for a moment.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,288 @@
+//! What followers are told: a replica of the committed state, and the deltas that lead to it.
+//!
+//! The writer hands it each committed step. It signs snapshots and checkpoints; a second's
+//! checkpoint is signed once and given to all, after the writer has put its time on the disk.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::position::Position;
+use gatepass_engine::routes::Index;
+use tokio::sync::watch;
+
+use super::load::Loaded;
+use super::{DbError, SigningKeys};
+use crate::audit::{self, Head};
+use crate::publish::{Changes, PublishError, Publisher};
+use crate::roots::unverified_document;
+
+/// The committed state of the feed, for those who follow it.
+pub struct Book {
+    inner: Mutex<Inner>,
+    standing: watch::Sender<Standing>,
+    keys: Arc<SigningKeys>,
+    audience: String,
+}
+
+/// What a poll needs to know without the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub position: Position,
+    /// A third of the smallest staleness bound in force.
+    pub longest_wait: Duration,
+}
+
+/// One delta, signed.
+#[derive(Clone, Debug)]
+pub(super) struct Delta {
+    pub(super) to: u64,
+    pub(super) issued_at: UnixSeconds,
+    pub(super) expires_at: UnixSeconds,
+    pub(super) envelope: Arc<[u8]>,
+}
+
+/// A committed step.
+pub(super) struct Step {
+    pub(super) changes: Changes,
+    pub(super) issued_at: UnixSeconds,
+    /// `None` when it is too large for one: followers fetch a snapshot.
+    pub(super) delta: Option<Delta>,
+}
+
+/// What there is for a follower.
+pub(crate) enum Told {
+    /// It has all there is.
+    Nothing,
+    /// Ahead of us, so ours is an old copy.
+    Ahead,
+    Batches {
+        batches: Vec<Arc<[u8]>>,
+        roots: Vec<String>,
+        position: Position,
+    },
+    /// First put this time on the disk, then ask again.
+    SignAt(UnixSeconds),
+}
+
+struct Inner {
+    publisher: Publisher,
+    roots: Vec<String>,
+    deltas: VecDeque<Delta>,
+    /// Up to this time may be signed: it is on the disk.
+    marked: UnixSeconds,
+    checkpoint: Option<(Position, UnixSeconds, Arc<[u8]>)>,
+    snapshot: Option<(Position, UnixSeconds, Vec<Arc<[u8]>>)>,
+}
+
+impl Book {
+    pub(super) fn new(loaded: &Loaded, keys: Arc<SigningKeys>) -> Self {
+        let mut publisher = loaded.publisher.clone();
+        publisher.set_audit_head(audit::digest(&loaded.head.hash));
+        let mut deltas: VecDeque<Delta> = loaded.deltas.iter().cloned().collect();
+        bound(&mut deltas);
+        Self {
+            standing: watch::Sender::new(Standing::of(&publisher)),
+            audience: publisher.state().audience.clone(),
+            inner: Mutex::new(Inner {
+                marked: publisher.state().issued_at,
+                publisher,
+                roots: loaded.roots.clone(),
+                deltas,
+                checkpoint: None,
+                snapshot: None,
+            }),
+            keys,
+        }
+    }
+
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// Tells when the position moves.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.standing.borrow().position
+    }
+
+    /// The policy in force, as gates hold it.
+    #[must_use]
+    pub fn index(&self) -> Arc<Index> {
+        self.lock().publisher.shared_index()
+    }
+
+    /// Root documents in force, oldest first.
+    #[must_use]
+    pub fn roots(&self) -> Vec<String> {
+        self.lock().roots.clone()
+    }
+
+    /// The issuer keys in force.
+    #[must_use]
+    pub fn issuer_keys(&self) -> Vec<gatepass_engine::keyring::IssuerKey> {
+        self.lock().publisher.state().keys.keys.clone()
+    }
+
+    /// Takes what a group has committed and wakes the polls.
+    pub(super) fn take(&self, steps: Vec<Step>, roots: &[String], head: Head) {
+        let mut inner = self.lock();
+        inner.publisher.set_audit_head(audit::digest(&head.hash));
+        if steps.is_empty() {
+            return;
+        }
+        for step in steps {
+            inner.publisher.not_before(step.issued_at);
+            inner.marked = inner.marked.max(step.issued_at);
+            // INVARIANT: the writer's publisher took the same step; this one has the same state.
+            if let Err(error) = inner.publisher.advance(&step.changes) {
+                tracing::error!(%error, "the book cannot follow the database");
+            }
+            if step.delta.is_none() || step.changes.root_version.is_some() {
+                inner.deltas.clear();
+            }
+            inner.deltas.extend(step.delta);
+        }
+        bound(&mut inner.deltas);
+        inner.roots = roots.to_vec();
+        let standing = Standing::of(&inner.publisher);
+        drop(inner);
+        self.standing.send_replace(standing);
+    }
+
+    /// A time that the writer has put on the disk.
+    pub(crate) fn marked(&self, issued_at: UnixSeconds) {
+        let mut inner = self.lock();
+        inner.marked = inner.marked.max(issued_at);
+    }
+
+    /// What a follower at `after` has not heard; at the end of its wait, a checkpoint.
+    pub(crate) fn tell(
+        &self,
+        after: Option<Position>,
+        is_over: bool,
+        now: UnixSeconds,
+    ) -> Result<Told, DbError> {
+        let mut inner = self.lock();
+        let here = inner.publisher.position();
+        if after == Some(here) && !is_over {
+            return Ok(Told::Nothing);
+        }
+        if after.is_some_and(|after| after > here) && !inner.resets() {
+            return Ok(Told::Ahead);
+        }
+        if inner.marked < now {
+            return Ok(Told::SignAt(now));
+        }
+        let batches = match after.and_then(|after| inner.deltas_since(after, now)) {
+            Some(mut batches) => {
+                batches.push(inner.checkpoint(&self.keys, now)?);
+                batches
+            }
+            None => inner.snapshot(&self.keys, now)?,
+        };
+        Ok(Told::Batches { batches, roots: inner.roots.clone(), position: here })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Whether the newest root document resets: a position ahead of ours is a thief's then.
+    fn resets(&self) -> bool {
+        let newest = self.roots.last().map(String::as_str);
+        newest.is_some_and(|root| unverified_document(root).is_ok_and(|document| document.reset))
+    }
+
+    /// `None` where a snapshot serves better: the deltas do not reach back, or are past half of
+    /// their life.
+    fn deltas_since(&self, after: Position, now: UnixSeconds) -> Option<Vec<Arc<[u8]>>> {
+        let here = self.publisher.position();
+        if after == here {
+            return Some(Vec::new());
+        }
+        let reaches = self.deltas.front().is_some_and(|first| first.to <= after.sequence + 1);
+        if after.epoch != here.epoch || after > here || !reaches {
+            return None;
+        }
+        let wanted = self.deltas.iter().filter(|delta| delta.to > after.sequence);
+        wanted
+            .map(|delta| {
+                let half = delta.expires_at.since(delta.issued_at) / 2;
+                (now < delta.issued_at.plus(half)).then(|| Arc::clone(&delta.envelope))
+            })
+            .collect()
+    }
+
+    fn checkpoint(
+        &mut self,
+        keys: &SigningKeys,
+        now: UnixSeconds,
+    ) -> Result<Arc<[u8]>, PublishError> {
+        let here = self.publisher.position();
+        if let Some((position, issued_at, envelope)) = &self.checkpoint
+            && *position == here
+            && *issued_at >= now
+        {
+            return Ok(Arc::clone(envelope));
+        }
+        let envelope: Arc<[u8]> = self.publisher.checkpoint(&keys.feed, now)?.into();
+        let issued_at = self.publisher.state().issued_at;
+        self.checkpoint = Some((here, issued_at, Arc::clone(&envelope)));
+        Ok(envelope)
+    }
+
+    fn snapshot(
+        &mut self,
+        keys: &SigningKeys,
+        now: UnixSeconds,
+    ) -> Result<Vec<Arc<[u8]>>, PublishError> {
+        let here = self.publisher.position();
+        if let Some((position, issued_at, parts)) = &self.snapshot
+            && *position == here
+            && *issued_at >= now
+        {
+            return Ok(parts.clone());
+        }
+        let parts = self.publisher.snapshot(&keys.feed, now)?;
+        let parts: Vec<Arc<[u8]>> = parts.into_iter().map(Arc::from).collect();
+        self.snapshot = Some((here, self.publisher.state().issued_at, parts.clone()));
+        Ok(parts)
+    }
+}
+
+impl Standing {
+    fn of(publisher: &Publisher) -> Self {
+        let smallest = publisher.index().smallest_staleness().unwrap_or(STALENESS_WITHOUT_ACTIONS);
+        Self {
+            position: publisher.position(),
+            longest_wait: Duration::from_secs(smallest.into()) / 3,
+        }
+    }
+}
+
+/// Keeps as many deltas as are cheaper to send than a snapshot.
+fn bound(deltas: &mut VecDeque<Delta>) {
+    let size = |deltas: &VecDeque<Delta>| -> usize {
+        deltas.iter().map(|delta| delta.envelope.len()).sum()
+    };
+    while deltas.len() as u64 > KEPT_DELTAS || size(deltas) > MAX_DELTA_BYTES {
+        deltas.pop_front();
+    }
+}
+
+/// Deltas kept; with roots and a checkpoint well below what one answer may hold.
+pub(super) const KEPT_DELTAS: u64 = 256;
+/// Bytes of all deltas that are handed out.
+const MAX_DELTA_BYTES: usize = 4 * 1024 * 1024;
+/// Seconds; that of medium risk.
+const STALENESS_WITHOUT_ACTIONS: u32 = 60;

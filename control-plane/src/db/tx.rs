@@ -1,0 +1,348 @@
+//! A transaction of the writer: where everything that changes state happens.
+//!
+//! A change is made of statements, at most one step of the feed, and audit records. The step is
+//! signed when the change has succeeded, so that a change that fails leaves the sequence as it
+//! was; the position that it will have is known before.
+
+use std::sync::Arc;
+
+use gatepass_engine::batch::Batch;
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::envelope::Unverified;
+use gatepass_engine::position::Position;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::book::{Book, Delta, Step};
+use super::load::{Loaded, kind_name, load};
+use super::{DbError, SigningKeys};
+use crate::audit::{self, Entry, Head};
+use crate::feed::Clock;
+use crate::publish::{Changes, PublishError, Publisher, Revoke};
+
+/// The writer's end of the database. Only [`super::Db::write`] hands one out.
+pub struct Tx {
+    connection: SqliteConnection,
+    publisher: Publisher,
+    keys: Arc<SigningKeys>,
+    clock: Clock,
+    head: Head,
+    /// What the change in hand does to the feed.
+    changes: Option<Changes>,
+    /// The audit head before the change in hand.
+    saved_head: Head,
+    /// What the group has done to the feed so far, for the book.
+    steps: Vec<Step>,
+    roots: Vec<String>,
+    new_roots: usize,
+    broken: bool,
+}
+
+impl Tx {
+    pub(super) fn new(
+        connection: SqliteConnection,
+        loaded: Loaded,
+        keys: Arc<SigningKeys>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            connection,
+            publisher: loaded.publisher,
+            keys,
+            clock,
+            saved_head: loaded.head.clone(),
+            head: loaded.head,
+            changes: None,
+            steps: Vec::new(),
+            new_roots: 0,
+            roots: loaded.roots,
+            broken: false,
+        }
+    }
+
+    /// For statements. They see what the group has done so far.
+    pub fn sql(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    #[must_use]
+    pub fn now(&self) -> UnixSeconds {
+        (self.clock)()
+    }
+
+    /// The position that a reader of this transaction's state is at: what a gatepass issued now
+    /// carries as `seq`.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let at = self.publisher.position();
+        match self.changes {
+            None => at,
+            Some(_) => Position { sequence: at.sequence.saturating_add(1), ..at },
+        }
+    }
+
+    /// The feed's state before this change.
+    #[must_use]
+    pub const fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    #[must_use]
+    pub fn keys(&self) -> &SigningKeys {
+        &self.keys
+    }
+
+    /// Root documents in force, oldest first.
+    #[must_use]
+    pub fn roots(&self) -> &[String] {
+        &self.roots
+    }
+
+    #[must_use]
+    pub const fn audit_head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Kills the gatepasses of things from this change's position on.
+    pub fn revoke(&mut self, revocations: impl IntoIterator<Item = Revoke>) {
+        let mut revocations = revocations.into_iter().peekable();
+        if revocations.peek().is_some() {
+            self.changes.get_or_insert_default().revocations.extend(revocations);
+        }
+    }
+
+    /// Puts a compiled policy in force.
+    pub fn publish(&mut self, bundle: gatepass_engine::bundle::Bundle) {
+        self.changes.get_or_insert_default().bundle = Some(bundle);
+    }
+
+    /// Replaces the list of issuer keys.
+    pub fn set_issuer_keys(&mut self, keys: Vec<gatepass_engine::keyring::IssuerKey>) {
+        self.changes.get_or_insert_default().keys = Some(keys);
+    }
+
+    /// Puts a newer root document in force; the caller has walked the chain.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn adopt_root(&mut self, version: u64, envelope: String) -> Result<(), DbError> {
+        sqlx::query("INSERT INTO roots (version, envelope) VALUES (?, ?)")
+            .bind(signed(version))
+            .bind(&envelope)
+            .execute(&mut self.connection)
+            .await?;
+        self.changes.get_or_insert_default().root_version = Some(version);
+        self.roots.push(envelope);
+        self.new_roots = self.new_roots.saturating_add(1);
+        Ok(())
+    }
+
+    /// Appends to the record. Every change does, in its own transaction.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn audit(&mut self, entry: Entry<'_>) -> Result<u64, DbError> {
+        let record = self.head.next(&entry, self.position(), self.now())?;
+        sqlx::query(
+            "INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(signed(record.n))
+        .bind(signed(record.at.0))
+        .bind(entry.target)
+        .bind(&record.body)
+        .bind(&record.prev)
+        .bind(&record.hash)
+        .execute(&mut self.connection)
+        .await?;
+        self.head = Head { n: record.n, hash: record.hash };
+        Ok(record.n)
+    }
+
+    /// Notes that something was signed with this `issued_at`: the next is never before it.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn signed_at(&mut self, issued_at: UnixSeconds) -> Result<(), DbError> {
+        self.publisher.not_before(issued_at);
+        sqlx::query("UPDATE environment SET issued_at = max(issued_at, ?)")
+            .bind(signed(issued_at.0))
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn begin(&mut self) -> Result<(), DbError> {
+        if self.broken {
+            self.reload().await?;
+        }
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn save(&mut self) -> Result<(), DbError> {
+        self.saved_head = self.head.clone();
+        self.changes = None;
+        self.new_roots = 0;
+        sqlx::query("SAVEPOINT change").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn keep(&mut self) -> Result<(), DbError> {
+        if let Some(changes) = self.changes.take()
+            && let Err(error) = self.step(&changes).await
+        {
+            self.undo().await?;
+            return Err(error);
+        }
+        sqlx::query("RELEASE change").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn undo(&mut self) -> Result<(), DbError> {
+        self.changes = None;
+        self.head = self.saved_head.clone();
+        self.roots.truncate(self.roots.len().saturating_sub(self.new_roots));
+        self.new_roots = 0;
+        sqlx::query("ROLLBACK TO change").execute(&mut self.connection).await?;
+        sqlx::query("RELEASE change").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    pub(super) async fn commit(&mut self, book: &Book) -> Result<(), DbError> {
+        if self.broken {
+            return Err(DbError::NotCommitted("a step could not be taken back".to_owned()));
+        }
+        sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        let steps = core::mem::take(&mut self.steps);
+        book.take(steps, &self.roots, self.head.clone());
+        Ok(())
+    }
+
+    /// After a failure: what is in memory may be ahead of the disk, so it is read again before the
+    /// next group.
+    pub(super) async fn abandon(&mut self) {
+        self.broken = true;
+        self.steps.clear();
+        // Fails where no transaction is open, which is as good.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+    }
+
+    async fn reload(&mut self) -> Result<(), DbError> {
+        self.connection.ping().await?;
+        let loaded = load(&mut self.connection).await?;
+        self.publisher = loaded.publisher;
+        self.saved_head = loaded.head.clone();
+        self.head = loaded.head;
+        self.roots = loaded.roots;
+        self.changes = None;
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Signs the step and writes it down.
+    async fn step(&mut self, changes: &Changes) -> Result<(), DbError> {
+        let now = self.now();
+        self.publisher.set_audit_head(audit::digest(&self.head.hash));
+        let before = self.publisher.position();
+        let at = Position { sequence: before.sequence.saturating_add(1), ..before };
+        let revocations = self.publisher.revocations(&changes.revocations, at.sequence);
+        let envelope = match self.publisher.delta(changes, &self.keys.feed, now) {
+            Ok(envelope) => Some(envelope),
+            // Followers fetch a snapshot.
+            Err(PublishError::TooLarge) => {
+                self.publisher.advance(changes)?;
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // From here on memory is ahead of the savepoint: a failure makes the group fail.
+        self.broken = true;
+        for revocation in &revocations {
+            sqlx::query(
+                "INSERT INTO revocations (key, kind, below, drop_after) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (key) DO UPDATE SET
+                   below = CASE WHEN below IS NULL OR excluded.below IS NULL THEN NULL
+                                ELSE max(below, excluded.below) END,
+                   drop_after = max(drop_after, excluded.drop_after)",
+            )
+            .bind(i64::from_ne_bytes(revocation.key.to_ne_bytes()))
+            .bind(kind_name(revocation.kind))
+            .bind(match revocation.below {
+                gatepass_engine::revocation::Below::Always => None,
+                gatepass_engine::revocation::Below::Sequence(below) => Some(signed(below)),
+            })
+            .bind(signed(revocation.drop_after.0))
+            .execute(&mut self.connection)
+            .await?;
+        }
+        if let Some(keys) = &changes.keys {
+            sqlx::query("DELETE FROM issuer_keys").execute(&mut self.connection).await?;
+            for key in keys {
+                sqlx::query("INSERT INTO issuer_keys VALUES (?, ?, ?, ?, ?)")
+                    .bind(key.public.as_slice())
+                    .bind(&key.issuer)
+                    .bind(crate::issue::algorithm_name(key.algorithm))
+                    .bind(signed(key.not_before.0))
+                    .bind(signed(key.not_after.0))
+                    .execute(&mut self.connection)
+                    .await?;
+            }
+        }
+        let state = self.publisher.state();
+        sqlx::query(
+            "UPDATE environment SET sequence = ?, issued_at = ?, root_version = ?, keys_version = ?",
+        )
+        .bind(signed(state.sequence))
+        .bind(signed(state.issued_at.0))
+        .bind(signed(state.root_version))
+        .bind(signed(state.keys.version))
+        .execute(&mut self.connection)
+        .await?;
+        let delta = match envelope {
+            Some(envelope) => {
+                let delta = read(envelope, at.sequence)?;
+                if changes.root_version.is_some() {
+                    // Under a newer root the deltas signed before are refused.
+                    sqlx::query("DELETE FROM deltas").execute(&mut self.connection).await?;
+                }
+                sqlx::query("INSERT INTO deltas VALUES (?, ?, ?, ?)")
+                    .bind(signed(delta.to))
+                    .bind(signed(delta.issued_at.0))
+                    .bind(signed(delta.expires_at.0))
+                    .bind(&delta.envelope[..])
+                    .execute(&mut self.connection)
+                    .await?;
+                sqlx::query("DELETE FROM deltas WHERE sequence <= ?")
+                    .bind(signed(at.sequence.saturating_sub(super::book::KEPT_DELTAS)))
+                    .execute(&mut self.connection)
+                    .await?;
+                Some(delta)
+            }
+            None => {
+                sqlx::query("DELETE FROM deltas").execute(&mut self.connection).await?;
+                None
+            }
+        };
+        self.broken = false;
+        self.steps.push(Step { changes: changes.clone(), issued_at: state.issued_at, delta });
+        Ok(())
+    }
+}
+
+fn read(envelope: Vec<u8>, to: u64) -> Result<Delta, DbError> {
+    let corrupt = |what: &str| DbError::Corrupt(format!("the delta just signed: {what}"));
+    let opened =
+        Unverified::from_postcard(&envelope).map_err(|refusal| corrupt(&refusal.to_string()))?;
+    let batch = Batch::decode(opened.unverified_payload())
+        .map_err(|refusal| corrupt(&refusal.to_string()))?;
+    let (issued_at, expires_at) = (batch.header.issued_at, batch.header.expires_at);
+    Ok(Delta { to, issued_at, expires_at, envelope: envelope.into() })
+}
+
+/// SQLite's integers are signed; what we count stays far below either end.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

@@ -1,0 +1,132 @@
+//! The one writer: a thread of its own that runs changes one after the other and commits them in
+//! groups.
+//!
+//! While one group waits for the disk the next gathers, so the cost of a durable commit is shared
+//! by all who come at the same time. Each change is a savepoint: one that fails leaves nothing and
+//! does not touch its neighbours. Nobody is answered before the commit.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::DbError;
+use super::book::Book;
+use super::tx::Tx;
+
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+type Job = Box<dyn for<'t> FnOnce(&'t mut Tx) -> Pin<Box<dyn Future<Output = Ran> + 't>> + Send>;
+
+/// A change that was run and not yet committed.
+struct Ran {
+    /// Whether it asks to be kept.
+    succeeded: bool,
+    /// Tells whoever waits how it ended.
+    answer: Box<dyn FnOnce(Result<(), DbError>)>,
+}
+
+impl Writer {
+    pub(super) fn start(tx: Tx, book: Arc<Book>) -> Result<Self, DbError> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (tell, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("writer".to_owned());
+        let spawned = thread.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(work(tx, book, queue)),
+                Err(error) => tracing::error!(%error, "the writer has no runtime"),
+            }
+            let _ = tell.send(());
+        });
+        spawned.map_err(|error| DbError::Io("the writer's thread".into(), error))?;
+        Ok(Self { jobs, ended: tokio::sync::Mutex::new(Some(ended)) })
+    }
+
+    pub(super) async fn run<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: AsyncFnOnce(&mut Tx) -> Result<T, E> + Send + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let job = boxed(move |tx| {
+            Box::pin(async move {
+                let outcome = job(tx).await;
+                let succeeded = outcome.is_ok();
+                let answer = Box::new(move |committed: Result<(), DbError>| {
+                    // Nobody waits any more when the caller has gone.
+                    let _ = tell.send(match committed {
+                        Ok(()) => outcome,
+                        Err(error) => Err(error.into()),
+                    });
+                });
+                Ran { succeeded, answer }
+            })
+        });
+        self.jobs.send(job).await.map_err(|_| DbError::Stopped)?;
+        told.await.map_err(|_| DbError::Stopped)?
+    }
+
+    pub(super) async fn stop(self) {
+        drop(self.jobs);
+        if let Some(ended) = self.ended.lock().await.take() {
+            let _ = ended.await;
+        }
+    }
+}
+
+/// States the signature that the closure has, which inference does not find.
+fn boxed(
+    job: impl for<'t> FnOnce(&'t mut Tx) -> Pin<Box<dyn Future<Output = Ran> + 't>> + Send + 'static,
+) -> Job {
+    Box::new(job)
+}
+
+async fn work(mut tx: Tx, book: Arc<Book>, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.recv().await {
+        if let Err(error) = tx.begin().await {
+            // Whoever waits is told by the job being dropped; nothing runs outside a transaction.
+            tracing::error!(%error, "the database takes no change");
+            tx.abandon().await;
+            continue;
+        }
+        let mut ran = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            ran.push(one(&mut tx, job).await);
+            next = if ran.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
+        }
+        let committed = tx.commit(&book).await;
+        if let Err(error) = &committed {
+            tracing::error!(%error, "a group of changes was not committed");
+            tx.abandon().await;
+        }
+        for (answer, own) in ran {
+            answer(match (&committed, own) {
+                (Ok(()), own) => own,
+                (Err(error), _) => Err(DbError::NotCommitted(error.to_string())),
+            });
+        }
+    }
+}
+
+/// Runs one change as a savepoint, with its step of the feed.
+async fn one(tx: &mut Tx, job: Job) -> (Box<dyn FnOnce(Result<(), DbError>)>, Result<(), DbError>) {
+    let saved = tx.save().await;
+    let ran = job(tx).await;
+    let own = match saved {
+        Ok(()) if ran.succeeded => tx.keep().await,
+        Ok(()) => tx.undo().await,
+        Err(error) => Err(error),
+    };
+    (ran.answer, own)
+}
+
+/// Changes that may wait; more callers wait to hand theirs in.
+const QUEUE: usize = 1024;
+/// Changes that share one commit.
+const MAX_GROUP: usize = 256;

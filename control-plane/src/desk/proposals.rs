@@ -1,0 +1,267 @@
+//! The second person: what widens or reopens in an environment that asks for it waits until
+//! another operator agrees. Stopping something never waits.
+
+use gatepass_engine::clock::UnixSeconds;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::{FromRow, SqliteConnection};
+use utoipa::ToSchema;
+
+use super::apply::{self, By};
+use super::change::Change;
+use super::operators::{Need, Who};
+use super::{Refused, ceiling};
+use crate::audit::Entry;
+use crate::db::{Tx, signed, unsigned};
+
+/// What became of a change that was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    Done(apply::Done),
+    /// It waits for a second person.
+    Proposed {
+        proposal: String,
+        expires_at: u64,
+    },
+}
+
+/// A change that waits.
+#[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
+pub struct Proposal {
+    pub id: String,
+    /// The change as JSON.
+    pub change: String,
+    pub reason: String,
+    pub proposed_by: String,
+    pub proposed_at: i64,
+    pub expires_at: i64,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<i64>,
+    /// `accepted` or `rejected`.
+    pub outcome: Option<String>,
+}
+
+/// Does what an operator asks for, or keeps it until a second person agrees.
+///
+/// # Errors
+/// What keeps it from being done, as far as one can tell now.
+pub async fn ask(tx: &mut Tx, who: &Who, change: Change, reason: &str) -> Result<Outcome, Refused> {
+    who.demand(change.need())?;
+    check_reason(reason)?;
+    if !takes_two(tx, &change).await? {
+        let by = By { operator: &who.operator, person: who.person.as_deref(), second: None };
+        return Ok(Outcome::Done(apply::apply(tx, &by, change, reason).await?));
+    }
+    apply::check(tx, &change).await?;
+    let id = uuid::Uuid::now_v7().to_string();
+    let now = tx.now();
+    let expires_at = now.plus(PROPOSAL_LIFE);
+    let text = serde_json::to_string(&change)
+        .map_err(|error| Refused::invalid("change", error.to_string()))?;
+    sqlx::query(
+        "INSERT INTO proposals (id, change, reason, proposed_by, proposed_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&id)
+    .bind(&text)
+    .bind(reason)
+    .bind(&who.operator)
+    .bind(signed(now.0))
+    .bind(signed(expires_at.0))
+    .execute(tx.sql())
+    .await?;
+    tx.audit(Entry {
+        actor: &apply::actor(&who.operator),
+        action: "proposal.add",
+        target: &id,
+        before: Value::Null,
+        after: json!({ "change": change.name(), "target": change.target() }),
+        reason,
+    })
+    .await?;
+    Ok(Outcome::Proposed { proposal: id, expires_at: expires_at.0 })
+}
+
+/// A second person agrees: the change is judged anew and done, or not.
+///
+/// # Errors
+/// [`Refused::Forbidden`] to whoever proposed it.
+pub async fn accept(
+    tx: &mut Tx,
+    who: &Who,
+    id: &str,
+    reason: &str,
+) -> Result<apply::Done, Refused> {
+    check_reason(reason)?;
+    let (proposal, change) = open(tx, id).await?;
+    if !who.role.allows(change.need()) {
+        who.demand(Need::Agree)?;
+    }
+    if proposal.proposed_by == who.operator {
+        return Err(Refused::Forbidden(
+            "you proposed this yourself: another operator must agree".to_owned(),
+        ));
+    }
+    decide(tx, &proposal, who, "accepted", reason).await?;
+    let by = By { operator: &proposal.proposed_by, person: None, second: Some(&who.operator) };
+    apply::apply(tx, &by, change, &proposal.reason).await
+}
+
+/// Anyone who may agree may also say no, whoever proposed it.
+///
+/// # Errors
+/// [`Refused::NotFound`], [`Refused::Conflict`].
+pub async fn reject(tx: &mut Tx, who: &Who, id: &str, reason: &str) -> Result<(), Refused> {
+    check_reason(reason)?;
+    who.demand(Need::Agree)?;
+    let (proposal, _) = open(tx, id).await?;
+    decide(tx, &proposal, who, "rejected", reason).await
+}
+
+async fn open(tx: &mut Tx, id: &str) -> Result<(Proposal, Change), Refused> {
+    let proposal: Option<Proposal> = sqlx::query_as("SELECT * FROM proposals WHERE id = ?")
+        .bind(id)
+        .fetch_optional(tx.sql())
+        .await?;
+    let proposal = proposal.ok_or_else(|| Refused::not_found("proposal", id))?;
+    if let Some(outcome) = &proposal.outcome {
+        return Err(Refused::Conflict(format!("it was {outcome} already")));
+    }
+    if UnixSeconds(unsigned(proposal.expires_at)) <= tx.now() {
+        return Err(Refused::Conflict("it has expired: propose it again".to_owned()));
+    }
+    let change = serde_json::from_str(&proposal.change)
+        .map_err(|error| Refused::Internal(crate::db::DbError::Corrupt(error.to_string())))?;
+    Ok((proposal, change))
+}
+
+async fn decide(
+    tx: &mut Tx,
+    proposal: &Proposal,
+    who: &Who,
+    outcome: &'static str,
+    reason: &str,
+) -> Result<(), Refused> {
+    let now = signed(tx.now().0);
+    sqlx::query("UPDATE proposals SET decided_by = ?, decided_at = ?, outcome = ? WHERE id = ?")
+        .bind(&who.operator)
+        .bind(now)
+        .bind(outcome)
+        .bind(&proposal.id)
+        .execute(tx.sql())
+        .await?;
+    tx.audit(Entry {
+        actor: &apply::actor(&who.operator),
+        action: "proposal.decide",
+        target: &proposal.id,
+        before: Value::Null,
+        after: json!({ "outcome": outcome, "proposed_by": proposal.proposed_by }),
+        reason,
+    })
+    .await?;
+    Ok(())
+}
+
+/// What waits, newest first.
+///
+/// # Errors
+/// What SQLite says.
+pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<Proposal>, Refused> {
+    let found = sqlx::query_as("SELECT * FROM proposals ORDER BY proposed_at DESC LIMIT 200")
+        .fetch_all(connection)
+        .await?;
+    Ok(found)
+}
+
+/// Whether a change widens or reopens something, here. Exhaustive: a new change must be judged.
+async fn takes_two(tx: &mut Tx, change: &Change) -> Result<bool, Refused> {
+    let (asked,): (bool,) =
+        sqlx::query_as("SELECT two_persons FROM environment").fetch_one(tx.sql()).await?;
+    if !asked {
+        return Ok(false);
+    }
+    Ok(match change {
+        Change::PublishPolicy(_)
+        | Change::RollbackPolicy(_)
+        | Change::AddAgentKey(_)
+        | Change::EnableBlueprint(_)
+        | Change::OpenIssuance(_)
+        | Change::ReturnPerson(_)
+        | Change::AdoptRoot(_)
+        | Change::AddJoinToken(_) => true,
+        // A first owner and a first activation are registration; coming back is not.
+        Change::ActivateAgent(change) => {
+            let agent = super::agents::Agent::find(tx.sql(), &change.agent).await?;
+            agent.state()? != super::lifecycle::State::Staged
+        }
+        Change::SetCeiling(change) => !narrows(tx, &change.id, &change.ceiling).await?,
+        // Until there are two who could agree, the first must be able to bring in the second.
+        Change::AddOperator(_) | Change::AddToken(_) => administrators(tx).await? >= 2,
+        Change::AddPerson(_)
+        | Change::EndPerson(_)
+        | Change::AddBlueprint(_)
+        | Change::DisableBlueprint(_)
+        | Change::RegisterAgent(_)
+        | Change::DescribeAgent(_)
+        | Change::SuspendAgent(_)
+        | Change::RetireAgent(_)
+        | Change::SuspendAgents(_)
+        | Change::RetireAgents(_)
+        | Change::ProposeOwner(_)
+        | Change::AcceptOwner(_)
+        | Change::RemoveAgentKey(_)
+        | Change::RevokeThing(_)
+        | Change::EndTask(_)
+        | Change::StopEverything(_)
+        | Change::EndOperator(_)
+        | Change::EndToken(_)
+        | Change::EndJoinToken(_) => false,
+    })
+}
+
+/// Whether everything under the new ceiling was under the old one.
+async fn narrows(tx: &mut Tx, id: &str, new: &ceiling::Ceiling) -> Result<bool, Refused> {
+    use gatepass_engine::bundle::Risk;
+    let old = apply::blueprint_ceiling(tx, id).await?;
+    let entries = new.entries.iter().all(|entry| {
+        // Without locations an entry reads at any audience, which only such an entry covers.
+        old.entries.iter().any(|old| {
+            let nowhere = old.locations.is_some() && entry.locations.is_none();
+            !nowhere && ceiling::is_narrower(entry, old, &[])
+        })
+    });
+    let scopes = new.scopes.iter().all(|scope| old.scopes.contains(scope));
+    let lifetimes = [Risk::Low, Risk::Medium, Risk::High]
+        .into_iter()
+        .all(|risk| new.longest(risk) <= old.longest(risk));
+    Ok(entries && scopes && lifetimes)
+}
+
+/// Operators with a living token that may administer.
+async fn administrators(tx: &mut Tx) -> Result<i64, Refused> {
+    let now = signed(tx.now().0);
+    let (count,): (i64,) = sqlx::query_as(
+        "SELECT count(DISTINCT t.operator) FROM tokens t JOIN operators o ON o.id = t.operator
+         WHERE t.role = 'admin' AND t.ended_at IS NULL AND t.expires_at > ? AND o.state = 'active'",
+    )
+    .bind(now)
+    .fetch_one(tx.sql())
+    .await?;
+    Ok(count)
+}
+
+fn check_reason(reason: &str) -> Result<(), Refused> {
+    let length = reason.trim().chars().count();
+    if length == 0 || length > MAX_REASON {
+        return Err(Refused::invalid(
+            "reason",
+            format!("say why, in 1 to {MAX_REASON} characters: it goes on record"),
+        ));
+    }
+    Ok(())
+}
+
+/// Seconds that a proposal waits.
+const PROPOSAL_LIFE: u64 = 24 * 3600;
+const MAX_REASON: usize = 500;

@@ -1,0 +1,515 @@
+//! Issuing gatepasses: client credentials (RFC 6749 section 4.4) and token exchange (RFC 8693), with
+//! `authorization_details` (RFC 9396) and `resource` (RFC 8707).
+//!
+//! One transaction checks agent, owner, blueprint, subject and task, reads the position, writes the
+//! record and commits before anybody has the gatepass. What is asked for must be narrower than one
+//! entry of the blueprint's ceiling, and allowed by the policy in force as the engine says it.
+
+use gatepass_engine::bundle::{Assurance, Risk};
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::decision::{admit, alive};
+use gatepass_engine::denial::Denial;
+use gatepass_engine::gatepass::{Claims, Token};
+use gatepass_engine::ids::{Uri, is_token};
+use gatepass_engine::position::Position;
+use gatepass_engine::revocation::Kind;
+use serde_json::{Value, json};
+
+use super::Refused;
+use super::assertion::Assertion;
+use super::ceiling::{self, Ceiling};
+use super::tasks::{self, Task};
+use crate::audit::Entry;
+use crate::db::{DbError, Tx, signed};
+use crate::issue::{self, Entry as Detail, Grant, Issuer, Party};
+
+mod parent;
+
+/// What an agent asks for, already well-formed.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub assertion: Assertion,
+    pub entries: Vec<Detail>,
+    pub scopes: Vec<String>,
+    /// The target systems; those of the entries' `locations` when none is named.
+    pub resources: Vec<String>,
+    /// A task of the agent's own that is open; absent: one is made.
+    pub task: Option<String>,
+    /// Seconds; capped.
+    pub lifetime: Option<u64>,
+    /// The gatepass that this is exchanged from.
+    pub subject_token: Option<String>,
+}
+
+/// A gatepass that is on record and not signed yet.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    pub claims: Value,
+    pub jti: String,
+    pub task: String,
+    pub expires_in: u64,
+    pub scope: String,
+}
+
+/// Why nothing was issued, as OAuth says it (RFC 6749 section 5.2).
+#[derive(Debug, thiserror::Error)]
+#[error("{error}: {description}")]
+pub struct Denied {
+    pub error: OAuthError,
+    pub description: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OAuthError {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    /// RFC 8707.
+    InvalidTarget,
+    /// RFC 9396.
+    InvalidAuthorizationDetails,
+    AccessDenied,
+    TooManyRequests,
+    TemporarilyUnavailable,
+    ServerError,
+}
+
+impl OAuthError {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::AccessDenied => "access_denied",
+            Self::TooManyRequests => "too_many_requests",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+}
+
+impl core::fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Denied {
+    pub fn new(error: OAuthError, description: impl Into<String>) -> Self {
+        Self { error, description: description.into() }
+    }
+}
+
+impl From<DbError> for Denied {
+    fn from(error: DbError) -> Self {
+        tracing::error!(%error, "nothing was issued");
+        Self::new(OAuthError::ServerError, "nothing was issued; the control plane's log says why")
+    }
+}
+
+impl From<sqlx::Error> for Denied {
+    fn from(error: sqlx::Error) -> Self {
+        DbError::from(error).into()
+    }
+}
+
+impl From<Refused> for Denied {
+    fn from(refused: Refused) -> Self {
+        let error = match &refused {
+            Refused::Invalid { field: "authorization_details", .. } => {
+                OAuthError::InvalidAuthorizationDetails
+            }
+            Refused::Internal(_) => {
+                tracing::error!(error = %refused, "nothing was issued");
+                return Self::new(OAuthError::ServerError, "the control plane's log says why");
+            }
+            Refused::Closed(_) => OAuthError::TemporarilyUnavailable,
+            Refused::TooMany(_) => OAuthError::TooManyRequests,
+            Refused::Invalid { .. }
+            | Refused::NotFound { .. }
+            | Refused::Conflict(_)
+            | Refused::Forbidden(_)
+            | Refused::Unauthenticated(_) => OAuthError::InvalidRequest,
+        };
+        Self::new(error, refused.to_string())
+    }
+}
+
+/// Issues one gatepass.
+///
+/// # Errors
+/// [`Denied`]; nothing is on record then, the assertion's `jti` apart from nothing.
+pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
+    let now = tx.now();
+    let standing = Standing::read(tx, &request.assertion).await?;
+    let party = standing.check(&request.assertion, now)?;
+    spend(tx, &request.assertion).await?;
+    let parent = match &request.subject_token {
+        Some(token) => Some(parent::Parent::read(tx, token, &party, now).await?),
+        None => None,
+    };
+    let audiences = audiences(&request, parent.as_ref())?;
+    covered(&request, &standing.ceiling, &audiences, parent.as_ref())?;
+    let longest = longest(tx, &request.entries, &standing.ceiling)?;
+    let wanted = request.lifetime.unwrap_or(issue::DEFAULT_LIFETIME).min(longest);
+    let lifetime = match &parent {
+        Some(parent) => wanted.min(parent.expires_at.since(now)),
+        None => wanted,
+    };
+    let task = task(tx, &request, &party.id, parent.as_ref()).await?;
+    let position = tx.position();
+    let jti = uuid::Uuid::now_v7().to_string();
+    let grant = Grant {
+        jti: jti.clone(),
+        subject: parent.as_ref().and_then(|parent| parent.subject.clone()),
+        prior_actors: parent.as_ref().map(|parent| parent.actors.clone()).unwrap_or_default(),
+        ancestors: parent.as_ref().map(|parent| parent.ancestors.clone()).unwrap_or_default(),
+        agent: party,
+        audiences,
+        scopes: request.scopes,
+        entries: request.entries,
+        task,
+        assurance: match &parent {
+            Some(parent) => parent.assurance.min(REGISTERED_KEY),
+            None => REGISTERED_KEY,
+        },
+        approval: None,
+        workload: None,
+        confirmation: None,
+        lifetime,
+        decision: Some(jti.clone()),
+        policy: Some(position),
+    };
+    record(tx, &grant, &standing, position, now).await
+}
+
+/// Writes the gatepass down and answers what will be signed.
+async fn record(
+    tx: &mut Tx,
+    grant: &Grant,
+    standing: &Standing,
+    position: Position,
+    now: UnixSeconds,
+) -> Result<Issued, Denied> {
+    let issuer = Issuer {
+        issuer: standing.issuer.clone(),
+        environment: standing.environment.clone(),
+        algorithm: gatepass_engine::keyring::Algorithm::EdDsa,
+    };
+    let server = |error: &dyn core::fmt::Display| {
+        tracing::error!(%error, "claims that cannot be issued");
+        Denied::new(OAuthError::ServerError, "the control plane's log says why")
+    };
+    let claims = grant.claims(&issuer, position, now).map_err(|error| server(&error))?;
+    let text = claims.to_string();
+    {
+        let claims = Claims::parse(text.as_bytes()).map_err(|denial| server(&denial))?;
+        admit(&claims, tx.publisher().index()).map_err(|denial| not_admitted(&denial))?;
+    }
+    sqlx::query(
+        "INSERT INTO gatepasses (jti, agent, task, subject, claims, epoch, sequence, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&grant.jti)
+    .bind(&grant.agent.id)
+    .bind(&grant.task)
+    .bind(grant.subject.as_ref().unwrap_or(&grant.agent.id))
+    .bind(&text)
+    .bind(signed(position.epoch))
+    .bind(signed(position.sequence))
+    .bind(signed(now.plus(grant.lifetime).0))
+    .execute(tx.sql())
+    .await?;
+    tx.audit(Entry {
+        actor: &grant.agent.id,
+        action: "gatepass.issue",
+        target: &grant.agent.id,
+        before: Value::Null,
+        after: json!({
+            "jti": grant.jti, "task": grant.task, "audiences": grant.audiences,
+            "entries": grant.entries, "scopes": grant.scopes, "subject": grant.subject,
+            "ancestors": grant.ancestors, "expires_at": now.plus(grant.lifetime),
+        }),
+        reason: "",
+    })
+    .await?;
+    Ok(Issued {
+        claims,
+        jti: grant.jti.clone(),
+        task: grant.task.clone(),
+        expires_in: grant.lifetime,
+        scope: grant.scopes.join(" "),
+    })
+}
+
+/// What the database says of whoever asks, in this transaction.
+struct Standing {
+    issuer: String,
+    environment: String,
+    closed: Option<String>,
+    agent_state: String,
+    valid_until: i64,
+    owner: String,
+    owner_state: String,
+    blueprint: String,
+    blueprint_state: String,
+    ceiling: Ceiling,
+    key: Option<i64>,
+}
+
+impl Standing {
+    async fn read(tx: &mut Tx, assertion: &Assertion) -> Result<Self, Denied> {
+        #[derive(sqlx::FromRow)]
+        struct Found {
+            issuer: String,
+            environment: String,
+            closed: Option<String>,
+            agent_state: String,
+            valid_until: i64,
+            owner: String,
+            owner_state: String,
+            blueprint: String,
+            blueprint_state: String,
+            ceiling: String,
+            key: Option<i64>,
+        }
+        let found: Option<Found> = sqlx::query_as(
+            "SELECT e.issuer, e.name AS environment, e.issuance_closed AS closed,
+               a.state AS agent_state, a.valid_until, a.owner, p.state AS owner_state,
+               a.blueprint, b.state AS blueprint_state, b.ceiling,
+               (SELECT 1 FROM agent_keys k
+                WHERE k.thumbprint = ? AND k.agent = a.id AND k.removed_at IS NULL) AS key
+             FROM agents a JOIN people p ON p.id = a.owner JOIN blueprints b ON b.id = a.blueprint,
+               environment e
+             WHERE a.id = ?",
+        )
+        .bind(&assertion.thumbprint)
+        .bind(&assertion.agent)
+        .fetch_optional(tx.sql())
+        .await?;
+        let found = found
+            .ok_or_else(|| Denied::new(OAuthError::InvalidClient, "the agent is not registered"))?;
+        let ceiling = serde_json::from_str(&found.ceiling)
+            .map_err(|error| DbError::Corrupt(format!("a ceiling: {error}")))?;
+        Ok(Self {
+            issuer: found.issuer,
+            environment: found.environment,
+            closed: found.closed,
+            agent_state: found.agent_state,
+            valid_until: found.valid_until,
+            owner: found.owner,
+            owner_state: found.owner_state,
+            blueprint: found.blueprint,
+            blueprint_state: found.blueprint_state,
+            ceiling,
+            key: found.key,
+        })
+    }
+
+    /// The agent with who answers for it, if it may ask for anything at all now.
+    fn check(&self, assertion: &Assertion, now: UnixSeconds) -> Result<Party, Denied> {
+        let unauthorized = |why: &str| Err(Denied::new(OAuthError::UnauthorizedClient, why));
+        if let Some(why) = &self.closed {
+            return Err(Denied::new(
+                OAuthError::TemporarilyUnavailable,
+                format!("issuance is closed: {why}"),
+            ));
+        }
+        if self.key.is_none() {
+            return Err(Denied::new(OAuthError::InvalidClient, "the agent's key was removed"));
+        }
+        if self.agent_state != "active" {
+            return unauthorized(&format!("the agent is {}", self.agent_state));
+        }
+        if self.valid_until <= signed(now.0) {
+            return unauthorized("the agent's registration has ended");
+        }
+        if self.owner_state != "active" {
+            return unauthorized("the agent's owner has left");
+        }
+        if self.blueprint_state != "enabled" {
+            return unauthorized("the agent's blueprint is disabled");
+        }
+        Ok(Party {
+            id: assertion.agent.clone(),
+            owner: self.owner.clone(),
+            blueprint: self.blueprint.clone(),
+        })
+    }
+}
+
+/// An assertion is good once (RFC 7523 section 3).
+async fn spend(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
+    let done = sqlx::query("INSERT OR IGNORE INTO spent (agent, jti, until) VALUES (?, ?, ?)")
+        .bind(&assertion.agent)
+        .bind(&assertion.jti)
+        .bind(signed(assertion.until.0))
+        .execute(tx.sql())
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(Denied::new(
+            OAuthError::InvalidClient,
+            "the assertion's `jti` was used before: make a new assertion for each request",
+        ));
+    }
+    Ok(())
+}
+
+/// `resource`, else the locations of the entries; what it is exchanged from bounds both.
+fn audiences(request: &Request, parent: Option<&parent::Parent>) -> Result<Vec<String>, Denied> {
+    let invalid = |why: &str| Err(Denied::new(OAuthError::InvalidTarget, why));
+    let mut audiences = request.resources.clone();
+    if audiences.is_empty() {
+        audiences = request.entries.iter().filter_map(|e| e.locations.clone()).flatten().collect();
+    }
+    audiences.sort();
+    audiences.dedup();
+    if audiences.is_empty() || audiences.len() > MAX_AUDIENCES {
+        return invalid("name 1 to 8 target systems with `resource`");
+    }
+    if audiences.iter().any(|audience| Uri::parse(audience).is_none()) {
+        return invalid("a `resource` is an absolute URI");
+    }
+    if parent.is_some_and(|parent| audiences.iter().any(|one| !parent.audiences.contains(one))) {
+        return invalid("the `subject_token` is not for this target system");
+    }
+    Ok(audiences)
+}
+
+fn covered(
+    request: &Request,
+    ceiling: &Ceiling,
+    audiences: &[String],
+    parent: Option<&parent::Parent>,
+) -> Result<(), Denied> {
+    for entry in &request.entries {
+        let beyond = |of: &str| {
+            Err(Denied::new(
+                OAuthError::InvalidAuthorizationDetails,
+                format!("an entry for `{}` is beyond {of}", entry.actions.join("`, `")),
+            ))
+        };
+        if !ceiling.covers(entry, audiences) {
+            return beyond("the blueprint's ceiling");
+        }
+        let narrower = |parent: &parent::Parent| {
+            parent.entries.iter().any(|own| ceiling::is_narrower(entry, own, audiences))
+        };
+        if parent.is_some_and(|parent| !narrower(parent)) {
+            return beyond("what the `subject_token` grants");
+        }
+    }
+    for scope in &request.scopes {
+        let held = ceiling.scopes.contains(scope)
+            && parent.is_none_or(|parent| parent.scopes.contains(scope));
+        if !is_token(scope) || !held {
+            return Err(Denied::new(
+                OAuthError::InvalidScope,
+                format!("the scope `{}` is beyond the ceiling", scope.escape_default()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The shortest of what the risks of all actions allow, in seconds.
+fn longest(tx: &Tx, entries: &[Detail], ceiling: &Ceiling) -> Result<u64, Denied> {
+    let actions = &tx.publisher().index().bundle().actions;
+    let mut longest = ceiling.longest(Risk::Low);
+    for name in entries.iter().flat_map(|entry| &entry.actions) {
+        let Some(action) = actions.iter().find(|action| action.name == *name) else {
+            return Err(Denied::new(
+                OAuthError::InvalidAuthorizationDetails,
+                format!("the policy in force has no action `{name}`"),
+            ));
+        };
+        longest = longest.min(ceiling.longest(action.risk));
+    }
+    Ok(longest.into())
+}
+
+async fn task(
+    tx: &mut Tx,
+    request: &Request,
+    agent: &str,
+    parent: Option<&parent::Parent>,
+) -> Result<String, Denied> {
+    if let Some(parent) = parent {
+        // The work is the one that the parent was issued for: its end ends this too.
+        if request.task.as_ref().is_some_and(|task| *task != parent.task) {
+            return Err(Denied::new(
+                OAuthError::InvalidRequest,
+                "the task of an exchange is that of its `subject_token`",
+            ));
+        }
+        return Ok(parent.task.clone());
+    }
+    let Some(id) = &request.task else {
+        return Ok(tasks::open(tx, agent, "").await?);
+    };
+    let unknown =
+        || Denied::new(OAuthError::InvalidRequest, "the agent has no open task of this id");
+    let task = Task::find(tx.sql(), id).await.map_err(|refused| match refused {
+        Refused::NotFound { .. } => unknown(),
+        other => other.into(),
+    })?;
+    if task.agent != agent || task.state != "open" {
+        return Err(unknown());
+    }
+    Ok(task.id)
+}
+
+fn not_admitted(denial: &Denial) -> Denied {
+    use gatepass_engine::Code;
+    let error = match denial.code() {
+        Code::InsufficientScope => OAuthError::InvalidScope,
+        Code::WrongAudience => OAuthError::InvalidTarget,
+        Code::NoRoute | Code::ActionNotGranted | Code::UnsupportedRestriction => {
+            OAuthError::InvalidAuthorizationDetails
+        }
+        _ => OAuthError::AccessDenied,
+    };
+    Denied::new(
+        error,
+        format!("the gate would deny it as `{}`: {}", denial.code(), denial.detail()),
+    )
+}
+
+/// Whether a gatepass is alive by the committed state: RFC 7662's `active`.
+///
+/// # Errors
+/// Says why not.
+pub fn is_active(
+    token: &str,
+    publisher: &crate::publish::Publisher,
+    now: UnixSeconds,
+) -> Result<Value, String> {
+    let text = |denial: Denial| denial.to_string();
+    let split = Token::split(token.as_bytes()).map_err(text)?;
+    let unverified = split.read().map_err(text)?;
+    let revoked = |kid: &str| publisher.hits(Kind::Key, kid, 0);
+    let state = publisher.state();
+    let authentic = unverified.verify_with(&state.keys.keys, revoked, now).map_err(text)?;
+    let verified = authentic.check(&state.environment, None, now).map_err(text)?;
+    let claims = verified.claims();
+    if claims.seq.epoch < publisher.position().epoch {
+        return Err("issued in an older epoch".to_owned());
+    }
+    alive(claims, |kind, id, sequence| publisher.hits(kind, id, sequence)).map_err(text)?;
+    let payload = token.split('.').nth(1).and_then(issue::payload);
+    payload.ok_or_else(|| "its claims are not JSON".to_owned())
+}
+
+/// A key that the agent alone holds and that people registered: more than a shared secret, less
+/// than an attested workload.
+const REGISTERED_KEY: Assurance = Assurance::Federated;
+const MAX_AUDIENCES: usize = 8;
