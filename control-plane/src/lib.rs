@@ -16,6 +16,7 @@ pub mod feed;
 pub mod issue;
 pub mod jwks;
 pub mod keys;
+pub mod listen;
 pub mod publish;
 pub mod roots;
 pub mod store;
