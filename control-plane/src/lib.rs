@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod fixture;
 
+pub mod client;
 pub mod feed;
 pub mod issue;
 pub mod jwks;
