@@ -17,6 +17,8 @@ use crate::refusal::{Refusal, RefusalCode};
 pub enum PayloadType {
     Batch,
     Root,
+    /// The newest record of an audit log; no gate reads it.
+    AuditHead,
 }
 
 impl PayloadType {
@@ -25,6 +27,7 @@ impl PayloadType {
         match self {
             Self::Batch => "application/vnd.gatepass.batch.v1+postcard",
             Self::Root => "application/vnd.gatepass.root.v1+json",
+            Self::AuditHead => "application/vnd.gatepass.audit-head.v1+json",
         }
     }
 }
