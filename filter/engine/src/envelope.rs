@@ -17,6 +17,7 @@ use crate::refusal::{Refusal, RefusalCode};
 pub enum PayloadType {
     Batch,
     Root,
+    /// The newest record of an audit log; no gate reads it.
     AuditHead,
 }
 
