@@ -1,0 +1,84 @@
+//! Counters and gauges, for Prometheus. Names begin with `gatepass_`; label sets are bounded.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Outcome {
+    /// `issued`, or the OAuth error.
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ChangeName {
+    pub(crate) change: &'static str,
+    /// `done`, `proposed` or `refused`.
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PollOutcome {
+    /// `news`, `checkpoint`, `ahead`, `denied`, `busy`.
+    pub(crate) outcome: &'static str,
+}
+
+/// All that is counted.
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) issued: Family<Outcome, Counter>,
+    pub(crate) changes: Family<ChangeName, Counter>,
+    pub(crate) polls: Family<PollOutcome, Counter>,
+    pub(crate) epoch: Gauge<u64, AtomicU64>,
+    pub(crate) sequence: Gauge<u64, AtomicU64>,
+    pub(crate) followers: Gauge<u64, AtomicU64>,
+    pub(crate) issuance_open: Gauge<u64, AtomicU64>,
+    pub(crate) root_expires: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("gatepass");
+        let issued = Family::<Outcome, Counter>::default();
+        registry.register("issuance", "Requests at the token endpoint", issued.clone());
+        let changes = Family::<ChangeName, Counter>::default();
+        registry.register("changes", "Changes asked for by operators", changes.clone());
+        let polls = Family::<PollOutcome, Counter>::default();
+        registry.register("feed_polls", "Polls of the feed", polls.clone());
+        let epoch = Gauge::default();
+        registry.register("epoch", "Epoch of the newest position", epoch.clone());
+        let sequence = Gauge::default();
+        registry.register("sequence", "Sequence of the newest position", sequence.clone());
+        let followers = Gauge::default();
+        registry.register("followers", "Followers heard of in a day", followers.clone());
+        let issuance_open = Gauge::default();
+        registry.register("issuance_open", "1 while gatepasses are issued", issuance_open.clone());
+        let root_expires = Gauge::default();
+        registry.register(
+            "root_expires_timestamp_seconds",
+            "When the root document in force ends",
+            root_expires.clone(),
+        );
+        Self {
+            registry,
+            issued,
+            changes,
+            polls,
+            epoch,
+            sequence,
+            followers,
+            issuance_open,
+            root_expires,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Result<String, core::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

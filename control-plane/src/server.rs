@@ -1,0 +1,198 @@
+//! The running control plane: four listeners over one database.
+//!
+//! Admin, agents, feed and metrics are separate listeners, so that each can be reachable for whom
+//! it is for and for nobody else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api;
+use crate::config::{Config, ConfigError};
+use crate::db::{Db, DbError, SigningKeys};
+use crate::desk::token::Rates;
+use crate::feed::Clock;
+use crate::filter_file::{FilterError, FilterFile};
+use crate::fleet::Fleet;
+use crate::listen::{Bound, ListenError, Limits};
+use crate::metrics::Metrics;
+
+/// What every handler has.
+pub struct Shared {
+    pub(crate) db: Db,
+    pub(crate) keys: Arc<SigningKeys>,
+    pub(crate) config: Config,
+    pub(crate) environment: String,
+    pub(crate) issuer: String,
+    pub(crate) fleet: Fleet,
+    pub(crate) rates: Rates,
+    pub(crate) metrics: Metrics,
+    pub(crate) filter: Option<FilterFile>,
+    /// Polls held at once.
+    pub(crate) polls: tokio::sync::Semaphore,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// A control plane that serves.
+pub struct Server {
+    shared: Arc<Shared>,
+    addresses: Addresses,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Where the listeners are.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub admin: SocketAddr,
+    pub agents: SocketAddr,
+    pub feed: SocketAddr,
+    pub metrics: SocketAddr,
+}
+
+impl Server {
+    /// Opens the database of `config` and starts all listeners.
+    ///
+    /// # Errors
+    /// Names the file, key or address that cannot be used.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, ServerError> {
+        let keys = Arc::new(config.signing_keys()?);
+        let filter = config.filter.as_deref().map(FilterFile::read).transpose()?;
+        let bound = Listeners::bind(&config).await?;
+        let addresses = bound.addresses();
+        let db = Db::open(&config.dir, Arc::clone(&keys), clock).await?;
+        let (environment, issuer): (String, String) =
+            sqlx::query_as("SELECT name, issuer FROM environment")
+                .fetch_one(db.readers())
+                .await
+                .map_err(DbError::from)?;
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            db,
+            keys,
+            environment,
+            issuer,
+            config,
+            fleet: Fleet::default(),
+            rates: Rates::default(),
+            metrics: Metrics::new(),
+            filter,
+            polls: tokio::sync::Semaphore::new(MAX_POLLS),
+            stop: stopped.clone(),
+        });
+        let mut tasks = bound.serve(&shared, &stopped);
+        tasks.push(tokio::spawn(tidy(Arc::clone(&shared), stopped)));
+        Ok(Self { shared, addresses, stop, tasks })
+    }
+
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.shared.db
+    }
+
+    /// Finishes what is in progress, writes what waits and ends.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        if let Ok(shared) = Arc::try_unwrap(self.shared).map_err(drop) {
+            shared.db.close().await;
+        }
+    }
+}
+
+struct Listeners {
+    admin: Bound,
+    agents: Bound,
+    feed: Bound,
+    metrics: Bound,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, ListenError> {
+        let limits = Limits::default();
+        let polls = Limits { untimed_paths: &["/v1/feed"], ..Limits::default() };
+        Ok(Self {
+            admin: config.admin.listen(limits.clone()).bind("admin").await?,
+            agents: config.agents.listen(limits.clone()).bind("agents").await?,
+            feed: config.feed.listener.listen(polls).bind("feed").await?,
+            metrics: config.metrics.listen(limits).bind("metrics").await?,
+        })
+    }
+
+    const fn addresses(&self) -> Addresses {
+        Addresses {
+            admin: self.admin.local_addr(),
+            agents: self.agents.local_addr(),
+            feed: self.feed.local_addr(),
+            metrics: self.metrics.local_addr(),
+        }
+    }
+
+    fn serve(
+        self,
+        shared: &Arc<Shared>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Vec<JoinHandle<()>> {
+        vec![
+            self.admin.serve(api::admin(Arc::clone(shared)), stopped.clone()),
+            self.agents.serve(api::agents(Arc::clone(shared)), stopped.clone()),
+            self.feed.serve(api::feed(Arc::clone(shared)), stopped.clone()),
+            self.metrics.serve(api::metrics(Arc::clone(shared)), stopped.clone()),
+        ]
+    }
+}
+
+/// Forgets what can be of no use any more: spent assertions and gatepasses that have expired.
+async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(TIDY_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        let tidied: Result<(), DbError> = shared
+            .db
+            .write(async |tx| {
+                let now = crate::db::signed(tx.now().0);
+                // Past the clock skew that an assertion is allowed.
+                for statement in [
+                    "DELETE FROM spent WHERE until < ? - 60",
+                    "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
+                    "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",
+                ] {
+                    sqlx::query(statement).bind(now).execute(tx.sql()).await?;
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = tidied {
+            tracing::error!(%error, "the database could not be tidied");
+        }
+    }
+}
+
+/// Why the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+const MAX_POLLS: usize = 1024;
+const TIDY_EVERY: Duration = Duration::from_secs(60);
