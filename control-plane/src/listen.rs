@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 mod body;
@@ -24,6 +24,7 @@ mod files;
 mod guard;
 mod identity;
 mod limits;
+mod places;
 mod tls;
 
 pub use identity::{PeerIdentity, PeerName};
@@ -32,6 +33,7 @@ pub use tls::TlsFiles;
 
 use connection::Server;
 use guard::Guard;
+use places::Places;
 use tls::Certificates;
 
 /// Where to listen, and how.
@@ -95,7 +97,7 @@ impl Bound {
     async fn run(self, router: Router, stop: watch::Receiver<bool>) {
         let Self { name, listener, certificates, limits, .. } = self;
         let grace = limits.grace;
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let places = Places::new(limits.connections, limits.connections_of_one);
         // One number counts: ours, which a route's own layer can lower. axum's would be a second.
         let router = router.layer(DefaultBodyLimit::disable());
         let guard = Guard::new(router, limits);
@@ -122,13 +124,13 @@ impl Bound {
 /// Accepts forever. A connection beyond the limit waits in the system's queue.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    places: &Arc<Places>,
     server: &Arc<Server>,
     connections: &mut JoinSet<()>,
 ) {
     let mut complained = false;
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else {
+        let Some(place) = places.open().await else {
             return;
         };
         while connections.try_join_next().is_some() {}
@@ -146,6 +148,11 @@ async fn accept(
             }
         };
         complained = false;
+        // Waiting would keep the others out as well, so this one is closed.
+        let Some(place) = places.take(place, address.ip()) else {
+            tracing::debug!(listener = server.name(), %address, "an address has too many connections");
+            continue;
+        };
         prepare(&stream);
         let server = Arc::clone(server);
         connections.spawn(async move {

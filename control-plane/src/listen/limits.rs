@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
+    /// Connections of one address at once; more are closed. Loopback has no such limit.
+    pub connections_of_one: usize,
     /// Requests in progress at once, over all connections; more are answered 503. HTTP/2 would
     /// else multiply the connections by their streams.
     pub requests: usize,
@@ -43,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 2048,
+            connections_of_one: 256,
             requests: 4096,
             handshake_time: Duration::from_secs(10),
             header_time: Duration::from_secs(30),

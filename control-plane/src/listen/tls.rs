@@ -46,31 +46,49 @@ impl Certificates {
         Ok(Self { name, files, in_force: Mutex::new(InForce { acceptor, stamps }) })
     }
 
-    /// For one connection. Three files' metadata cost microseconds, a handshake a millisecond, so
-    /// each connection looks: the one after a change already gets what is new.
+    /// For one connection: the one after a change of the files already gets what is new.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         // INVARIANT: both fields are assigned whole, so a panic leaves nothing half-changed.
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = self.files.stamps();
-        if in_force.stamps != stamps {
-            match self.files.acceptor(self.name) {
-                Ok(acceptor) => {
-                    in_force.acceptor = acceptor;
-                    tracing::info!(listener = self.name, "changed certificate files are in force");
-                }
-                // A certificate and its key change one after the other; what is between them
-                // must not end the service.
-                Err(error) => tracing::error!(
-                    listener = self.name,
-                    %error,
-                    "changed certificate files are not taken; those before stay in force"
-                ),
+        match self.renew(&mut in_force) {
+            Renewal::NotDue => {}
+            Renewal::Taken => {
+                tracing::info!(listener = self.name, "changed certificate files are in force");
             }
-            // Also when they are not taken: the same mistake is told once.
-            in_force.stamps = stamps;
+            // A certificate and its key change one after the other; what is between them must
+            // not end the service.
+            Renewal::Refused(error) => tracing::error!(
+                listener = self.name,
+                %error,
+                "changed certificate files are not taken; those before stay in force"
+            ),
         }
         in_force.acceptor.clone()
     }
+
+    /// Three files' metadata cost microseconds, a handshake a millisecond: each connection looks.
+    fn renew(&self, in_force: &mut InForce) -> Renewal {
+        let stamps = self.files.stamps();
+        if in_force.stamps == stamps {
+            return Renewal::NotDue;
+        }
+        // Also when they are not taken: the same mistake is told once.
+        in_force.stamps = stamps;
+        match self.files.acceptor(self.name) {
+            Ok(acceptor) => {
+                in_force.acceptor = acceptor;
+                Renewal::Taken
+            }
+            Err(error) => Renewal::Refused(error),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Renewal {
+    NotDue,
+    Taken,
+    Refused(ListenError),
 }
 
 impl TlsFiles {
@@ -119,5 +137,32 @@ impl TlsFiles {
         let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
         let builder = if self.require_client { builder } else { builder.allow_unauthenticated() };
         builder.build().map(Some).map_err(|error| settings(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::fixture::{Authority, Desk, write};
+
+    #[test]
+    fn a_change_is_taken_or_refused_once() {
+        let desk = Desk::new();
+        let certificates = Certificates::load("test", desk.mutual(true)).unwrap();
+        let renew = || certificates.renew(&mut certificates.in_force.lock().unwrap());
+        assert!(matches!(renew(), Renewal::NotDue));
+        desk.put(&desk.authority.server("127.0.0.1"));
+        assert!(matches!(renew(), Renewal::Taken));
+        assert!(matches!(renew(), Renewal::NotDue));
+        write(&desk.files().key, "no key", 0o600);
+        let Renewal::Refused(error) = renew() else { panic!("it is no key") };
+        assert!(error.to_string().contains("holds no private key"), "{error}");
+        assert!(matches!(renew(), Renewal::NotDue));
+        desk.put(&desk.authority.server("127.0.0.1"));
+        assert!(matches!(renew(), Renewal::Taken));
+        write(&desk.ca(), &Authority::new().pem(), 0o644);
+        assert!(matches!(renew(), Renewal::Taken));
+        std::fs::remove_file(desk.ca()).unwrap();
+        assert!(matches!(renew(), Renewal::Refused(ListenError::Io { .. })));
     }
 }

@@ -152,7 +152,7 @@ async fn a_connection_beyond_the_limit_waits_for_a_place() {
 
 #[tokio::test]
 async fn a_request_beyond_the_limit_is_refused_and_not_queued() {
-    let entered = Arc::new(Semaphore::new(0));
+    let entered = Arc::new(tokio::sync::Semaphore::new(0));
     let signal = Arc::clone(&entered);
     let held = axum::routing::get(|| async move {
         signal.add_permits(1);
@@ -167,4 +167,20 @@ async fn a_request_beyond_the_limit_is_refused_and_not_queued() {
     let (status, text) = running.ask(get_request("/")).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(text.contains("\"busy\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_beyond_the_limit_waits_for_its_turn() {
+    for (streams, is_answered) in [(1, false), (2, true)] {
+        let limits = Limits { streams, ..Limits::default() };
+        let running = start(None, limits, router()).await;
+        let mut sender = over_http2(running.connect().await).await;
+        let uri = |path: &str| format!("http://{}{path}", running.address);
+        // The answer brings the listener's settings along.
+        let greeted = sender.send_request(get_request(&uri("/"))).await.unwrap();
+        whole(greeted).await;
+        let _held = tokio::spawn(sender.send_request(get_request(&uri("/never"))));
+        let second = sender.send_request(get_request(&uri("/")));
+        assert_eq!(tokio::time::timeout(SOON, second).await.is_ok(), is_answered);
+    }
 }
