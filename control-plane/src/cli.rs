@@ -17,18 +17,37 @@ use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
 use serde_json::{Value, json};
 
+mod admin;
+mod diff;
 mod explain;
 mod grant;
 mod inspect;
+mod local;
 mod serve;
+mod show;
+mod verify;
 
 pub(crate) type Outcome<T = ExitCode> = Result<T, Box<dyn Error>>;
 
 /// Decides what AI agents may do, before they do it.
 #[derive(Parser)]
 #[command(name = "gatepass", version)]
-enum Cli {
-    /// An environment in a directory, for development and tests.
+struct Cli {
+    #[command(flatten)]
+    server: admin::Server,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Local(local::Local),
+    #[command(flatten)]
+    Admin(admin::Admin),
+    /// Check a gatepass where it arrives, at the target system, with public keys only.
+    Verify(verify::VerifyArgs),
+    /// An environment in a directory without a database, for tests of the formats.
     #[command(subcommand)]
     Dev(Dev),
 }
@@ -129,8 +148,14 @@ struct RevokeArgs {
 
 /// Runs the subcommand that the command line names.
 pub(crate) fn run() -> Outcome {
-    let Cli::Dev(command) = Cli::parse();
-    match command.run(&mut std::io::stdout().lock()) {
+    let cli = Cli::parse();
+    let ran = match cli.command {
+        Command::Dev(command) => command.run(&mut std::io::stdout().lock()),
+        Command::Local(command) => command.run(),
+        Command::Admin(command) => cli.server.run(command),
+        Command::Verify(args) => args.run(),
+    };
+    match ran {
         // Whoever read our output has read enough.
         Err(error) if is_broken_pipe(&*error) => Ok(ExitCode::SUCCESS),
         other => other,

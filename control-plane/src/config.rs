@@ -121,7 +121,9 @@ impl Config {
         };
         let feed = &self.feed.listener;
         if self.feed.followers == Followers::Anyone && !feed.address.ip().is_loopback() {
-            return refuse("`feed.followers = \"anyone\"` is for loopback only: use \"join_token\"");
+            return refuse(
+                "`feed.followers = \"anyone\"` is for loopback only: use \"join_token\"",
+            );
         }
         if self.feed.followers == Followers::Certificate
             && feed.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none())

@@ -17,13 +17,16 @@ use crate::feed::Clock;
 use crate::keys::{KeyError, SecretKey};
 use crate::publish::PublishError;
 
+mod backup;
 mod book;
 mod load;
 mod tx;
 mod writer;
 
+pub use backup::{Restored, backup, restore};
+pub(crate) use book::Told;
 pub use book::{Book, Standing};
-pub use load::{Genesis, create};
+pub use load::{FirstOperator, Genesis, create};
 pub(crate) use load::{kind_name, kind_of};
 pub use tx::Tx;
 pub(crate) use tx::{signed, unsigned};
@@ -128,6 +131,21 @@ pub(crate) fn options(file: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)
+}
+
+/// Checks the audit record of a database file that nobody needs to be serving.
+///
+/// # Errors
+/// As [`crate::audit::verify`].
+pub async fn audit_file(
+    file: &Path,
+    anchor: Option<&crate::audit::Anchor>,
+) -> Result<crate::audit::Verdict, crate::audit::AuditError> {
+    use sqlx::Connection as _;
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let connection = sqlx::SqliteConnection::connect_with(&options).await;
+    let mut connection = connection.map_err(DbError::from)?;
+    crate::audit::verify(&mut connection, anchor).await
 }
 
 /// Held while a process may write; the system frees it when the process ends, however it ends.

@@ -30,7 +30,7 @@ mod query;
 mod server;
 
 use problem::Problem;
-use query::Query;
+pub(crate) use query::{Query, QueryError};
 
 /// Where the time comes from; [`system_clock`] outside of tests.
 pub type Clock = Arc<dyn Fn() -> UnixSeconds + Send + Sync>;

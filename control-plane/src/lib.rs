@@ -12,15 +12,22 @@
 #[cfg(test)]
 mod fixture;
 
+pub mod api;
 pub mod audit;
+pub mod client;
+pub mod config;
 pub mod db;
 pub mod desk;
-pub mod client;
 pub mod feed;
+pub mod filter_file;
+pub mod fleet;
 pub mod issue;
 pub mod jwks;
 pub mod keys;
 pub mod listen;
+pub mod metrics;
 pub mod publish;
 pub mod roots;
+pub mod server;
+pub mod setup;
 pub mod store;

@@ -13,12 +13,16 @@ use tokio::task::JoinHandle;
 use crate::api;
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError, SigningKeys};
+use crate::desk::Refused;
+use crate::desk::apply::{self, By};
+use crate::desk::change::{AdoptRoot, Change};
 use crate::desk::token::Rates;
 use crate::feed::Clock;
 use crate::filter_file::{FilterError, FilterFile};
 use crate::fleet::Fleet;
-use crate::listen::{Bound, ListenError, Limits};
+use crate::listen::{Bound, Limits, ListenError};
 use crate::metrics::Metrics;
+use crate::setup::ROOTS;
 
 /// What every handler has.
 pub struct Shared {
@@ -83,6 +87,7 @@ impl Server {
             polls: tokio::sync::Semaphore::new(MAX_POLLS),
             stop: stopped.clone(),
         });
+        adopt_roots(&shared).await?;
         let mut tasks = bound.serve(&shared, &stopped);
         tasks.push(tokio::spawn(tidy(Arc::clone(&shared), stopped)));
         Ok(Self { shared, addresses, stop, tasks })
@@ -107,6 +112,29 @@ impl Server {
         if let Ok(shared) = Arc::try_unwrap(self.shared).map_err(drop) {
             shared.db.close().await;
         }
+    }
+}
+
+/// Puts the signed root documents in force that wait in the directory: the first one of a new
+/// environment, and what `gatepass root sign` wrote since.
+async fn adopt_roots(shared: &Arc<Shared>) -> Result<(), ServerError> {
+    loop {
+        let next = shared.db.book().roots().len().saturating_add(1);
+        let path = shared.config.dir.join(ROOTS).join(format!("{next}.json"));
+        let envelope = match std::fs::read_to_string(&path) {
+            Ok(envelope) => envelope,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(DbError::Io(path, error).into()),
+        };
+        let change = Change::AdoptRoot(AdoptRoot { envelope });
+        let adopted: Result<_, Refused> = shared
+            .db
+            .write(async move |tx| {
+                let by = By { operator: "gatepass", person: None, second: None };
+                apply::apply(tx, &by, change, "signed by the root keys").await
+            })
+            .await;
+        adopted.map_err(|refused| ServerError::Root { path, why: refused.to_string() })?;
     }
 }
 
@@ -138,11 +166,7 @@ impl Listeners {
         }
     }
 
-    fn serve(
-        self,
-        shared: &Arc<Shared>,
-        stopped: &watch::Receiver<bool>,
-    ) -> Vec<JoinHandle<()>> {
+    fn serve(self, shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             self.admin.serve(api::admin(Arc::clone(shared)), stopped.clone()),
             self.agents.serve(api::agents(Arc::clone(shared)), stopped.clone()),
@@ -192,6 +216,8 @@ pub enum ServerError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Filter(#[from] FilterError),
+    #[error("`{}`: {why}", .path.display())]
+    Root { path: std::path::PathBuf, why: String },
 }
 
 const MAX_POLLS: usize = 1024;

@@ -60,7 +60,6 @@ pub(crate) enum Told {
     Batches {
         batches: Vec<Arc<[u8]>>,
         roots: Vec<String>,
-        position: Position,
     },
     /// First put this time on the disk, then ask again.
     SignAt(UnixSeconds),
@@ -188,7 +187,7 @@ impl Book {
             }
             None => inner.snapshot(&self.keys, now)?,
         };
-        Ok(Told::Batches { batches, roots: inner.roots.clone(), position: here })
+        Ok(Told::Batches { batches, roots: inner.roots.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -5,13 +5,14 @@ use std::path::Path;
 use gatepass_engine::bundle::Bundle;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::keyring::{Algorithm, IssuerKey, IssuerKeys};
+use gatepass_engine::position::Position;
 use gatepass_engine::revocation::{Below, Kind, Revocation};
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::book::Delta;
 use super::tx::{signed, unsigned};
 use super::{DATABASE, DbError, MIGRATIONS, options};
-use crate::audit::Head;
+use crate::audit::{Entry, Head};
 use crate::publish::{DEFAULT_BATCH_LIFE, Publisher, State};
 
 /// The feed's part of the state.
@@ -33,6 +34,16 @@ pub struct Genesis {
     pub two_persons: bool,
     pub now: UnixSeconds,
     pub keys: Vec<IssuerKey>,
+    pub operator: FirstOperator,
+}
+
+/// Who may administer a new environment.
+#[derive(Clone, Debug)]
+pub struct FirstOperator {
+    pub id: String,
+    /// SHA-256 of the token.
+    pub digest: [u8; 32],
+    pub expires_at: UnixSeconds,
 }
 
 /// Makes the database file in `dir`. No root is in force yet, so no gate believes what is signed.
@@ -71,6 +82,45 @@ pub async fn create(dir: &Path, genesis: &Genesis) -> Result<(), DbError> {
             .execute(&mut *tx)
             .await?;
     }
+    let now = signed(genesis.now.0);
+    let operator = &genesis.operator;
+    sqlx::query("INSERT INTO operators (id, state, created_at) VALUES (?, 'active', ?)")
+        .bind(&operator.id)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO tokens (id, digest, operator, role, created_at, expires_at)
+         VALUES (?, ?, ?, 'admin', ?, ?)",
+    )
+    .bind(uuid::Uuid::now_v7().to_string())
+    .bind(operator.digest.as_slice())
+    .bind(&operator.id)
+    .bind(now)
+    .bind(signed(operator.expires_at.0))
+    .execute(&mut *tx)
+    .await?;
+    let entry = Entry {
+        actor: "gatepass",
+        action: "environment.init",
+        target: "environment",
+        before: serde_json::Value::Null,
+        after: serde_json::json!({
+            "environment": genesis.environment, "issuer": genesis.issuer, "admin": operator.id,
+        }),
+        reason: "a new environment",
+    };
+    let at = Position { epoch: genesis.now.0.max(1), sequence: 1 };
+    let record = Head::default().next(&entry, at, genesis.now)?;
+    sqlx::query("INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(signed(record.n))
+        .bind(now)
+        .bind(entry.target)
+        .bind(&record.body)
+        .bind(&record.prev)
+        .bind(&record.hash)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     connection.close().await?;
     Ok(())

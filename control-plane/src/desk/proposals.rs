@@ -253,10 +253,10 @@ async fn administrators(tx: &mut Tx) -> Result<i64, Refused> {
 
 fn check_reason(reason: &str) -> Result<(), Refused> {
     let length = reason.trim().chars().count();
-    if length == 0 || length > MAX_REASON {
+    if length == 0 || length > MAX_REASON || reason.chars().any(char::is_control) {
         return Err(Refused::invalid(
             "reason",
-            format!("say why, in 1 to {MAX_REASON} characters: it goes on record"),
+            format!("say why, in 1 to {MAX_REASON} characters on one line: it goes on record"),
         ));
     }
     Ok(())

@@ -22,6 +22,7 @@ use super::tasks::{self, Task};
 use crate::audit::Entry;
 use crate::db::{DbError, Tx, signed};
 use crate::issue::{self, Entry as Detail, Grant, Issuer, Party};
+use crate::publish::Revoke;
 
 mod parent;
 
@@ -347,8 +348,51 @@ impl Standing {
     }
 }
 
+/// Whether the agent may do anything at all now.
+///
+/// # Errors
+/// [`Denied`] says why not.
+pub async fn may_work(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
+    let now = tx.now();
+    Standing::read(tx, assertion).await?.check(assertion, now).map(|_| ())
+}
+
+/// An agent gives one of its own gatepasses back (RFC 7009). Of any other nothing is said.
+///
+/// # Errors
+/// What the database says.
+pub async fn give_back(tx: &mut Tx, agent: &str, token: &str) -> Result<(), Denied> {
+    let now = tx.now();
+    let Ok(claims) = is_active(token, tx.publisher(), now) else {
+        return Ok(());
+    };
+    let own = claims.get("client_id").and_then(Value::as_str) == Some(agent);
+    let Some(jti) = claims.get("jti").and_then(Value::as_str).filter(|_| own) else {
+        return Ok(());
+    };
+    sqlx::query("UPDATE gatepasses SET revoked_at = ifnull(revoked_at, ?) WHERE jti = ?")
+        .bind(signed(now.0))
+        .bind(jti)
+        .execute(tx.sql())
+        .await?;
+    tx.revoke([Revoke::new(Kind::Credential, jti, now)]);
+    tx.audit(Entry {
+        actor: agent,
+        action: "gatepass.revoke",
+        target: agent,
+        before: Value::Null,
+        after: json!({ "jti": jti }),
+        reason: "",
+    })
+    .await?;
+    Ok(())
+}
+
 /// An assertion is good once (RFC 7523 section 3).
-async fn spend(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
+///
+/// # Errors
+/// `invalid_client` when it was used before.
+pub async fn spend(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
     let done = sqlx::query("INSERT OR IGNORE INTO spent (agent, jti, until) VALUES (?, ?, ?)")
         .bind(&assertion.agent)
         .bind(&assertion.jti)

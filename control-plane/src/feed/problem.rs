@@ -87,6 +87,12 @@ impl Problem {
     }
 }
 
+impl From<super::query::QueryError> for Problem {
+    fn from(error: super::query::QueryError) -> Self {
+        Self::parameter(error.parameter, error.why)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let json = Json {

@@ -1,0 +1,289 @@
+//! The endpoints for operators.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::Value;
+
+use super::endpoint::{Endpoint, Names, members, schema, text};
+use super::problem::Problem;
+use super::{auth, json, reads};
+use crate::audit;
+use crate::desk::agents::Agent;
+use crate::desk::change::{
+    AcceptOwner, ActivateAgent, AddAgentKey, AddBlueprint, AddJoinToken, AddOperator, AddPerson,
+    AddToken, AdoptRoot, DescribeAgent, DisableBlueprint, EnableBlueprint, EndJoinToken,
+    EndOperator, EndPerson, EndTask, EndToken, OpenIssuance, ProposeOwner, PublishPolicy,
+    RegisterAgent, RemoveAgentKey, RetireAgent, RetireAgents, ReturnPerson, RevokeThing,
+    RollbackPolicy, SetCeiling, StopEverything, SuspendAgent, SuspendAgents,
+};
+use crate::desk::operators::Need;
+use crate::desk::policies::Policy;
+use crate::desk::{Refused, apply, proposals};
+use crate::fleet::Follower;
+use crate::server::Shared;
+
+/// Every endpoint of the admin API.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let mut all = changes();
+    all.extend(questions());
+    all.extend(seconds());
+    all.push(export());
+    all
+}
+
+fn changes() -> Vec<Endpoint> {
+    let administered = |endpoint: Endpoint| endpoint.needing(Need::Administer);
+    vec![
+        Endpoint::change::<AddPerson>("/v1/people", "Add a person"),
+        Endpoint::change::<EndPerson>(
+            "/v1/people/{id}/end",
+            "A person left: their agents are orphaned, what these hold is dead",
+        ),
+        Endpoint::change::<ReturnPerson>("/v1/people/{id}/return", "A person is back"),
+        Endpoint::change::<AddBlueprint>("/v1/blueprints", "Add a blueprint"),
+        Endpoint::change::<SetCeiling>("/v1/blueprints/{id}/ceiling", "Replace a ceiling"),
+        Endpoint::change::<DisableBlueprint>(
+            "/v1/blueprints/{id}/disable",
+            "Stop all agents of a blueprint",
+        ),
+        Endpoint::change::<EnableBlueprint>("/v1/blueprints/{id}/enable", "Let them work again"),
+        Endpoint::change::<RegisterAgent>("/v1/agents", "Register an agent"),
+        Endpoint::change::<DescribeAgent>(
+            "/v1/agents/{agent}/describe",
+            "Change what is known of it",
+        ),
+        Endpoint::change::<ActivateAgent>("/v1/agents/{agent}/activate", "Let an agent work"),
+        Endpoint::change::<SuspendAgent>("/v1/agents/{agent}/suspend", "Stop an agent"),
+        Endpoint::change::<RetireAgent>("/v1/agents/{agent}/retire", "End an agent for good"),
+        Endpoint::change::<SuspendAgents>(
+            "/v1/agents/suspend",
+            "Stop all agents of a project or blueprint",
+        ),
+        Endpoint::change::<RetireAgents>(
+            "/v1/agents/retire",
+            "End all agents of a project or blueprint",
+        ),
+        Endpoint::change::<ProposeOwner>("/v1/agents/{agent}/owner", "Ask for a new owner"),
+        Endpoint::change::<AcceptOwner>(
+            "/v1/agents/{agent}/accept",
+            "Accept to be the owner: by that person's own token",
+        )
+        .needing(Need::Read),
+        Endpoint::change::<AddAgentKey>("/v1/agents/{agent}/keys", "Add a public key"),
+        Endpoint::change::<RemoveAgentKey>(
+            "/v1/agents/{agent}/keys/{thumbprint}/remove",
+            "Remove a public key",
+        ),
+        Endpoint::change::<RevokeThing>("/v1/revocations", "Revoke by what gatepasses carry"),
+        Endpoint::change::<EndTask>("/v1/tasks/{task}/end", "End a task"),
+        Endpoint::change::<PublishPolicy>("/v1/policies", "Put a policy in force"),
+        Endpoint::change::<RollbackPolicy>(
+            "/v1/policies/{version}/rollback",
+            "Put an older policy in force again",
+        ),
+        Endpoint::change::<StopEverything>("/v1/stop", "Kill every gatepass and close issuance"),
+        administered(Endpoint::change::<OpenIssuance>("/v1/open", "Open issuance again")),
+        administered(Endpoint::change::<AddOperator>("/v1/operators", "Add an operator")),
+        administered(Endpoint::change::<EndOperator>("/v1/operators/{id}/end", "End an operator")),
+        administered(Endpoint::change::<AddToken>("/v1/tokens", "Add a token")),
+        administered(Endpoint::change::<EndToken>("/v1/tokens/{id}/end", "End a token")),
+        administered(Endpoint::change::<AddJoinToken>(
+            "/v1/join-tokens",
+            "Add a fleet's join token",
+        )),
+        administered(Endpoint::change::<EndJoinToken>(
+            "/v1/join-tokens/{id}/end",
+            "End a join token",
+        )),
+        administered(Endpoint::change::<AdoptRoot>(
+            "/v1/roots",
+            "Put a newer root document in force",
+        )),
+    ]
+}
+
+fn questions() -> Vec<Endpoint> {
+    vec![
+        Endpoint::read::<Vec<Agent>, _>("/v1/agents", "Search agents", Need::Read, reads::agents)
+            .with_query(&[
+                ("state", "staged, active, suspended, orphaned or retired"),
+                ("owner", "`user:<directory>/<id>`"),
+                ("blueprint", "its id"),
+                ("project", "its name"),
+                ("text", "somewhere in id, name, purpose, owner or contact"),
+                ("after", "the last id of the page before"),
+            ]),
+        Endpoint::read::<reads::Dossier, _>(
+            "/v1/agents/{agent}",
+            "All that is known of an agent: owner, contact, keys, live tasks, history",
+            Need::Read,
+            reads::agent,
+        ),
+        Endpoint::read::<Vec<reads::Person>, _>("/v1/people", "People", Need::Read, reads::people),
+        Endpoint::read::<Vec<reads::Blueprint>, _>(
+            "/v1/blueprints",
+            "Blueprints",
+            Need::Read,
+            reads::blueprints,
+        ),
+        Endpoint::read::<Vec<Policy>, _>(
+            "/v1/policies",
+            "Versions of the policy",
+            Need::Read,
+            reads::policies,
+        ),
+        Endpoint::read::<reads::PolicyContent, _>(
+            "/v1/policies/{version}",
+            "One version",
+            Need::Read,
+            reads::policy,
+        ),
+        Endpoint::read::<Vec<proposals::Proposal>, _>(
+            "/v1/proposals",
+            "Changes that wait, or waited, for a second person",
+            Need::Read,
+            reads::proposals,
+        ),
+        Endpoint::read::<Vec<reads::Operator>, _>(
+            "/v1/operators",
+            "Operators and their tokens",
+            Need::Administer,
+            reads::operators,
+        ),
+        Endpoint::read::<Vec<Follower>, _>(
+            "/v1/fleet",
+            "Envoys that follow the feed",
+            Need::Read,
+            reads::fleet,
+        ),
+        Endpoint::read::<reads::Overview, _>(
+            "/v1/environment",
+            "Where the environment stands",
+            Need::Read,
+            reads::environment,
+        ),
+        Endpoint::read::<reads::AuditVerdict, _>(
+            "/v1/audit/verify",
+            "Check the audit record",
+            Need::Audit,
+            reads::verify,
+        )
+        .with_query(&[("anchor", "`<n>:<hash>` that somebody kept")]),
+    ]
+}
+
+/// What a second person says to a proposal.
+fn seconds() -> Vec<Endpoint> {
+    let accept =
+        async |State(shared): State<Arc<Shared>>,
+               Path(names): Path<Names>,
+               headers: HeaderMap,
+               body: Bytes| { accept(&shared, names, &headers, &body).await };
+    let reject =
+        async |State(shared): State<Arc<Shared>>,
+               Path(names): Path<Names>,
+               headers: HeaderMap,
+               body: Bytes| { reject(&shared, names, &headers, &body).await };
+    let endpoint = |path, summary, answer, handler| Endpoint {
+        method: "post",
+        path,
+        summary,
+        need: Need::Agree,
+        query: &[],
+        request: Some(serde_json::json!({ "type": "object" })),
+        answer: Some(answer),
+        may_wait: false,
+        handler,
+    };
+    vec![
+        endpoint(
+            "/v1/proposals/{id}/accept",
+            "Agree, and have it done",
+            schema::<apply::Done>(),
+            post(accept),
+        ),
+        endpoint(
+            "/v1/proposals/{id}/reject",
+            "Refuse",
+            serde_json::json!({ "type": "object" }),
+            post(reject),
+        ),
+    ]
+}
+
+async fn accept(
+    shared: &Arc<Shared>,
+    names: Names,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let who = auth::operator(shared, headers, Need::Read).await?;
+    let (_, reason) = members(headers, body)?;
+    let id = names.get("id").cloned().unwrap_or_default();
+    let write = async move |tx: &mut crate::db::Tx| proposals::accept(tx, &who, &id, &reason).await;
+    let done: Result<apply::Done, Refused> = shared.db.write(write).await;
+    Ok(json(&serde_json::to_value(done?).unwrap_or_default()))
+}
+
+async fn reject(
+    shared: &Arc<Shared>,
+    names: Names,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    let who = auth::operator(shared, headers, Need::Agree).await?;
+    let (_, reason) = members(headers, body)?;
+    let id = names.get("id").cloned().unwrap_or_default();
+    let write = async move |tx: &mut crate::db::Tx| proposals::reject(tx, &who, &id, &reason).await;
+    let done: Result<(), Refused> = shared.db.write(write).await;
+    done?;
+    Ok(json(&Value::Object(serde_json::Map::new())))
+}
+
+/// The record as JSON lines, its head signed.
+fn export() -> Endpoint {
+    let handler = async |State(shared): State<Arc<Shared>>, headers: HeaderMap| {
+        let answered: Result<Response, Problem> = async {
+            auth::operator(&shared, &headers, Need::Audit).await?;
+            Ok(text("application/jsonl", exported(&shared).await?))
+        }
+        .await;
+        answered
+    };
+    Endpoint {
+        method: "get",
+        path: "/v1/audit/export",
+        summary: "The audit record as JSON lines; the last line is its signed head",
+        need: Need::Audit,
+        query: &[],
+        request: None,
+        answer: None,
+        may_wait: false,
+        handler: get(handler),
+    }
+}
+
+async fn exported(shared: &Arc<Shared>) -> Result<String, Refused> {
+    let mut connection = shared.db.readers().acquire().await?;
+    let mut out = String::new();
+    let mut head = audit::Head::default();
+    loop {
+        let page = audit::page(&mut connection, head.n, audit::PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for record in page {
+            out.push_str(&record.line());
+            out.push('\n');
+            head = audit::Head { n: record.n, hash: record.hash };
+        }
+    }
+    let signed = head.sign(&shared.environment, &shared.keys.audit, shared.db.now());
+    out.push_str(&format!("{{\"head\":{signed}}}\n"));
+    Ok(out)
+}

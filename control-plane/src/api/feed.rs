@@ -1,0 +1,250 @@
+//! What Envoys fetch: the feed (02-wire-formats, "The feed") and the filter itself.
+//!
+//! A poll is answered at once when there is news, else at the end of the wait with a checkpoint.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use gatepass_engine::batch::Feed as Body;
+use gatepass_engine::position::Position;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::{auth, status};
+use crate::audit::Entry;
+use crate::config::Followers;
+use crate::db::{DbError, Told};
+use crate::desk::apply::environment::{OLD_COPY, close_issuance};
+use crate::desk::{Refused, operators};
+use crate::feed::{Query, QueryError};
+use crate::fleet::{Follower, plain};
+use crate::listen::Peer;
+use crate::metrics::PollOutcome;
+use crate::server::Shared;
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/feed", get(poll))
+        .route("/filter/gatepass.wasm", get(filter))
+        .route("/filter/gatepass.wasm.sha256", get(digest))
+        .route("/healthz", get(status::health))
+}
+
+async fn poll(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let counted = |outcome| {
+        shared.metrics.polls.get_or_create(&PollOutcome { outcome }).inc();
+    };
+    let follower = match follower(&shared, &peer, &headers).await {
+        Ok(follower) => follower,
+        Err(refused) => {
+            counted("denied");
+            return Err(refused.into());
+        }
+    };
+    let query = Query::read(&uri)?;
+    if query.audience != shared.db.book().audience() {
+        return Err(QueryError::new("audience", "no feed has this audience").into());
+    }
+    let Ok(_place) = shared.polls.try_acquire() else {
+        counted("busy");
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "too many polls are held; try again in a moment",
+        ));
+    };
+    shared.fleet.report(follower);
+    let (body, is_news) = wait(&shared, &query).await.inspect_err(|_| counted("refused"))?;
+    counted(if is_news { "news" } else { "checkpoint" });
+    let headers = [(header::CONTENT_TYPE, Body::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, body).into_response())
+}
+
+/// The answer, and whether it is more than a checkpoint.
+async fn wait(shared: &Arc<Shared>, query: &Query) -> Result<(Bytes, bool), Problem> {
+    let mut standing = shared.db.book().standing();
+    let mut stop = shared.stop.clone();
+    let granted = query.wait.min(standing.borrow().longest_wait);
+    let end = tokio::time::Instant::now() + granted;
+    loop {
+        // Before looking: what comes between looking and waiting must wake us.
+        standing.mark_unchanged();
+        if let Some(body) = look(shared, query.after, false).await? {
+            return Ok((body, true));
+        }
+        tokio::select! {
+            changed = tokio::time::timeout_at(end, standing.changed()) => {
+                if changed.is_err() {
+                    break;
+                }
+            }
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    let body = look(shared, query.after, true).await?;
+    let nothing = || DbError::Corrupt("there was nothing to answer".to_owned());
+    Ok((body.ok_or_else(|| Problem::from(Refused::from(nothing())))?, false))
+}
+
+async fn look(
+    shared: &Arc<Shared>,
+    after: Option<Position>,
+    is_over: bool,
+) -> Result<Option<Bytes>, Problem> {
+    let book = shared.db.book();
+    loop {
+        let told = book.tell(after, is_over, shared.db.now()).map_err(Refused::from)?;
+        match told {
+            Told::Nothing => return Ok(None),
+            Told::Ahead => return Err(old_copy(shared, after).await),
+            Told::SignAt(at) => {
+                // The signer's time never falls, so it is on the disk before anybody sees it.
+                let noted: Result<(), DbError> =
+                    shared.db.write(async move |tx| tx.signed_at(at).await).await;
+                noted.map_err(Refused::from)?;
+                book.marked(at);
+            }
+            Told::Batches { batches, roots } => {
+                let body = Body {
+                    roots: roots.iter().map(String::as_bytes).collect(),
+                    batches: batches.iter().map(AsRef::as_ref).collect(),
+                };
+                let encoded = body.encode().map_err(|error| {
+                    Refused::Internal(DbError::Corrupt(format!("an answer: {error}")))
+                })?;
+                return Ok(Some(Bytes::from(encoded)));
+            }
+        }
+    }
+}
+
+/// A follower that is ahead has seen what this database has not: it is an old copy, and whatever it
+/// issued could be dead. It stops, until a restore has raised the epoch.
+async fn old_copy(shared: &Arc<Shared>, after: Option<Position>) -> Problem {
+    let here = shared.db.book().position();
+    let ahead = after.map(|after| after.to_string()).unwrap_or_default();
+    let reason = format!("{OLD_COPY}: at {ahead}, the database is at {here}");
+    tracing::error!(follower = %ahead, database = %here, "the database is an old copy: issuance is closed");
+    let closed: Result<(), Refused> = shared
+        .db
+        .write(async move |tx| {
+            let (known,): (Option<String>,) =
+                sqlx::query_as("SELECT issuance_closed FROM environment")
+                    .fetch_one(tx.sql())
+                    .await?;
+            if known.is_some_and(|known| known.starts_with(OLD_COPY)) {
+                return Ok(());
+            }
+            sqlx::query("UPDATE environment SET issuance_closed = NULL").execute(tx.sql()).await?;
+            close_issuance(tx, &reason).await?;
+            tx.audit(Entry {
+                actor: "gatepass",
+                action: "environment.old_copy",
+                target: "environment",
+                before: Value::Null,
+                after: json!({ "issuance_closed": reason }),
+                reason: "a follower reported a position that was never published here",
+            })
+            .await?;
+            Ok(())
+        })
+        .await;
+    if let Err(error) = closed {
+        tracing::error!(%error, "issuance could not be closed");
+    }
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "old_copy",
+        format!(
+            "the follower is at {ahead}, ahead of this database at {here}, which must be an old copy: run `gatepass restore`"
+        ),
+    )
+}
+
+/// Who polls, and what they report of themselves.
+async fn follower(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    headers: &HeaderMap,
+) -> Result<Follower, Refused> {
+    let stated = plain(headers.get("x-gatepass-node"));
+    let (identity, node) = match (&peer.identity, shared.config.feed.followers) {
+        (Some(identity), _) => ("certificate", identity.name().as_str().to_owned()),
+        (None, Followers::Anyone) => ("none", stated),
+        (None, Followers::Certificate) => {
+            return Err(Refused::Unauthenticated(
+                "followers of this feed show a client certificate".to_owned(),
+            ));
+        }
+        (None, Followers::JoinToken) => {
+            let Some(secret) = auth::bearer(headers) else {
+                return Err(Refused::Unauthenticated(
+                    "send the fleet's join token: set GATEPASS_JOIN_TOKEN where Envoy runs"
+                        .to_owned(),
+                ));
+            };
+            let mut connection = shared.db.readers().acquire().await?;
+            let fleet = operators::fleet(&mut connection, secret, shared.db.now()).await?;
+            ("join_token", format!("{fleet}/{stated}"))
+        }
+    };
+    Ok(Follower {
+        node,
+        identity,
+        verified: identity == "certificate",
+        version: plain(headers.get("x-gatepass-version")),
+        mode: plain(headers.get("x-gatepass-mode")),
+        position: plain(headers.get("x-gatepass-position")),
+        workers: plain(headers.get("x-gatepass-vms")),
+        last_refusal: plain(headers.get("x-gatepass-refusal")),
+        seen_at: shared.db.now().0,
+    })
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        Refused::invalid(error.parameter, error.why).into()
+    }
+}
+
+/// The filter is no secret: an Envoy pins its digest.
+async fn filter(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(filter) = &shared.filter else {
+        return Err(no_filter());
+    };
+    let tag = format!("\"{}\"", filter.sha256);
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value == tag.as_str());
+    let answer_headers =
+        [(header::ETAG, tag), (header::CONTENT_TYPE, "application/wasm".to_owned())];
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, answer_headers).into_response());
+    }
+    Ok((answer_headers, filter.wasm.clone()).into_response())
+}
+
+async fn digest(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let filter = shared.filter.as_ref().ok_or_else(no_filter)?;
+    let headers = [(header::CONTENT_TYPE, "text/plain")];
+    Ok((headers, format!("{}  gatepass.wasm\n", filter.sha256)).into_response())
+}
+
+fn no_filter() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "this control plane has no filter to hand out: set `filter` in gatepass.toml",
+    )
+}

@@ -1,0 +1,144 @@
+//! Answers of the admin API for people at a terminal.
+
+use axum::http::Method;
+use serde_json::Value;
+
+/// What a person wants to see of an answer.
+pub(crate) fn answer(path: &str, method: &Method, answer: &Value) -> String {
+    if let Value::String(text) = answer {
+        return text.clone();
+    }
+    if *method == Method::POST {
+        return changed(answer);
+    }
+    let bare = path.split('?').next().unwrap_or_default();
+    match bare.strip_prefix("/v1/").unwrap_or_default() {
+        agent if agent.starts_with("agents/") => dossier(answer),
+        policy if policy.starts_with("policies/") => text(answer, "content"),
+        _ => match answer {
+            Value::Array(rows) => table(rows),
+            other => members(other, ""),
+        },
+    }
+}
+
+fn changed(answer: &Value) -> String {
+    if let Some(proposal) = answer.get("proposal").and_then(Value::as_str) {
+        return format!(
+            "this takes a second person; another operator runs: gatepass proposal accept {proposal} --reason ..\n"
+        );
+    }
+    let mut out = String::new();
+    if let Some(id) = answer.pointer("/result/id").and_then(Value::as_str) {
+        out.push_str(&format!("id: {id}\n"));
+    }
+    let (position, audit) = (text(answer, "position"), text(answer, "audit"));
+    if !position.is_empty() {
+        out.push_str(&format!("done at {position}, audit record {audit}\n"));
+    }
+    out
+}
+
+/// An agent on one screen: what an incident asks first comes first.
+fn dossier(answer: &Value) -> String {
+    let agent = answer.get("agent").unwrap_or(&Value::Null);
+    let owner = answer.get("owner").unwrap_or(&Value::Null);
+    let mut out = format!(
+        "{}  {}\nstate      {}\nowner      {} ({}, {})\ncontact    {}\n           {}\n",
+        text(agent, "id"),
+        text(agent, "name"),
+        text(agent, "state"),
+        text(agent, "owner"),
+        text(owner, "name"),
+        text(owner, "state"),
+        text(agent, "contact"),
+        text(owner, "contact"),
+    );
+    for name in ["purpose", "blueprint", "department", "project", "environment", "creator"] {
+        out.push_str(&format!("{name:<11}{}\n", text(agent, name)));
+    }
+    out.push_str(&format!("valid till {}\n", time(agent, "valid_until")));
+    if let Some(asked) = agent.get("proposed_owner").and_then(Value::as_str) {
+        let accepted = agent.get("accepted_at").is_some_and(Value::is_number);
+        let said = if accepted { "has accepted" } else { "has not answered" };
+        out.push_str(&format!("new owner  {asked} {said}\n"));
+    }
+    for key in rows(answer, "keys") {
+        out.push_str(&format!(
+            "key        {} {}\n",
+            text(key, "algorithm"),
+            text(key, "thumbprint")
+        ));
+    }
+    out.push_str(&format!("live       {} gatepasses\n", text(answer, "live_gatepasses")));
+    for task in rows(answer, "open_tasks") {
+        out.push_str(&format!("task       {} {}\n", text(task, "id"), text(task, "purpose")));
+    }
+    out.push_str("history\n");
+    for record in rows(answer, "history") {
+        out.push_str(&format!(
+            "  {}  {}  by {}  {}\n",
+            time(record, "at"),
+            text(record, "action"),
+            text(record, "actor"),
+            text(record, "reason"),
+        ));
+    }
+    out
+}
+
+fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    answer.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Columns as wide as what is in them.
+fn table(rows: &[Value]) -> String {
+    let Some(Value::Object(first)) = rows.first() else {
+        return "none\n".to_owned();
+    };
+    let names: Vec<&String> =
+        first.iter().filter(|(_, value)| !value.is_array()).map(|(name, _)| name).collect();
+    let cell = |row: &Value, name: &str| match name.ends_with("_at") || name == "valid_until" {
+        true => time(row, name),
+        false => text(row, name).chars().take(MAX_CELL).collect(),
+    };
+    let mut lines: Vec<Vec<String>> = vec![names.iter().map(|name| (*name).clone()).collect()];
+    lines.extend(rows.iter().map(|row| names.iter().map(|name| cell(row, name)).collect()));
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let padded: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        out.push_str(padded.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn members(value: &Value, indent: &str) -> String {
+    let Value::Object(members) = value else {
+        return format!("{indent}{value}\n");
+    };
+    let line = |name: &String| format!("{indent}{name}: {}\n", text(value, name));
+    members.keys().map(line).collect()
+}
+
+fn text(value: &Value, name: &str) -> String {
+    match value.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn time(value: &Value, name: &str) -> String {
+    let seconds = value.get(name).and_then(Value::as_i64);
+    let stamp = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    stamp.map(|stamp| stamp.to_string()).unwrap_or_default()
+}
+
+const MAX_CELL: usize = 60;

@@ -1,0 +1,169 @@
+//! Copies of the database, and coming back from one.
+//!
+//! A copy is older than what gates have seen, so whatever comes back from it starts a new epoch:
+//! every gatepass issued before is dead, and no follower takes it for the past. Issuance stays
+//! closed until somebody has looked whether owners and agents are still who they were.
+
+use std::path::Path;
+
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::position::Position;
+use serde_json::json;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::tx::{signed, unsigned};
+use super::{DATABASE, DbError, MIGRATIONS, lock, options};
+use crate::audit::{self, Entry, Head};
+
+/// What was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    pub from: Position,
+    pub to: Position,
+    pub records: u64,
+}
+
+/// Writes a copy of a database, also of one that is being served.
+///
+/// # Errors
+/// The file exists already, or what SQLite says.
+pub async fn backup(dir: &Path, to: &Path) -> Result<(), DbError> {
+    let file = dir.join(DATABASE);
+    if !file.exists() {
+        return Err(DbError::Missing(dir.to_owned()));
+    }
+    if to.exists() {
+        let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        return Err(DbError::Io(to.to_owned(), exists));
+    }
+    let name = to.to_str().ok_or_else(|| {
+        DbError::Io(to.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
+    })?;
+    let mut connection = SqliteConnection::connect_with(&options(&file)).await?;
+    sqlx::query("VACUUM INTO ?").bind(name).execute(&mut connection).await?;
+    connection.close().await?;
+    let copy = std::fs::File::open(to).and_then(|file| {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        file.sync_all()
+    });
+    copy.map_err(|error| DbError::Io(to.to_owned(), error))
+}
+
+/// Puts a copy in place of the database in `dir`, which nobody may be serving, or raises the epoch
+/// of the one that is there when `from` is `None`.
+///
+/// # Errors
+/// The copy's audit record does not verify, or what SQLite or the file system say. The database
+/// that was there stays, or is kept beside as `gatepass.db.before-restore`.
+pub async fn restore(
+    dir: &Path,
+    from: Option<&Path>,
+    now: UnixSeconds,
+) -> Result<Restored, DbError> {
+    let _lock = lock(dir)?;
+    let file = dir.join(DATABASE);
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| DbError::Io(path, error)
+    };
+    // The epoch must be above that of the copy and of what is being replaced.
+    let replaced = if file.exists() { epoch_of(&file).await.unwrap_or(0) } else { 0 };
+    let work = dir.join("gatepass.db.restoring");
+    for suffix in ["", "-wal", "-shm"] {
+        let leftover = dir.join(format!("gatepass.db.restoring{suffix}"));
+        if leftover.exists() {
+            std::fs::remove_file(&leftover).map_err(io(&leftover))?;
+        }
+    }
+    match from {
+        Some(from) => {
+            std::fs::copy(from, &work).map_err(io(from))?;
+        }
+        None => backup(dir, &work).await?,
+    }
+    let restored = raise(&work, replaced, now).await?;
+    if file.exists() {
+        for suffix in ["", "-wal", "-shm"] {
+            let old = dir.join(format!("{DATABASE}{suffix}"));
+            let kept = dir.join(format!("{DATABASE}.before-restore{suffix}"));
+            if old.exists() {
+                std::fs::rename(&old, &kept).map_err(io(&old))?;
+            }
+        }
+    }
+    std::fs::rename(&work, &file).map_err(io(&work))?;
+    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))?;
+    Ok(restored)
+}
+
+async fn epoch_of(file: &Path) -> Result<u64, DbError> {
+    let mut connection = SqliteConnection::connect_with(&options(file)).await?;
+    let (epoch,): (i64,) =
+        sqlx::query_as("SELECT epoch FROM environment").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(unsigned(epoch))
+}
+
+async fn raise(file: &Path, replaced: u64, now: UnixSeconds) -> Result<Restored, DbError> {
+    let mut connection = SqliteConnection::connect_with(&options(file)).await?;
+    MIGRATIONS.run(&mut connection).await?;
+    audit::verify(&mut connection, None)
+        .await
+        .map_err(|error| DbError::Corrupt(format!("the copy's audit record: {error}")))?;
+    let (epoch, sequence): (i64, i64) = sqlx::query_as("SELECT epoch, sequence FROM environment")
+        .fetch_one(&mut connection)
+        .await?;
+    let from = Position { epoch: unsigned(epoch), sequence: unsigned(sequence) };
+    let epoch = from.epoch.max(replaced).saturating_add(1).max(now.0);
+    let to = Position { epoch, sequence: 1 };
+    let head: Option<(i64, String)> =
+        sqlx::query_as("SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1")
+            .fetch_optional(&mut connection)
+            .await?;
+    let head = head.map_or_else(Head::default, |(n, hash)| Head { n: unsigned(n), hash });
+    let entry = Entry {
+        actor: "gatepass",
+        action: "environment.restore",
+        target: "environment",
+        before: json!({ "position": from.to_string() }),
+        after: json!({ "position": to.to_string(), "issuance_closed": RESTORED }),
+        reason: "a copy was restored",
+    };
+    let record = head.next(&entry, to, now)?;
+    let mut tx = connection.begin().await?;
+    // Revocations go with their epoch: what they killed is older than the new one, so dead anyway.
+    // Those of keys stay, and so does the hash key under which they are known.
+    sqlx::query("DELETE FROM revocations WHERE kind <> 'key'").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM deltas").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM gatepasses").execute(&mut *tx).await?;
+    sqlx::query(
+        "UPDATE environment SET epoch = ?, sequence = 1, issuance_closed = ?,
+           keys_version = keys_version + ?",
+    )
+    .bind(signed(to.epoch))
+    .bind(RESTORED)
+    // Gates refuse an older list of keys; the copy's list may be older than one they have seen.
+    .bind(signed(KEYS_LEAP))
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(signed(record.n))
+        .bind(signed(now.0))
+        .bind(entry.target)
+        .bind(&record.body)
+        .bind(&record.prev)
+        .bind(&record.hash)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(Restored { from, to, records: record.n })
+}
+
+/// Why issuance is closed after a restore.
+const RESTORED: &str =
+    "a copy was restored: confirm owners and agents, then open issuance with `gatepass open`";
+/// More changes of the key list than any copy is behind.
+const KEYS_LEAP: u64 = 1_000_000;
