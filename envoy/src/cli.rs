@@ -1,5 +1,7 @@
 //! The subcommands of `gatepass-envoy`: each parses, calls the library and prints.
 
+mod manifests;
+
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use gatepass_envoy::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 enum Cli {
     /// Print the filter, the cluster and the settings around them for your own bootstrap.
     Config(ConfigArgs),
+    Manifests(Box<manifests::ManifestsArgs>),
     /// Print the path of the Envoy that is run, installing one if there is none.
     Path,
     /// Run that Envoy with the arguments given, such as `run -c envoy.yaml`.
@@ -59,6 +62,7 @@ struct ConfigArgs {
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     match Cli::parse() {
         Cli::Config(args) => print!("{}", operator_config(args).render()?),
+        Cli::Manifests(args) => manifests::run(*args)?,
         Cli::Path => println!("{}", EnvoyBinary::find()?.path().display()),
         Cli::Run { arguments } => {
             // Only a failure returns: Envoy takes this process over, and its signals.

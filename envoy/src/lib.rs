@@ -24,6 +24,9 @@
 mod admin;
 mod binary;
 mod bootstrap;
+mod code;
+mod fields;
+mod manifest;
 mod operator;
 mod plugin;
 mod process;
@@ -31,6 +34,9 @@ mod template;
 
 pub use binary::{ENVOY_VERSION, EnvoyBinary, FindError};
 pub use bootstrap::{Bootstrap, FEED_CLUSTER, Gate, Listener, RenderError};
+pub use code::{CODE_CLUSTER, Code};
+pub use fields::FieldError;
+pub use manifest::{Manifest, Platform, Side, Target};
 pub use operator::OperatorConfig;
 pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
 pub use process::{Envoy, EnvoyError, LaunchError, Settings};
