@@ -24,6 +24,7 @@
 mod admin;
 mod binary;
 mod bootstrap;
+pub mod check;
 mod code;
 mod fields;
 mod manifest;
