@@ -1,6 +1,7 @@
 //! The subcommands of `gatepass-envoy`: each parses, calls the library and prints.
 
 mod check;
+mod doctor;
 mod manifests;
 
 use std::error::Error;
@@ -19,6 +20,7 @@ enum Cli {
     Config(ConfigArgs),
     Manifests(Box<manifests::ManifestsArgs>),
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     /// Print the path of the Envoy that is run, installing one if there is none.
     Path,
     /// Run that Envoy with the arguments given, such as `run -c envoy.yaml`.
@@ -66,6 +68,7 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
         Cli::Config(args) => print!("{}", operator_config(args).render()?),
         Cli::Manifests(args) => manifests::run(*args)?,
         Cli::Check(args) => return check::run(&args),
+        Cli::Doctor(args) => return doctor::run(args),
         Cli::Path => println!("{}", EnvoyBinary::find()?.path().display()),
         Cli::Run { arguments } => {
             // Only a failure returns: Envoy takes this process over, and its signals.

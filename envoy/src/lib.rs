@@ -26,6 +26,7 @@ mod binary;
 mod bootstrap;
 pub mod check;
 mod code;
+pub mod doctor;
 mod fields;
 mod manifest;
 mod operator;
