@@ -81,6 +81,7 @@ pub fn check(text: &str) -> Result<Checked, CheckError> {
         manager::check(manager, &config, &mut checked);
     }
     clusters::check(&config, &managers, &mut checked.findings);
+    clusters::check_admin(&config, &mut checked.findings);
     gate::check_sharing(&config, &mut checked.findings);
     if managers.iter().all(|manager| manager.gates.is_empty()) {
         checked.findings.push(Defect::NoGate.at(""));

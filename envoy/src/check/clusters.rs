@@ -84,6 +84,17 @@ fn upstream_filters(config: &Config<'_>, guarded: &Targets, findings: &mut Vec<F
     }
 }
 
+/// Whoever reaches the admin interface needs no way past the gate.
+pub(crate) fn check_admin(config: &Config<'_>, findings: &mut Vec<Finding>) {
+    let Some(admin) = &config.admin else { return };
+    let at = admin.down("address.socket_address.address");
+    let near = at.text() == "localhost"
+        || at.text().parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if at.is_there() && !near {
+        findings.push(Defect::AdminExposed.saying(&at, at.text()));
+    }
+}
+
 fn addresses(cluster: &Spot<'_>) -> Vec<String> {
     let is_socket = |spot: &Spot<'_>| spot.field("port_value").is_there();
     let sockets = cluster.field("load_assignment").find(&is_socket);

@@ -34,6 +34,7 @@ pub(crate) struct Config<'v> {
     pub(crate) routes: Vec<Spot<'v>>,
     /// `TypedExtensionConfig`, by name.
     pub(crate) extensions: Vec<Spot<'v>>,
+    pub(crate) admin: Option<Spot<'v>>,
 }
 
 pub(crate) fn read(text: &str) -> Result<Value, CheckError> {
@@ -56,6 +57,7 @@ impl<'v> Config<'v> {
             config.take_dump(&dump);
         }
         config.take_resources(&root.field("resources"));
+        config.admin = config.admin.or(Some(root.field("admin")));
         let fixed = root.field("static_resources");
         config.listeners.extend(fixed.field("listeners").items());
         config.clusters.extend(fixed.field("clusters").items());
@@ -70,7 +72,9 @@ impl<'v> Config<'v> {
     /// One section of a `/config_dump`. The bootstrap in it is left out: its listeners and clusters
     /// come again in sections of their own.
     fn take_dump(&mut self, dump: &Spot<'v>) {
-        if dump.is_a("ListenersConfigDump") {
+        if dump.is_a("BootstrapConfigDump") {
+            self.admin = Some(dump.down("bootstrap.admin"));
+        } else if dump.is_a("ListenersConfigDump") {
             let fixed = dump.field("static_listeners").items();
             self.listeners.extend(fixed.iter().map(|entry| entry.field("listener")));
             for entry in dump.field("dynamic_listeners").items() {

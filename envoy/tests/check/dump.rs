@@ -35,3 +35,19 @@ fn a_way_past_the_gate_is_found_in_the_dump() {
     assert_eq!(found, [Defect::PastGate, Defect::NoVmId]);
     assert_eq!(checked.findings[0].detail, "127.0.0.1:1");
 }
+
+#[test]
+fn the_doctor_ends_with_1_where_there_is_a_problem() {
+    let envoy = launch(|gate| gate, false);
+    let admin = envoy.admin_address().to_string();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gatepass-envoy"))
+        .args(["doctor", "--admin", &admin, "--feed", "http://127.0.0.1:1"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("ok       envoy           LIVE\n"), "{said}");
+    for line in ["problem  state ", "problem  feed ", "ok       configuration "] {
+        assert!(said.contains(line), "{said}");
+    }
+}

@@ -267,6 +267,9 @@ const DEFECTS: &[(Defect, &str, Change)] = &[
     (Defect::LocalReplyChanged, "local_reply_config.mappers", |c| {
         set(c, "/local_reply_config", json!({"mappers": [{"status_code": 200}]}));
     }),
+    (Defect::AdminExposed, "admin.address.socket_address.address", |c| {
+        put(c, "/admin/address/socket_address/address", "0.0.0.0".into());
+    }),
     (Defect::Shadow, "config.configuration", |c| {
         plugin_with(c, |plugin| plugin["mode"] = "shadow".into());
     }),

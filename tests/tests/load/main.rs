@@ -9,4 +9,5 @@
 
 mod doctor;
 mod ecds;
+mod envoy_gateway;
 mod istio;
