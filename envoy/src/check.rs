@@ -20,7 +20,7 @@ pub use source::CheckError;
 use source::Config;
 
 /// One thing found, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// What it is: its code, severity, meaning and fix.
     pub defect: Defect,
@@ -87,6 +87,7 @@ pub fn check(text: &str) -> Result<Checked, CheckError> {
         checked.findings.push(Defect::NoGate.at(""));
     }
     checked.findings.sort_by_key(|finding| finding.defect.severity());
-    checked.findings.dedup();
+    let mut seen = std::collections::HashSet::new();
+    checked.findings.retain(|finding| seen.insert(finding.clone()));
     Ok(checked)
 }

@@ -28,7 +28,7 @@ impl std::fmt::Display for Severity {
 macro_rules! defects {
     ($($name:ident $severity:ident $code:literal $meaning:literal $fix:literal)*) => {
         /// What can be wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Defect {
             $(#[doc = $meaning] $name,)*
         }

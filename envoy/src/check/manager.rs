@@ -46,10 +46,6 @@ pub(crate) fn check(manager: &Manager<'_>, config: &Config<'_>, checked: &mut Ch
         let plugin = gate::check(filter, config, findings);
         checked.gates.push(super::GateSeen { place: filter.place.clone(), plugin });
     }
-    for second in manager.gates.iter().skip(1).filter_map(|index| filters.get(*index)) {
-        findings.push(Defect::TwoGates.on(second));
-    }
-    let Some(gate) = filters.get(*first) else { return };
     let after = filters.iter().enumerate().skip(*first).skip(1);
     for (_, filter) in after.filter(|(index, _)| !manager.gates.contains(index)) {
         filters::check(filter, config, findings);
@@ -57,8 +53,9 @@ pub(crate) fn check(manager: &Manager<'_>, config: &Config<'_>, checked: &mut Ch
     if manager.routes.is_empty() {
         findings.push(Defect::RoutesNotSeen.on(&manager.at));
     }
+    let gates: Vec<_> = manager.gates.iter().filter_map(|index| filters.get(*index)).collect();
     for route in &manager.routes {
-        routes::check(route, gate, findings);
+        routes::check(route, &gates, findings);
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn each<'v>(routes: &Spot<'v>) -> Vec<(Spot<'v>, Spot<'v>)> {
     hosts.iter().flat_map(routes_of).collect()
 }
 
-pub(crate) fn check(routes: &Spot<'_>, gate: &Spot<'_>, findings: &mut Vec<Finding>) {
+pub(crate) fn check(routes: &Spot<'_>, gates: &[&Spot<'_>], findings: &mut Vec<Finding>) {
     headers(routes, findings);
     if routes.field("vhds").is_there() {
         findings.push(Defect::RoutesNotSeen.on(&routes.field("vhds")));
@@ -47,7 +47,7 @@ pub(crate) fn check(routes: &Spot<'_>, gate: &Spot<'_>, findings: &mut Vec<Findi
     }
     for (host, route) in each(routes) {
         headers(&route, findings);
-        switched(&[routes, &host, &route], &route, gate, findings);
+        switched(&[routes, &host, &route], &route, gates, findings);
         let action = route.field("route");
         if !action.is_there() {
             continue;
@@ -60,7 +60,7 @@ pub(crate) fn check(routes: &Spot<'_>, gate: &Spot<'_>, findings: &mut Vec<Findi
         }
         for cluster in action.down("weighted_clusters.clusters").items() {
             headers(&cluster, findings);
-            switched(&[routes, &host, &route, &cluster], &cluster, gate, findings);
+            switched(&[routes, &host, &route, &cluster], &cluster, gates, findings);
             for (name, defect) in CHANGES {
                 let field = cluster.field(name);
                 if field.is_there() && field.value != "" {
@@ -71,20 +71,50 @@ pub(crate) fn check(routes: &Spot<'_>, gate: &Spot<'_>, findings: &mut Vec<Findi
     }
 }
 
-/// Reports the gate switched off for `place`, by whichever level says so.
-fn switched(levels: &[&Spot<'_>], place: &Spot<'_>, gate: &Spot<'_>, findings: &mut Vec<Finding>) {
+/// What a gate is at one route.
+enum Switch<'v> {
+    On,
+    /// Switched off at this place.
+    Off(Spot<'v>),
+    /// Off unless it is switched on, and it is not.
+    Dormant,
+}
+
+/// Exactly one gate is on at each place: control planes put several into one connection manager,
+/// each for some of the routes.
+fn switched(
+    levels: &[&Spot<'_>],
+    place: &Spot<'_>,
+    gates: &[&Spot<'_>],
+    findings: &mut Vec<Finding>,
+) {
+    let switches: Vec<_> = gates.iter().map(|gate| (*gate, switch(levels, gate))).collect();
+    let mut on = switches.iter().filter(|(_, switch)| matches!(switch, Switch::On));
+    if on.next().is_some() {
+        findings.extend(on.map(|(second, _)| Defect::TwoGates.on(second)));
+        return;
+    }
+    let off = switches.iter().find_map(|(_, switch)| match switch {
+        Switch::Off(at) => Some(at),
+        Switch::On | Switch::Dormant => None,
+    });
+    findings.push(match off {
+        Some(at) => Defect::GateDisabled.on(at),
+        None => Defect::RouteWithoutGate.on(place),
+    });
+}
+
+fn switch<'v>(levels: &[&Spot<'v>], gate: &Spot<'_>) -> Switch<'v> {
     let name = gate.field("name").text();
-    let off = gate.field("disabled").is_true();
     let said = levels.iter().rev().find_map(|level| {
         let own = level.field("typed_per_filter_config").field(name);
-        own.is_there().then_some(own)
+        own.is_there().then(|| own.field("disabled"))
     });
     match said {
-        Some(own) if own.field("disabled").is_true() => {
-            findings.push(Defect::GateDisabled.on(&own.field("disabled")));
-        }
-        None if off => findings.push(Defect::RouteWithoutGate.on(place)),
-        Some(_) | None => {}
+        Some(disabled) if disabled.is_true() => Switch::Off(disabled),
+        Some(_) => Switch::On,
+        None if gate.field("disabled").is_true() => Switch::Dormant,
+        None => Switch::On,
     }
 }
 

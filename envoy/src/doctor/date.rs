@@ -10,7 +10,9 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
     let year: u64 = parts.next()?.parse().ok()?;
     let mut clock = parts.next()?.split(':').map(|part| part.parse::<u64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    if parts.next() != Some("GMT") || !(1970..=9999).contains(&year) || !(1..=31).contains(&day) {
+    let clock_fits = hour < 24 && minute < 60 && second <= 60;
+    let day_fits = (1970..=9999).contains(&year) && (1..=31).contains(&day);
+    if parts.next() != Some("GMT") || !clock_fits || !day_fits {
         return None;
     }
     // Days from the era's start, with March as the first month, so that a leap day ends its year.
@@ -35,6 +37,8 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
             ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199)),
             ("Fri, 01 Mar 2024 00:00:00 GMT", Some(1_709_251_200)),
+            ("Sun, 06 Nov 1994 18446744073709551615:00:00 GMT", None),
+            ("Sun, 06 Nov 18446744073709551615 08:49:37 GMT", None),
             ("Sunday, 06-Nov-94 08:49:37 GMT", None),
             ("Sun, 06 Nov 1994 08:49:37 CET", None),
             ("", None),

@@ -163,7 +163,7 @@ fn state(stats: &BTreeMap<String, u64>) -> Line {
 fn crashes(stats: &BTreeMap<String, u64>) -> Line {
     let counted =
         stats.iter().filter(|(name, _)| name.starts_with("wasm.") && name.contains(".vm_reload_"));
-    match counted.map(|(_, count)| count).sum::<u64>() {
+    match counted.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count)) {
         0 => Line::ok("crashes", "none since Envoy started"),
         count => Line::warning(
             "crashes",

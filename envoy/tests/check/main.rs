@@ -114,6 +114,11 @@ const DEFECTS: &[(Defect, &str, Change)] = &[
         let chains = c.pointer_mut("/static_resources/listeners/0/filter_chains").unwrap();
         chains.as_array_mut().unwrap().push(chain);
     }),
+    (Defect::PastGate, "listeners[1].filter_chains[0].filters[0].typed_config", |c| {
+        // Other listeners reach it through a cluster, so it is a way like any other.
+        second_listener(c, "upstream_of_in");
+        put(c, "/static_resources/listeners/1/internal_listener", json!({}));
+    }),
     (Defect::GateDisabled, "routes[1].typed_per_filter_config.gatepass.disabled", |c| {
         set(c, &format!("{ROUTE}/typed_per_filter_config"), switched("gatepass", true));
     }),
@@ -361,6 +366,23 @@ fn a_gate_switched_on_route_by_route_is_no_defect() {
     let mut config = good();
     set(&mut config, "/http_filters/0/disabled", true.into());
     set(&mut config, "/route_config/typed_per_filter_config", switched("gatepass", false));
+    assert_eq!(check(&config.to_string()).unwrap().findings, []);
+}
+
+/// As control planes do that have a policy for each route.
+#[test]
+fn a_gate_for_each_route_is_no_defect() {
+    let mut config = good();
+    let filters = list(&mut config, "/http_filters");
+    filters[0]["disabled"] = true.into();
+    let mut second = filters[0].clone();
+    second["name"] = "gatepass-2".into();
+    filters.insert(1, second);
+    for (index, name) in [(0, "gatepass"), (1, "gatepass-2")] {
+        let host = "/route_config/virtual_hosts/0/routes";
+        let place = format!("{host}/{index}/typed_per_filter_config");
+        set(&mut config, &place, switched(name, false));
+    }
     assert_eq!(check(&config.to_string()).unwrap().findings, []);
 }
 

@@ -212,38 +212,52 @@ fn a_platform_that_takes_no_file_says_so() {
     assert!(filter.contains("filename") && !filter.contains("EXTENSION_CONFIG"));
 }
 
+/// What an operator gets, in full: a change of it is a change of the product.
 #[test]
-fn the_command_line_prints_what_the_library_does() {
-    let arguments = [
-        "manifests",
-        "--for",
-        "istio",
-        "--environment",
-        "prod",
-        "--feed-audience",
-        "prod",
-        "--root-key",
-        KEY,
-        "--threshold",
-        "1",
-        "--feed",
-        "gatepass.internal:8443",
-        "--wasm-url",
-        "https://get.example/filter.wasm",
-        "--wasm-sha256",
-        SHA256,
-        "--host-env",
-        "GATEPASS_JOIN_TOKEN",
-        "--label",
-        "app.kubernetes.io/name=shop",
-    ];
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gatepass-envoy"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut expected = manifest();
-    expected.plugin.control_plane.authority = "gatepass.internal:8443".to_owned();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(printed, expected.render(Platform::Istio).unwrap());
+fn what_the_command_line_prints_are_the_golden_files() {
+    for (platform, golden) in [
+        ("ecds", include_str!("golden/ecds.yaml")),
+        ("istio", include_str!("golden/istio.yaml")),
+        ("istio-wasm-plugin", include_str!("golden/istio-wasm-plugin.yaml")),
+        ("envoy-gateway", include_str!("golden/envoy-gateway.yaml")),
+    ] {
+        let arguments = [
+            "manifests",
+            "--for",
+            platform,
+            "--environment",
+            "prod",
+            "--feed-audience",
+            "prod",
+            "--root-key",
+            KEY,
+            "--threshold",
+            "1",
+            "--feed",
+            "gatepass.internal:8443",
+            "--feed-sni",
+            "gatepass.internal",
+            "--wasm-url",
+            "https://get.example/filter.wasm",
+            "--wasm-sha256",
+            SHA256,
+            "--host-env",
+            "GATEPASS_JOIN_TOKEN",
+            "--label",
+            "app=shop",
+        ];
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_gatepass-envoy"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            printed == golden,
+            "what is printed is no longer envoy/tests/manifests/golden/{platform}.yaml. If the \
+             change is meant, update it with\n  cargo run -q -p gatepass-envoy -- {} > \
+             envoy/tests/manifests/golden/{platform}.yaml\nIt is now:\n{printed}",
+            arguments.join(" ")
+        );
+    }
 }
