@@ -8,7 +8,7 @@
 
 mod schema;
 
-use gatepass_envoy::{Code, Manifest, Mode, Platform, PluginConfig, Roots, Side};
+use gatepass_envoy::{Code, EnvoyBinary, Manifest, Mode, Platform, PluginConfig, Roots, Side};
 use schema::Schemas;
 use serde_json::Value;
 
@@ -98,6 +98,33 @@ fn one_misspelt_field_or_wrong_type_is_found() {
         let faults = schemas.faults(&changed);
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{to}: {faults:?}");
     }
+}
+
+/// With TLS to the feed and to where the module is fetched from.
+#[test]
+fn the_stanzas_with_tls_are_accepted_by_envoy() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = manifest();
+    manifest.feed_sni = Some("gatepass.internal".to_owned());
+    manifest.feed = "127.0.0.1:8443".to_owned();
+    manifest.ca = folder.path().join("ca.pem");
+    std::fs::write(&manifest.ca, include_str!("ca.pem")).unwrap();
+    let pasted = |indent: usize, block: String| {
+        let margin = " ".repeat(indent);
+        block.lines().map(|line| format!("{margin}{line}\n")).collect::<String>()
+    };
+    let bootstrap = include_str!("../launch/foreign.yaml")
+        .replace("# PASTE path settings\n", &pasted(10, manifest.path_settings().unwrap()))
+        .replace(
+            "# PASTE http filter\n",
+            &pasted(10, manifest.http_filter(Platform::Envoy).unwrap()),
+        )
+        .replace("# PASTE cluster\n", &pasted(2, manifest.clusters().unwrap()));
+    let envoy = EnvoyBinary::find().unwrap();
+    envoy.validate(&bootstrap).unwrap();
+    // The twin: the authorities are read, so a file without any is refused.
+    std::fs::write(&manifest.ca, "").unwrap();
+    assert!(envoy.validate(&bootstrap).is_err());
 }
 
 #[test]
