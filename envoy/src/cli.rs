@@ -1,9 +1,13 @@
 //! The subcommands of `gatepass-envoy`: each parses, calls the library and prints.
 
+mod check;
+mod doctor;
+mod manifests;
+
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use gatepass_envoy::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
@@ -14,6 +18,9 @@ use gatepass_envoy::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 enum Cli {
     /// Print the filter, the cluster and the settings around them for your own bootstrap.
     Config(ConfigArgs),
+    Manifests(Box<manifests::ManifestsArgs>),
+    Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     /// Print the path of the Envoy that is run, installing one if there is none.
     Path,
     /// Run that Envoy with the arguments given, such as `run -c envoy.yaml`.
@@ -56,16 +63,19 @@ struct ConfigArgs {
 }
 
 /// Runs the subcommand that the command line names.
-pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     match Cli::parse() {
         Cli::Config(args) => print!("{}", operator_config(args).render()?),
+        Cli::Manifests(args) => manifests::run(*args)?,
+        Cli::Check(args) => return check::run(&args),
+        Cli::Doctor(args) => return doctor::run(args),
         Cli::Path => println!("{}", EnvoyBinary::find()?.path().display()),
         Cli::Run { arguments } => {
             // Only a failure returns: Envoy takes this process over, and its signals.
             return Err(Command::new(EnvoyBinary::find()?.path()).args(arguments).exec().into());
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn operator_config(args: ConfigArgs) -> OperatorConfig {

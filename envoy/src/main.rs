@@ -4,7 +4,7 @@ mod cli;
 
 fn main() -> std::process::ExitCode {
     match cli::run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             std::process::ExitCode::FAILURE

@@ -1,0 +1,137 @@
+//! `gatepass-envoy manifests`: the flags of a [`Manifest`].
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use gatepass_envoy::{Code, Manifest, Mode, Platform, PluginConfig, Roots, Side, Target};
+
+/// Print filled-in configuration for your platform.
+#[derive(clap::Args)]
+pub(crate) struct ManifestsArgs {
+    /// Who configures your Envoy.
+    #[arg(long = "for", value_enum)]
+    platform: For,
+    /// The trust domain whose gatepasses are accepted.
+    #[arg(long)]
+    environment: String,
+    /// The audience of the feed; a canary cohort has one of its own.
+    #[arg(long)]
+    feed_audience: String,
+    /// A root public key as `gatepass root init` prints it; repeat for each.
+    #[arg(long = "root-key", required = true, allow_hyphen_values = true)]
+    root_keys: Vec<String>,
+    /// How many root keys must sign a root document.
+    #[arg(long)]
+    threshold: u32,
+    /// The oldest root document to accept.
+    #[arg(long, default_value_t = 1)]
+    min_root_version: u64,
+    /// Where Envoy reaches the control plane, HOST:PORT.
+    #[arg(long)]
+    feed: String,
+    /// Read the feed over TLS, and demand this name of the control plane.
+    #[arg(long)]
+    feed_sni: Option<String>,
+    /// The certificate authorities to believe, a file as Envoy reads it.
+    #[arg(long, default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca: PathBuf,
+    /// Where Envoy reads filter.wasm.
+    #[arg(long, required_unless_present = "wasm_url", conflicts_with = "wasm_url")]
+    wasm: Option<PathBuf>,
+    /// Where filter.wasm is fetched from.
+    #[arg(long, requires = "wasm_sha256")]
+    wasm_url: Option<String>,
+    /// Its SHA-256 in hexadecimal; anything else is not run.
+    #[arg(long, requires = "wasm_url")]
+    wasm_sha256: Option<String>,
+    /// An environment variable of Envoy's that the gate may read; repeat for each.
+    #[arg(long)]
+    host_env: Vec<String>,
+    /// Record denials, and let the requests pass.
+    #[arg(long)]
+    shadow: bool,
+    /// The file in which Envoy discovers the gate (`ecds`).
+    #[arg(long, default_value = "/etc/envoy/gatepass.ecds.yaml")]
+    ecds_path: PathBuf,
+    /// The namespace of what is printed for Kubernetes.
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// KEY=VALUE, which workloads are meant (Istio); repeat for each; none: the whole namespace.
+    #[arg(long = "label")]
+    labels: Vec<String>,
+    /// Which side of the proxies is guarded (Istio).
+    #[arg(long, value_enum, default_value_t = Guarded::Gateway)]
+    side: Guarded,
+    /// The Gateway that serves what is guarded (Envoy Gateway).
+    #[arg(long, default_value = "eg")]
+    gateway: String,
+    /// Guard one of its `HTTPRoute`s only (Envoy Gateway).
+    #[arg(long)]
+    route: Option<String>,
+    /// The Gateway's listener, by the name of its section (Envoy Gateway).
+    #[arg(long, default_value = "http")]
+    listener: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum For {
+    Envoy,
+    Ecds,
+    Istio,
+    IstioWasmPlugin,
+    EnvoyGateway,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Guarded {
+    Gateway,
+    SidecarInbound,
+}
+
+pub(crate) fn run(args: ManifestsArgs) -> Result<(), Box<dyn Error>> {
+    let platform = match args.platform {
+        For::Envoy => Platform::Envoy,
+        For::Ecds => Platform::Ecds,
+        For::Istio => Platform::Istio,
+        For::IstioWasmPlugin => Platform::IstioWasmPlugin,
+        For::EnvoyGateway => Platform::EnvoyGateway,
+    };
+    print!("{}", manifest(args)?.render(platform)?);
+    Ok(())
+}
+
+fn manifest(args: ManifestsArgs) -> Result<Manifest, Box<dyn Error>> {
+    let roots = Roots { keys: args.root_keys, threshold: args.threshold };
+    let mut plugin = PluginConfig::new(&args.environment, &args.feed_audience, roots);
+    plugin.control_plane.authority.clone_from(&args.feed);
+    plugin.min_root_version = args.min_root_version;
+    if args.shadow {
+        plugin.mode = Mode::Shadow;
+    }
+    let code = match (args.wasm, args.wasm_url, args.wasm_sha256) {
+        (None, Some(url), Some(sha256)) => Code::Remote { url, sha256 },
+        (Some(path), _, _) => Code::Local(path),
+        _ => return Err("give --wasm, or --wasm-url with --wasm-sha256".into()),
+    };
+    let label = |text: &String| {
+        let (key, value) = text.split_once('=')?;
+        Some((key.to_owned(), value.to_owned()))
+    };
+    let labels: Option<BTreeMap<_, _>> = args.labels.iter().map(label).collect();
+    Ok(Manifest {
+        feed_sni: args.feed_sni,
+        ca: args.ca,
+        host_env: args.host_env,
+        ecds_path: args.ecds_path,
+        namespace: args.namespace,
+        labels: labels.ok_or("--label is KEY=VALUE")?,
+        side: match args.side {
+            Guarded::Gateway => Side::Gateway,
+            Guarded::SidecarInbound => Side::SidecarInbound,
+        },
+        target: Target { gateway: args.gateway, route: args.route, listener: args.listener },
+        ..Manifest::new(plugin, &args.feed, code)
+    })
+}
