@@ -1,16 +1,16 @@
 //! The subcommands of `gatepass-envoy`: each parses, calls the library and prints.
 
-mod check;
-mod doctor;
-mod manifests;
+pub mod check;
+pub mod doctor;
+pub mod manifests;
 
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use crate::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 use clap::Parser;
-use gatepass_envoy::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 
 /// Envoy for Gatepass.
 #[derive(Parser)]
@@ -55,7 +55,7 @@ struct ConfigArgs {
     #[arg(long)]
     wasm: PathBuf,
     /// An environment variable of Envoy's that the gate may read; repeat for each.
-    #[arg(long)]
+    #[arg(long, default_value = JOIN_TOKEN)]
     host_env: Vec<String>,
     /// Record denials, and let the requests pass.
     #[arg(long)]
@@ -63,7 +63,10 @@ struct ConfigArgs {
 }
 
 /// Runs the subcommand that the command line names.
-pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
+///
+/// # Errors
+/// What it says to the person at the terminal.
+pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     match Cli::parse() {
         Cli::Config(args) => print!("{}", operator_config(args).render()?),
         Cli::Manifests(args) => manifests::run(*args)?,
@@ -88,3 +91,6 @@ fn operator_config(args: ConfigArgs) -> OperatorConfig {
     }
     OperatorConfig { plugin, feed: args.feed, wasm: args.wasm, host_env: args.host_env }
 }
+
+/// Where a fleet's join token is read from by default.
+pub const JOIN_TOKEN: &str = "GATEPASS_JOIN_TOKEN";

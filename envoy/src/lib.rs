@@ -27,6 +27,7 @@ mod admin;
 mod binary;
 mod bootstrap;
 pub mod check;
+pub mod cli;
 mod code;
 pub mod doctor;
 mod fields;

@@ -1,9 +1,7 @@
 //! `gatepass-envoy`: prints what to paste into an Envoy bootstrap, and finds an Envoy to run.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    match cli::run() {
+    match gatepass_envoy::cli::run() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");

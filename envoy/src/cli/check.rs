@@ -5,18 +5,21 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use gatepass_envoy::check::check;
+use crate::check::check;
 
 /// Say what in an Envoy's configuration goes past the gate or weakens it.
 #[derive(clap::Args)]
-pub(crate) struct CheckArgs {
+pub struct CheckArgs {
     /// A bootstrap, a discovery response or the answer of /config_dump, YAML or JSON; `-` reads
     /// standard input.
     config: PathBuf,
 }
 
 /// The exit code is 1 when there is an error among the findings.
-pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Box<dyn Error>> {
+///
+/// # Errors
+/// What could not be read.
+pub fn run(args: &CheckArgs) -> Result<ExitCode, Box<dyn Error>> {
     let text = if args.config.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;

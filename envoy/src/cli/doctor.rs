@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use gatepass_envoy::Roots;
-use gatepass_envoy::doctor::{Doctor, Outcome};
+use crate::Roots;
+use crate::doctor::{Doctor, Outcome};
 
 /// Ask a running Envoy whether the gate is in place and works.
 #[derive(clap::Args)]
-pub(crate) struct DoctorArgs {
+pub struct DoctorArgs {
     /// Envoy's admin interface, HOST:PORT.
     #[arg(long, default_value = "127.0.0.1:9901")]
     admin: String,
@@ -30,7 +30,10 @@ pub(crate) struct DoctorArgs {
 }
 
 /// The exit code is 1 when there is a problem.
-pub(crate) fn run(args: DoctorArgs) -> Result<ExitCode, Box<dyn Error>> {
+///
+/// # Errors
+/// What could not be read.
+pub fn run(args: DoctorArgs) -> Result<ExitCode, Box<dyn Error>> {
     let roots = args.threshold.map(|threshold| Roots { keys: args.root_keys, threshold });
     let doctor = Doctor {
         admin: args.admin,

@@ -4,39 +4,17 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
+use crate::{Code, Manifest, Mode, Platform, PluginConfig, Roots, Side, Target};
 use clap::ValueEnum;
-use gatepass_envoy::{Code, Manifest, Mode, Platform, PluginConfig, Roots, Side, Target};
 
 /// Print filled-in configuration for your platform.
 #[derive(clap::Args)]
-pub(crate) struct ManifestsArgs {
-    /// Who configures your Envoy.
-    #[arg(long = "for", value_enum)]
-    platform: For,
-    /// The trust domain whose gatepasses are accepted.
-    #[arg(long)]
-    environment: String,
-    /// The audience of the feed; a canary cohort has one of its own.
-    #[arg(long)]
-    feed_audience: String,
-    /// A root public key as `gatepass root init` prints it; repeat for each.
-    #[arg(long = "root-key", required = true, allow_hyphen_values = true)]
-    root_keys: Vec<String>,
-    /// How many root keys must sign a root document.
-    #[arg(long)]
-    threshold: u32,
-    /// The oldest root document to accept.
-    #[arg(long, default_value_t = 1)]
-    min_root_version: u64,
+pub struct ManifestsArgs {
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Where Envoy reaches the control plane, HOST:PORT.
     #[arg(long)]
     feed: String,
-    /// Read the feed over TLS, and demand this name of the control plane.
-    #[arg(long)]
-    feed_sni: Option<String>,
-    /// The certificate authorities to believe, a file as Envoy reads it.
-    #[arg(long, default_value = "/etc/ssl/certs/ca-certificates.crt")]
-    ca: PathBuf,
     /// Where Envoy reads filter.wasm.
     #[arg(long, required_unless_present = "wasm_url", conflicts_with = "wasm_url")]
     wasm: Option<PathBuf>,
@@ -46,8 +24,44 @@ pub(crate) struct ManifestsArgs {
     /// Its SHA-256 in hexadecimal; anything else is not run.
     #[arg(long, requires = "wasm_url")]
     wasm_sha256: Option<String>,
-    /// An environment variable of Envoy's that the gate may read; repeat for each.
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Which environment is guarded, and by which roots.
+#[derive(clap::Args)]
+pub struct IdentityArgs {
+    /// The trust domain whose gatepasses are accepted.
     #[arg(long)]
+    pub environment: String,
+    /// The audience of the feed; a canary cohort has one of its own.
+    #[arg(long)]
+    pub feed_audience: String,
+    /// A root public key as `gatepass root init` prints it; repeat for each.
+    #[arg(long = "root-key", required = true, allow_hyphen_values = true)]
+    pub root_keys: Vec<String>,
+    /// How many root keys must sign a root document.
+    #[arg(long)]
+    pub threshold: u32,
+    /// The oldest root document to accept.
+    #[arg(long, default_value_t = 1)]
+    pub min_root_version: u64,
+}
+
+/// Where the gate is loaded, and how.
+#[derive(clap::Args)]
+pub struct PlaceArgs {
+    /// Who configures your Envoy.
+    #[arg(long = "for", value_enum)]
+    platform: For,
+    /// Read the feed over TLS, and demand this name of the control plane.
+    #[arg(long)]
+    feed_sni: Option<String>,
+    /// The certificate authorities to believe, a file as Envoy reads it.
+    #[arg(long, default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca: PathBuf,
+    /// An environment variable of Envoy's that the gate may read; repeat for each.
+    #[arg(long, default_value = super::JOIN_TOKEN)]
     host_env: Vec<String>,
     /// Record denials, and let the requests pass.
     #[arg(long)]
@@ -90,48 +104,62 @@ enum Guarded {
     SidecarInbound,
 }
 
-pub(crate) fn run(args: ManifestsArgs) -> Result<(), Box<dyn Error>> {
-    let platform = match args.platform {
+/// Prints what the flags say.
+///
+/// # Errors
+/// Names the flag that cannot be used.
+pub fn run(args: ManifestsArgs) -> Result<(), Box<dyn Error>> {
+    let code = match (args.wasm, args.wasm_url, args.wasm_sha256) {
+        (None, Some(url), Some(sha256)) => Code::Remote { url, sha256 },
+        (Some(path), _, _) => Code::Local(path),
+        _ => return Err("give --wasm, or --wasm-url with --wasm-sha256".into()),
+    };
+    print!("{}", render(args.identity, &args.feed, code, args.place)?);
+    Ok(())
+}
+
+/// The configuration of a gate for a platform.
+///
+/// # Errors
+/// Names the value that cannot be used.
+pub fn render(
+    identity: IdentityArgs,
+    feed: &str,
+    code: Code,
+    place: PlaceArgs,
+) -> Result<String, Box<dyn Error>> {
+    let roots = Roots { keys: identity.root_keys, threshold: identity.threshold };
+    let mut plugin = PluginConfig::new(&identity.environment, &identity.feed_audience, roots);
+    feed.clone_into(&mut plugin.control_plane.authority);
+    plugin.min_root_version = identity.min_root_version;
+    if place.shadow {
+        plugin.mode = Mode::Shadow;
+    }
+    let label = |text: &String| {
+        let (key, value) = text.split_once('=')?;
+        Some((key.to_owned(), value.to_owned()))
+    };
+    let labels: Option<BTreeMap<_, _>> = place.labels.iter().map(label).collect();
+    let platform = match place.platform {
         For::Envoy => Platform::Envoy,
         For::Ecds => Platform::Ecds,
         For::Istio => Platform::Istio,
         For::IstioWasmPlugin => Platform::IstioWasmPlugin,
         For::EnvoyGateway => Platform::EnvoyGateway,
     };
-    print!("{}", manifest(args)?.render(platform)?);
-    Ok(())
-}
-
-fn manifest(args: ManifestsArgs) -> Result<Manifest, Box<dyn Error>> {
-    let roots = Roots { keys: args.root_keys, threshold: args.threshold };
-    let mut plugin = PluginConfig::new(&args.environment, &args.feed_audience, roots);
-    plugin.control_plane.authority.clone_from(&args.feed);
-    plugin.min_root_version = args.min_root_version;
-    if args.shadow {
-        plugin.mode = Mode::Shadow;
-    }
-    let code = match (args.wasm, args.wasm_url, args.wasm_sha256) {
-        (None, Some(url), Some(sha256)) => Code::Remote { url, sha256 },
-        (Some(path), _, _) => Code::Local(path),
-        _ => return Err("give --wasm, or --wasm-url with --wasm-sha256".into()),
-    };
-    let label = |text: &String| {
-        let (key, value) = text.split_once('=')?;
-        Some((key.to_owned(), value.to_owned()))
-    };
-    let labels: Option<BTreeMap<_, _>> = args.labels.iter().map(label).collect();
-    Ok(Manifest {
-        feed_sni: args.feed_sni,
-        ca: args.ca,
-        host_env: args.host_env,
-        ecds_path: args.ecds_path,
-        namespace: args.namespace,
+    let manifest = Manifest {
+        feed_sni: place.feed_sni,
+        ca: place.ca,
+        host_env: place.host_env,
+        ecds_path: place.ecds_path,
+        namespace: place.namespace,
         labels: labels.ok_or("--label is KEY=VALUE")?,
-        side: match args.side {
+        side: match place.side {
             Guarded::Gateway => Side::Gateway,
             Guarded::SidecarInbound => Side::SidecarInbound,
         },
-        target: Target { gateway: args.gateway, route: args.route, listener: args.listener },
-        ..Manifest::new(plugin, &args.feed, code)
-    })
+        target: Target { gateway: place.gateway, route: place.route, listener: place.listener },
+        ..Manifest::new(plugin, feed, code)
+    };
+    Ok(manifest.render(platform)?)
 }
