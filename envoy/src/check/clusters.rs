@@ -26,6 +26,12 @@ impl Targets {
 
     /// What a route or a TCP proxy names.
     fn add(&mut self, action: &Spot<'_>, config: &Config<'_>) {
+        // What the request chooses can be anything.
+        let chosen =
+            ["cluster_header", "cluster_specifier_plugin", "inline_cluster_specifier_plugin"];
+        if chosen.iter().any(|name| action.field(name).is_there()) {
+            self.0.insert(ANY.to_owned());
+        }
         let weighted = action.down("weighted_clusters.clusters").items();
         let named = weighted.iter().map(|cluster| cluster.field("name").text());
         for name in named.chain([action.field("cluster").text()]).filter(|name| !name.is_empty()) {
@@ -36,7 +42,13 @@ impl Targets {
     }
 
     fn shared<'t>(&'t self, other: &'t Self) -> Vec<&'t str> {
-        self.0.intersection(&other.0).map(String::as_str).collect()
+        let any = self.0.get(ANY).map(String::as_str);
+        self.0
+            .intersection(&other.0)
+            .map(String::as_str)
+            .filter(|name| *name != ANY)
+            .chain(any)
+            .collect()
     }
 }
 
@@ -103,3 +115,6 @@ fn addresses(cluster: &Spot<'_>) -> Vec<String> {
     };
     sockets.iter().map(text).collect()
 }
+
+/// No cluster's name: whichever the request names.
+const ANY: &str = "a cluster that the request chooses";

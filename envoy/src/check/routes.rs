@@ -131,14 +131,16 @@ fn headers(level: &Spot<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-const CHANGES: [(&str, Defect); 11] = [
+const CHANGES: [(&str, Defect); 13] = [
     ("prefix_rewrite", Defect::PathRewritten),
     ("regex_rewrite", Defect::PathRewritten),
     ("path_rewrite_policy", Defect::PathRewritten),
     ("path_rewrite", Defect::PathRewritten),
     ("host_rewrite_header", Defect::HostFromRequest),
     ("host_rewrite_path_regex", Defect::HostFromRequest),
-    ("cluster_header", Defect::ClusterFromHeader),
+    ("cluster_header", Defect::ClusterFromRequest),
+    ("cluster_specifier_plugin", Defect::ClusterFromRequest),
+    ("inline_cluster_specifier_plugin", Defect::ClusterFromRequest),
     ("host_rewrite_literal", Defect::HostRewritten),
     ("host_rewrite", Defect::HostRewritten),
     ("auto_host_rewrite", Defect::HostRewritten),

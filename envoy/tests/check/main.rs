@@ -213,8 +213,17 @@ const DEFECTS: &[(Defect, &str, Change)] = &[
     (Defect::HostFromRequest, "routes[1].route.host_rewrite_path_regex", |c| {
         set(c, &format!("{ROUTE}/route/host_rewrite_path_regex"), json!({"substitution": "x"}));
     }),
-    (Defect::ClusterFromHeader, "routes[1].route.cluster_header", |c| {
+    (Defect::ClusterFromRequest, "routes[1].route.cluster_header", |c| {
         set(c, &format!("{ROUTE}/route/cluster_header"), "x-cluster".into());
+    }),
+    (Defect::ClusterFromRequest, "routes[1].route.inline_cluster_specifier_plugin", |c| {
+        set(c, &format!("{ROUTE}/route/inline_cluster_specifier_plugin"), json!({"extension": {}}));
+    }),
+    (Defect::PastGate, "listeners[1].filter_chains[0].filters[0].typed_config", |c| {
+        second_cluster(c, 8081);
+        second_listener(c, "elsewhere");
+        let other = MANAGER.replace("listeners/0", "listeners/1");
+        put(c, &format!("{other}{ROUTE}/route"), json!({"cluster_header": "x-cluster"}));
     }),
     (Defect::HeadersChanged, "request_headers_to_add[0].header.key", |c| {
         let header = json!({"header": {"key": "X-Gatepass-Agent", "value": "a"}});
@@ -393,6 +402,33 @@ fn harmless_filters_after_the_gate_are_no_defect() {
         filter(&mut config, &format!("envoy.extensions.filters.http.{kind}"));
         assert_eq!(check(&config.to_string()).unwrap().findings, [], "{kind}");
     }
+}
+
+/// Every place of the good configuration, replaced by something of another shape: an answer or an
+/// error, and never a crash.
+#[test]
+fn a_configuration_of_the_wrong_shape_is_answered() {
+    let good = good();
+    let mut places = Vec::new();
+    walk(&good, String::new(), &mut places);
+    assert!(places.len() > 100, "{}", places.len());
+    for place in places {
+        for wrong in [json!(null), json!([]), json!({}), json!("x"), json!(1), json!([[{}]])] {
+            let mut config = good.clone();
+            *config.pointer_mut(&place).unwrap() = wrong;
+            let _ = check(&config.to_string());
+        }
+    }
+}
+
+fn walk(value: &Value, place: String, places: &mut Vec<String>) {
+    for (name, field) in value.as_object().into_iter().flatten() {
+        walk(field, format!("{place}/{}", name.replace('/', "~1")), places);
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        walk(item, format!("{place}/{index}"), places);
+    }
+    places.push(place);
 }
 
 #[test]
