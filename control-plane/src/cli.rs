@@ -18,6 +18,7 @@ use gatepass_engine::revocation::Kind;
 use serde_json::{Value, json};
 
 mod admin;
+mod ask;
 mod diff;
 mod envoy;
 mod explain;
@@ -48,6 +49,8 @@ enum Command {
     Envoy(envoy::AroundEnvoy),
     #[command(flatten)]
     Admin(admin::Admin),
+    #[command(flatten)]
+    Agent(ask::AsAgent),
     /// Check a gatepass where it arrives, at the target system, with public keys only.
     Verify(verify::VerifyArgs),
     /// An environment in a directory without a database, for tests of the formats.
@@ -157,6 +160,7 @@ pub(crate) fn run() -> Outcome {
         Command::Local(command) => command.run(),
         Command::Envoy(command) => command.run(),
         Command::Admin(command) => cli.server.run(command),
+        Command::Agent(command) => command.run(),
         Command::Verify(args) => args.run(),
     };
     match ran {

@@ -55,6 +55,18 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// One part of a path, query or form: everything but unreserved characters is escaped (RFC 3986).
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let one = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
 impl Client {
     /// `base_url` is a scheme, a host and perhaps a port. Without `ca_file` the authorities of
     /// this system are believed.
@@ -118,7 +130,26 @@ impl Client {
         path: &str,
         json_body: Option<&serde_json::Value>,
     ) -> Result<Answer, ClientError> {
-        let request = self.compose(method, path, json_body)?;
+        let body = json_body.map(|json| ("application/json", json.to_string()));
+        self.send(self.compose(method, path, body)?).await
+    }
+
+    /// Posts a form, as OAuth wants it.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn post_form(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Answer, ClientError> {
+        let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
+        let form = pairs.collect::<Vec<_>>().join("&");
+        let body = Some(("application/x-www-form-urlencoded", form));
+        self.send(self.compose(Method::POST, path, body)?).await
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let time = self.limits.request_time;
         match tokio::time::timeout(time, self.exchange(request)).await {
             Ok(answered) => answered,
@@ -130,15 +161,15 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        json_body: Option<&serde_json::Value>,
+        body: Option<(&'static str, String)>,
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let bad_path = || ClientError::Path(path.to_owned());
         if !path.starts_with('/') {
             return Err(bad_path());
         }
         let uri: Uri = path.parse().map_err(|_| bad_path())?;
-        let body = json_body.map(|json| Bytes::from(json.to_string()));
-        let mut request = Request::new(Full::new(body.clone().unwrap_or_default()));
+        let (kind, body) = body.unzip();
+        let mut request = Request::new(Full::new(Bytes::from(body.unwrap_or_default())));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
@@ -146,8 +177,8 @@ impl Client {
         headers.insert(header::HOST, host.map_err(|_| bad_path())?);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(kind) = kind {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         if let Some(token) = &self.token {
             let text = Zeroizing::new(format!("Bearer {}", token.as_str()));

@@ -169,6 +169,8 @@ pub enum KeyRole {
     Feed,
     Issuer,
     Audit,
+    /// An agent's own, for its client assertions.
+    Agent,
 }
 
 impl KeyRole {
@@ -179,6 +181,7 @@ impl KeyRole {
             Self::Feed => "feed",
             Self::Issuer => "issuer",
             Self::Audit => "audit",
+            Self::Agent => "agent",
         }
     }
 }
@@ -214,6 +217,7 @@ fn article(role: KeyRole) -> &'static str {
         KeyRole::Feed => "a feed",
         KeyRole::Issuer => "an issuer",
         KeyRole::Audit => "an audit",
+        KeyRole::Agent => "an agent's",
     }
 }
 

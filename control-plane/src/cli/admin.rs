@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use axum::http::Method;
 use clap::{Args, Subcommand};
-use gatepass::client::Client;
+use gatepass::client::{Client, escaped as part};
 use gatepass::desk::operators::{
     JOIN_PREFIX, MAX_TOKEN_LIFE, OPERATOR_PREFIX, Role, digest_text, new_secret,
 };
@@ -77,7 +77,11 @@ pub(crate) enum Admin {
     /// The Envoys that follow, and the position of the slowest worker of each.
     Fleet,
     /// Where the environment stands.
-    Status,
+    Status {
+        /// Try again for so many seconds until the server is there.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        wait: u64,
+    },
     /// The audit record.
     #[command(subcommand)]
     Audit(Audit),
@@ -404,6 +408,9 @@ impl Server {
             print!("{}", super::diff::unified(&a, &b, from, to));
             return Ok(std::process::ExitCode::SUCCESS);
         }
+        if let Admin::Status { wait } = &command {
+            self.wait(std::time::Duration::from_secs(*wait)).await;
+        }
         let asked = match command {
             Admin::Policy(Policy::Check { file }) => {
                 return super::check(&file, &mut std::io::stdout().lock());
@@ -427,6 +434,21 @@ impl Server {
             println!("it is shown this once; the server has its digest alone");
         }
         Ok(std::process::ExitCode::SUCCESS)
+    }
+
+    /// Until the server is ready, or for so long; what it lacks is told by the request itself.
+    async fn wait(&self, longest: std::time::Duration) {
+        let end = tokio::time::Instant::now() + longest;
+        while tokio::time::Instant::now() < end {
+            let client = Client::new(&self.server, None, self.ca.as_deref());
+            if let Ok(client) = client
+                && let Ok(answer) = client.request(Method::GET, "/readyz", None).await
+                && answer.status.is_success()
+            {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn send(&self, asked: &Asked) -> Outcome<Value> {
@@ -557,7 +579,7 @@ fn request(command: Admin) -> Outcome<Asked> {
         Admin::Stop { why } => Asked::post("/v1/stop", why, none()),
         Admin::Open { why } => Asked::post("/v1/open", why, none()),
         Admin::Fleet => Asked::get("/v1/fleet"),
-        Admin::Status => Asked::get("/v1/environment"),
+        Admin::Status { .. } => Asked::get("/v1/environment"),
         Admin::Audit(Audit::Verify { anchor }) => Asked::get(match anchor {
             Some(anchor) => format!("/v1/audit/verify?anchor={}", part(&anchor)),
             None => "/v1/audit/verify".to_owned(),
@@ -635,18 +657,6 @@ fn until(days: u64) -> u64 {
     now().0 + (days * 24 * 3600).min(MAX_TOKEN_LIFE - 60)
 }
 
-/// One part of a path or query: everything but unreserved characters is escaped (RFC 3986).
-fn part(text: &str) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    text.bytes()
-        .map(|byte| match plain(byte) {
-            true => char::from(byte).to_string(),
-            false => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 fn read_text(path: &std::path::Path) -> Outcome<String> {
     std::fs::read_to_string(path).map_err(|error| format!("`{}`: {error}", path.display()).into())
 }
@@ -655,3 +665,5 @@ fn read_json(path: &std::path::Path) -> Outcome<Value> {
     let text = read_text(path)?;
     serde_json::from_str(&text).map_err(|error| format!("`{}`: {error}", path.display()).into())
 }
+
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);

@@ -11,3 +11,4 @@ mod doctor;
 mod ecds;
 mod envoy_gateway;
 mod istio;
+mod readme;

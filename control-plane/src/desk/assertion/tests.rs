@@ -1,9 +1,5 @@
 use super::*;
-use crate::keys::{SecretKey, Signer as _, public_text};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::json;
-
+use crate::keys::{SecretKey, public_text};
 const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 const AGENT: &str = "agent:018f3c2e-7b1a-7c3d-8e4f-0a1b2c3d4e5f";
 const ISSUER: &str = "https://gatepass.example/prod";
@@ -81,6 +77,15 @@ fn an_assertion_by_a_registered_key_is_taken_and_each_change_of_it_refused() {
         without.as_object_mut().unwrap().remove(member);
         assert!(asked(header.clone(), without, 1).is_err(), "without {member}");
     }
+}
+
+#[test]
+fn what_is_made_here_is_taken_here() {
+    let made = make(AGENT, &secret(1), ISSUER, NOW).unwrap();
+    assert!(verify(&made, AGENT, &[key(1)], ISSUER, NOW).is_ok());
+    assert!(verify(&made, AGENT, &[key(2)], ISSUER, NOW).is_err());
+    assert!(verify(&made, AGENT, &[key(1)], "https://other.example", NOW).is_err());
+    assert_ne!(made, make(AGENT, &secret(1), ISSUER, NOW).unwrap());
 }
 
 #[test]
