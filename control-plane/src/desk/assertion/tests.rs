@@ -1,6 +1,5 @@
 use super::*;
 use crate::keys::{SecretKey, Signer as _, public_text};
-use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
