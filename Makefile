@@ -13,6 +13,7 @@ FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
+	$(CARGO) build --locked --quiet -p gatepass -p gatepass-tests --bins
 	$(CARGO) run --locked --quiet -p gatepass-tests --bin demo -- $(if $(KEEP),--keep)
 
 ## Everything that must hold before a change lands.

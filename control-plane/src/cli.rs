@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 mod admin;
 mod diff;
+mod envoy;
 mod explain;
 mod grant;
 mod inspect;
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Local(local::Local),
+    #[command(flatten)]
+    Envoy(envoy::AroundEnvoy),
     #[command(flatten)]
     Admin(admin::Admin),
     /// Check a gatepass where it arrives, at the target system, with public keys only.
@@ -152,6 +155,7 @@ pub(crate) fn run() -> Outcome {
     let ran = match cli.command {
         Command::Dev(command) => command.run(&mut std::io::stdout().lock()),
         Command::Local(command) => command.run(),
+        Command::Envoy(command) => command.run(),
         Command::Admin(command) => cli.server.run(command),
         Command::Verify(args) => args.run(),
     };

@@ -133,6 +133,27 @@ pub(crate) fn options(file: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
 }
 
+/// The feed audience of a directory, also while it is served.
+///
+/// # Errors
+/// [`DbError::Missing`], or what SQLite says.
+pub fn audience(dir: &Path) -> Result<String, DbError> {
+    use sqlx::Connection as _;
+    let file = dir.join(DATABASE);
+    if !file.exists() {
+        return Err(DbError::Missing(dir.to_owned()));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| DbError::Io(file.clone(), error))?;
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(&file).read_only(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+        let (audience,): (String,) =
+            sqlx::query_as("SELECT audience FROM environment").fetch_one(&mut connection).await?;
+        Ok(audience)
+    })
+}
+
 /// Checks the audit record of a database file that nobody needs to be serving.
 ///
 /// # Errors

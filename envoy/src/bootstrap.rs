@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::code::Code;
 use crate::plugin::PluginConfig;
 use crate::process::Settings;
 use crate::template::{self, TemplateError};
@@ -27,6 +28,17 @@ pub enum RenderError {
     /// A path is not UTF-8, which YAML cannot carry.
     #[error("path `{0}` is not UTF-8: move the file")]
     Path(PathBuf),
+    /// A field of the caller's cannot be written safely or cannot work.
+    #[error(transparent)]
+    Field(#[from] crate::fields::FieldError),
+    /// The platform takes no module from a file.
+    #[error("`{platform}` takes no local module (`{path}`): give `wasm_url` and `wasm_sha256`")]
+    NeedsUrl {
+        /// The platform asked for.
+        platform: &'static str,
+        /// The file given.
+        path: PathBuf,
+    },
     /// The plugin configuration would be refused by the gate.
     #[error(transparent)]
     PluginConfig(#[from] crate::plugin::PluginConfigError),
@@ -105,6 +117,7 @@ impl Bootstrap {
             "listeners": listeners,
             "upstreams": upstreams.into_iter().flatten().collect::<Vec<_>>(),
             "feeds": feeds,
+            "code_hosts": [],
         });
         Ok(template::render(TEMPLATE, &values)?)
     }
@@ -195,7 +208,7 @@ impl Listener {
 #[derive(Clone, Debug)]
 pub struct Gate {
     name: String,
-    wasm: PathBuf,
+    code: Code,
     vm_id: String,
     configuration: String,
     host_env: Vec<String>,
@@ -212,11 +225,17 @@ impl Gate {
     pub fn raw(wasm: impl Into<PathBuf>, vm_id: &str, configuration: impl ToString) -> Self {
         Self {
             name: "gatepass".to_owned(),
-            wasm: wasm.into(),
+            code: Code::Local(wasm.into()),
             vm_id: vm_id.to_owned(),
             configuration: configuration.to_string(),
             host_env: Vec::new(),
         }
+    }
+
+    /// The module from elsewhere than a file.
+    pub fn code(mut self, code: Code) -> Self {
+        self.code = code;
+        self
     }
 
     /// The name in Envoy's own counters (`wasm.<name>.vm_reload_success`); `gatepass` unless set.
@@ -238,13 +257,17 @@ impl Gate {
     }
 
     pub(crate) fn values(&self) -> Result<Value, RenderError> {
-        Ok(json!({
+        let mut values = json!({
+            "plugin": true,
             "gate": self.name,
             "vm_id": self.vm_id,
-            "wasm": utf8(&self.wasm)?,
             "host_env": (!self.host_env.is_empty()).then_some(&self.host_env),
             "configuration": self.configuration,
-        }))
+        });
+        if let Some(values) = values.as_object_mut() {
+            values.extend(self.code.values()?);
+        }
+        Ok(values)
     }
 }
 
@@ -258,7 +281,10 @@ pub(crate) fn cluster_values(name: &str, address: &str) -> Result<Value, RenderE
     }
     // STATIC takes no host names, and STRICT_DNS makes Envoy wait for a resolver at its start.
     let discovery = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
-    Ok(json!({ "cluster": name, "discovery": discovery, "host": host, "port": port }))
+    Ok(json!({
+        "cluster": name, "discovery": discovery, "host": host, "port": port,
+        "tls": false, "sni": null, "ca": null,
+    }))
 }
 
 fn each<T, U>(
@@ -268,7 +294,7 @@ fn each<T, U>(
     items.iter().map(values).collect()
 }
 
-fn utf8(path: &Path) -> Result<&str, RenderError> {
+pub(crate) fn utf8(path: &Path) -> Result<&str, RenderError> {
     path.to_str().ok_or_else(|| RenderError::Path(path.to_owned()))
 }
 
@@ -285,8 +311,10 @@ mod tests {
             ("[::1]:80", "::1", "STATIC"),
             ("desk.internal:80", "desk.internal", "STRICT_DNS"),
         ] {
-            let expected =
-                json!({ "cluster": "c", "discovery": discovery, "host": host, "port": 80 });
+            let expected = json!({
+                "cluster": "c", "discovery": discovery, "host": host, "port": 80,
+                "tls": false, "sni": null, "ca": null,
+            });
             assert_eq!(cluster_values("c", address), Ok(expected));
         }
         for address in ["desk", "desk:", ":80", "desk:0", "desk:65536", "desk:http"] {

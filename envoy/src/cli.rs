@@ -1,12 +1,16 @@
 //! The subcommands of `gatepass-envoy`: each parses, calls the library and prints.
 
+pub mod check;
+pub mod doctor;
+pub mod manifests;
+
 use std::error::Error;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
+use crate::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 use clap::Parser;
-use gatepass_envoy::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 
 /// Envoy for Gatepass.
 #[derive(Parser)]
@@ -14,6 +18,9 @@ use gatepass_envoy::{EnvoyBinary, Mode, OperatorConfig, PluginConfig, Roots};
 enum Cli {
     /// Print the filter, the cluster and the settings around them for your own bootstrap.
     Config(ConfigArgs),
+    Manifests(Box<manifests::ManifestsArgs>),
+    Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     /// Print the path of the Envoy that is run, installing one if there is none.
     Path,
     /// Run that Envoy with the arguments given, such as `run -c envoy.yaml`.
@@ -48,7 +55,7 @@ struct ConfigArgs {
     #[arg(long)]
     wasm: PathBuf,
     /// An environment variable of Envoy's that the gate may read; repeat for each.
-    #[arg(long)]
+    #[arg(long, default_value = JOIN_TOKEN)]
     host_env: Vec<String>,
     /// Record denials, and let the requests pass.
     #[arg(long)]
@@ -56,16 +63,22 @@ struct ConfigArgs {
 }
 
 /// Runs the subcommand that the command line names.
-pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+///
+/// # Errors
+/// What it says to the person at the terminal.
+pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     match Cli::parse() {
         Cli::Config(args) => print!("{}", operator_config(args).render()?),
+        Cli::Manifests(args) => manifests::run(*args)?,
+        Cli::Check(args) => return check::run(&args),
+        Cli::Doctor(args) => return doctor::run(args),
         Cli::Path => println!("{}", EnvoyBinary::find()?.path().display()),
         Cli::Run { arguments } => {
             // Only a failure returns: Envoy takes this process over, and its signals.
             return Err(Command::new(EnvoyBinary::find()?.path()).args(arguments).exec().into());
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn operator_config(args: ConfigArgs) -> OperatorConfig {
@@ -78,3 +91,6 @@ fn operator_config(args: ConfigArgs) -> OperatorConfig {
     }
     OperatorConfig { plugin, feed: args.feed, wasm: args.wasm, host_env: args.host_env }
 }
+
+/// Where a fleet's join token is read from by default.
+pub const JOIN_TOKEN: &str = "GATEPASS_JOIN_TOKEN";

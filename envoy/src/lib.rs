@@ -1,7 +1,9 @@
-//! Finds and launches a real Envoy, and renders its configuration.
+//! Finds and launches a real Envoy, renders its configuration, and reads those of others.
 //!
 //! Tests state a [`Bootstrap`] and get a running [`Envoy`] that dies with them; operators get
-//! the same lines to paste ([`OperatorConfig`]). Both come from the checked-in `bootstrap.yaml`.
+//! the same lines to paste ([`OperatorConfig`]) or as manifests for their platform ([`Manifest`]).
+//! All come from the checked-in `bootstrap.yaml`. [`check::check`] says what in a configuration goes
+//! past the gate or weakens it, and [`doctor::Doctor`] asks a running Envoy.
 //! This crate knows nothing of decisions: it does not read the filter's answers, and hands any
 //! plugin configuration through as text.
 //!
@@ -24,6 +26,12 @@
 mod admin;
 mod binary;
 mod bootstrap;
+pub mod check;
+pub mod cli;
+mod code;
+pub mod doctor;
+mod fields;
+mod manifest;
 mod operator;
 mod plugin;
 mod process;
@@ -31,6 +39,9 @@ mod template;
 
 pub use binary::{ENVOY_VERSION, EnvoyBinary, FindError};
 pub use bootstrap::{Bootstrap, FEED_CLUSTER, Gate, Listener, RenderError};
+pub use code::{CODE_CLUSTER, Code};
+pub use fields::FieldError;
+pub use manifest::{Manifest, Platform, Side, Target};
 pub use operator::OperatorConfig;
 pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
 pub use process::{Envoy, EnvoyError, LaunchError, Settings};

@@ -1,10 +1,8 @@
 //! `gatepass-envoy`: prints what to paste into an Envoy bootstrap, and finds an Envoy to run.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    match cli::run() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+    match gatepass_envoy::cli::run() {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             std::process::ExitCode::FAILURE

@@ -2,8 +2,9 @@
 //!
 //! A value never becomes YAML syntax: scalars are written as JSON, which YAML reads as the same
 //! scalar, with all but printable ASCII escaped; a text of several lines becomes a literal block
-//! when its characters allow it. A full template engine was rejected: three constructs suffice,
-//! and none of the engines quotes for YAML.
+//! when its characters allow it. Only `#@paste` writes lines as they are, and this crate alone hands
+//! it lines, which it rendered here before. A full template engine was rejected: four constructs
+//! suffice, and none of the engines quotes for YAML.
 
 use serde_json::Value;
 
@@ -59,6 +60,7 @@ pub(crate) fn render_block(
 enum Node<'t> {
     Line { number: usize, text: &'t str },
     Block { number: usize, each: bool, name: &'t str, body: Vec<Node<'t>> },
+    Paste { number: usize, indent: usize, name: &'t str },
 }
 
 fn parse(template: &str) -> Result<Vec<Node<'_>>, TemplateError> {
@@ -73,6 +75,10 @@ fn parse(template: &str) -> Result<Vec<Node<'_>>, TemplateError> {
                     open.pop().ok_or_else(|| syntax("`#@end` closes nothing"))?;
                 let body = std::mem::replace(&mut nodes, outer);
                 nodes.push(Node::Block { number, each, name, body });
+            }
+            Some(directive) if directive.starts_with("paste ") => {
+                let name = directive.trim_start_matches("paste ");
+                nodes.push(Node::Paste { number, indent: indent_of(text), name });
             }
             Some(directive) => {
                 let (each, name) = match directive.split_once(' ') {
@@ -94,7 +100,7 @@ fn parse(template: &str) -> Result<Vec<Node<'_>>, TemplateError> {
 
 fn find_block<'n, 't>(nodes: &'n [Node<'t>], wanted: &str) -> Option<&'n [Node<'t>]> {
     nodes.iter().find_map(|node| match node {
-        Node::Line { .. } => None,
+        Node::Line { .. } | Node::Paste { .. } => None,
         Node::Block { name, body, .. } if *name == wanted => Some(body.as_slice()),
         Node::Block { body, .. } => find_block(body, wanted),
     })
@@ -110,6 +116,12 @@ fn write_nodes(
             Node::Line { number, text } => {
                 out.push_str(&fill(text, *number, scopes)?);
                 out.push('\n');
+            }
+            Node::Paste { number, indent, name } => {
+                let margin = " ".repeat(*indent);
+                for line in look_up(name, *number, scopes)?.as_str().unwrap_or_default().lines() {
+                    out.push_str(&format!("{margin}{line}\n"));
+                }
             }
             Node::Block { number, each: true, name, body } => {
                 for item in look_up(name, *number, scopes)?.as_array().into_iter().flatten() {
@@ -240,6 +252,12 @@ mod tests {
         let template = "#@if a\n  #@each b\n    - k: ${v}\n      l: 2\n  #@end\n#@end";
         let block = render_block(template, "b", &json!({"v": true})).unwrap();
         assert_eq!(block, "- k: true\n  l: 2\n");
+    }
+
+    #[test]
+    fn pasted_lines_are_moved_in() {
+        let values = json!({"part": "a: 1\nb:\n  c: 2\n"});
+        check("top:\n  #@paste part", values, "top:\n  a: 1\n  b:\n    c: 2\n");
     }
 
     #[test]

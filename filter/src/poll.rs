@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use gatepass_engine::clock::Milliseconds;
+use gatepass_engine::ids::is_token;
 use gatepass_engine::position::Position;
 
 use crate::configuration::FeedAddress;
@@ -91,7 +92,8 @@ impl Poll {
             feed.path_prefix,
             encoded(audience)
         );
-        let headers = vec![
+        let join = join_token().map(|token| format!("Bearer {token}"));
+        let mut headers = vec![
             (":method", "GET"),
             (":path", path.as_str()),
             (":authority", feed.authority.as_str()),
@@ -103,6 +105,7 @@ impl Poll {
             ("x-gatepass-vms", status.vms.as_str()),
             ("x-gatepass-refusal", status.refusal.as_str()),
         ];
+        headers.extend(join.as_deref().map(|join| ("authorization", join)));
         let timeout = timeout(whole, wait, staleness, failures);
         match proxy_wasm::hostcalls::dispatch_http_call(
             &feed.cluster,
@@ -142,6 +145,12 @@ impl Poll {
     }
 }
 
+/// The fleet's token, from the environment of the VM: the plugin's configuration shows in
+/// `/config_dump`.
+fn join_token() -> Option<String> {
+    std::env::var(JOIN_TOKEN).ok().filter(|token| is_token(token))
+}
+
 /// Percent-encodes what is not unreserved.
 fn encoded(text: &str) -> String {
     use core::fmt::Write as _;
@@ -170,6 +179,8 @@ fn timeout(whole: bool, wait: u64, staleness: Option<u32>, failures: u32) -> Dur
 }
 
 /// Asked for; the control plane grants at most a third of the smallest staleness bound.
+/// The environment variable of the VM that holds the join token.
+const JOIN_TOKEN: &str = "GATEPASS_JOIN_TOKEN";
 const WAIT_SECONDS: u64 = 20;
 const GRACE_SECONDS: u64 = 5;
 /// Milliseconds from a snapshot that was of use to the next.

@@ -51,13 +51,20 @@ pub(crate) enum Local {
         #[arg(long)]
         anchor: Option<Anchor>,
     },
-    /// Print an envelope, a feed answer or a gatepass as JSON, without believing it.
+    /// What is signed, as JSON.
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Print the OpenAPI document of the admin API.
+    Openapi,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Bundle {
+    /// Print an envelope, a feed answer or a gatepass, without believing it.
     Inspect {
         /// `-` reads the standard input.
         file: PathBuf,
     },
-    /// Print the OpenAPI document of the admin API.
-    Openapi,
 }
 
 #[derive(Args)]
@@ -137,7 +144,9 @@ impl Local {
                 println!("confirm owners and agents, then: gatepass open --reason ..");
             }
             Self::AuditFile { path, anchor } => return audit_file(path, anchor).await,
-            Self::Inspect { file } => println!("{:#}", super::inspect::file(&file)?),
+            Self::Bundle(Bundle::Inspect { file }) => {
+                println!("{:#}", super::inspect::file(&file)?);
+            }
             Self::Openapi => println!("{:#}", gatepass::api::openapi()),
         }
         Ok(ExitCode::SUCCESS)

@@ -71,8 +71,22 @@ struct Inner {
     deltas: VecDeque<Delta>,
     /// Up to this time may be signed: it is on the disk.
     marked: UnixSeconds,
-    checkpoint: Option<(Position, UnixSeconds, Arc<[u8]>)>,
-    snapshot: Option<(Position, UnixSeconds, Vec<Arc<[u8]>>)>,
+    checkpoint: Option<Signed<Arc<[u8]>>>,
+    snapshot: Option<Signed<Vec<Arc<[u8]>>>>,
+}
+
+/// Something signed once and given to all who ask in the same second.
+struct Signed<T> {
+    position: Position,
+    issued_at: UnixSeconds,
+    what: T,
+}
+
+impl<T: Clone> Signed<T> {
+    /// If it is of this position and of this second.
+    fn still(&self, here: Position, now: UnixSeconds) -> Option<T> {
+        (self.position == here && self.issued_at >= now).then(|| self.what.clone())
+    }
 }
 
 impl Book {
@@ -228,15 +242,12 @@ impl Inner {
         now: UnixSeconds,
     ) -> Result<Arc<[u8]>, PublishError> {
         let here = self.publisher.position();
-        if let Some((position, issued_at, envelope)) = &self.checkpoint
-            && *position == here
-            && *issued_at >= now
-        {
-            return Ok(Arc::clone(envelope));
+        if let Some(known) = self.checkpoint.as_ref().and_then(|known| known.still(here, now)) {
+            return Ok(known);
         }
         let envelope: Arc<[u8]> = self.publisher.checkpoint(&keys.feed, now)?.into();
         let issued_at = self.publisher.state().issued_at;
-        self.checkpoint = Some((here, issued_at, Arc::clone(&envelope)));
+        self.checkpoint = Some(Signed { position: here, issued_at, what: Arc::clone(&envelope) });
         Ok(envelope)
     }
 
@@ -246,15 +257,13 @@ impl Inner {
         now: UnixSeconds,
     ) -> Result<Vec<Arc<[u8]>>, PublishError> {
         let here = self.publisher.position();
-        if let Some((position, issued_at, parts)) = &self.snapshot
-            && *position == here
-            && *issued_at >= now
-        {
-            return Ok(parts.clone());
+        if let Some(known) = self.snapshot.as_ref().and_then(|known| known.still(here, now)) {
+            return Ok(known);
         }
         let parts = self.publisher.snapshot(&keys.feed, now)?;
         let parts: Vec<Arc<[u8]>> = parts.into_iter().map(Arc::from).collect();
-        self.snapshot = Some((here, self.publisher.state().issued_at, parts.clone()));
+        let issued_at = self.publisher.state().issued_at;
+        self.snapshot = Some(Signed { position: here, issued_at, what: parts.clone() });
         Ok(parts)
     }
 }

@@ -10,7 +10,7 @@ use crate::db::{Tx, signed};
 use crate::desk::Refused;
 use crate::desk::agents::{self, Agent};
 use crate::desk::change::{AddBlueprint, AddPerson, DescribeAgent, RegisterAgent, SetCeiling};
-use crate::desk::lifecycle::Transition;
+use crate::desk::lifecycle::{Move, Transition};
 
 pub(super) async fn add_person(tx: &mut Tx, change: AddPerson) -> Result<Effect, Refused> {
     person_id("id", &change.id)?;
@@ -50,8 +50,11 @@ pub(super) async fn end_person(tx: &mut Tx, id: &str) -> Result<Vec<Effect>, Ref
             .bind(id)
             .fetch_all(tx.sql())
             .await?;
+    // What each holds names its owner, so the one revocation above reaches all of them.
     for agent in owned {
-        effects.push(take(tx, &agent, Transition::Orphan).await?);
+        let moved = agent.allow(Transition::Orphan)?;
+        agents::put(tx, &agent, moved).await?;
+        effects.push(moved_effect(&agent, moved));
     }
     // Who was asked to take over and has left cannot be accepted any more.
     let asked: Vec<(String,)> = sqlx::query_as(
@@ -287,11 +290,15 @@ async fn take(tx: &mut Tx, agent: &Agent, transition: Transition) -> Result<Effe
     if moved.stops() {
         kill(tx, Kind::Agent, &agent.id);
     }
-    Ok(Effect {
+    Ok(moved_effect(agent, moved))
+}
+
+fn moved_effect(agent: &Agent, moved: Move) -> Effect {
+    Effect {
         target: agent.id.clone(),
         before: state(moved.from().as_str()),
         after: state(moved.to().as_str()),
-    })
+    }
 }
 
 pub(super) async fn suspend_many(

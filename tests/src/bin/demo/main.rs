@@ -1,6 +1,7 @@
 //! `make demo`: the product in one minute, on real parts. Prints what it does, what it expected
 //! and what came; exits non-zero when anything differs.
 
+mod scene;
 mod steps;
 mod summary;
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use gatepass::issue::{Constraint, Grant};
-use gatepass_engine::position::Position;
-use gatepass_engine::revocation::Kind;
-use gatepass_tests::kit::orders::{HOST, POLICY};
+use gatepass_tests::kit::desk::{Issued, PATIENCE};
+use gatepass_tests::kit::orders::HOST;
 use gatepass_tests::kit::wire::{Connection, Response, request};
-use gatepass_tests::kit::world::{AGENT, ControlPlane, Failed, OWNER, World, bearing, grant};
+use gatepass_tests::kit::world::{Failed, bearing};
+use serde_json::Value;
 
+use crate::scene::{ALICE, BOB, POLICY, Scene, quoted};
 use crate::summary::{Summary, folder};
 
 #[derive(Clone, Copy, Default)]
@@ -20,25 +20,24 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<Summary, Failed> {
-    println!(
-        "Starting a control plane, an orders API and an Envoy with the gate ({WORKERS} workers) ..."
-    );
-    let prod = ControlPlane::with_policy("prod", &policy())?;
-    let dev = ControlPlane::start("dev")?;
-    let mut plugin = prod.plugin()?;
-    if options.foreign_roots {
-        plugin.roots = dev.plugin()?.roots;
-    }
-    let world = World::with(prod, &plugin, WORKERS)?;
-    let mut demo = Demo { world, dev, summary: Summary::default() };
+    let scene = Scene::set(options)?;
+    let mut demo = Demo { scene, summary: Summary::default() };
     demo.wait_until_ready()?;
     demo.requests()?;
-    demo.revocation(options)?;
-    demo.outage(options)?;
+    if !options.foreign_roots {
+        // Otherwise nothing is in force that could be stopped; the steps before have failed.
+        demo.leaver()?;
+        demo.stops()?;
+        demo.policy()?;
+        demo.outage()?;
+    }
     if options.keep {
         println!(
-            "\nEverything is left running; the gate is http://{}. Ctrl-C ends it.",
-            demo.world.envoy.address("in")?
+            "\nEverything is left running; the gate is http://{}. Ctrl-C ends it.\n  export GATEPASS_SERVER=http://{} GATEPASS_TOKEN={}\n  gatepass agent show {}",
+            demo.scene.envoy.address("in")?,
+            demo.scene.desk.admin(),
+            demo.scene.desk.token(),
+            demo.scene.buyer.id,
         );
         loop {
             std::thread::park();
@@ -47,14 +46,8 @@ pub(crate) fn run(options: &Options) -> Result<Summary, Failed> {
     Ok(demo.summary)
 }
 
-/// The orders policy with the shortest staleness bound there is, so that the outage is short.
-fn policy() -> String {
-    POLICY.replace("staleness: 10s", "staleness: 3s")
-}
-
 struct Demo {
-    world: World,
-    dev: ControlPlane,
+    scene: Scene,
     summary: Summary,
 }
 
@@ -63,9 +56,9 @@ impl Demo {
     /// that never comes, so the time is bounded and the steps tell.
     fn wait_until_ready(&mut self) -> Result<(), Failed> {
         let start = Instant::now();
-        let mut last = self.world.ask("GET", "/orders", None)?;
+        let mut last = self.scene.ask("GET", "/orders", None)?;
         while last.verdict() == "503 not_ready" && start.elapsed() < Duration::from_secs(5) {
-            last = self.world.ask("GET", "/orders", None)?;
+            last = self.scene.ask("GET", "/orders", None)?;
         }
         let how = self.curl("GET", "/orders", "")?;
         let name = "the gate has heard its control plane; no gatepass is no entry";
@@ -76,38 +69,51 @@ impl Demo {
 
     fn requests(&mut self) -> Result<(), Failed> {
         let order = "/orders?amount=120.00&currency=EUR&item=paper";
-        let good = Pass::keep("good", self.world.control.issue(&limited()?)?)?;
+        let good = Pass::keep("good", self.order()?)?;
         self.ask("a good order", "POST", order, &good, "200")?;
         let name = "another action with the same gatepass";
         self.ask(name, "GET", "/orders", &good, "403 action_not_granted")?;
-        let mut grant = limited()?;
-        grant.audiences = vec!["https://billing.example".to_owned()];
-        let elsewhere = Pass::keep("elsewhere", self.world.control.issue(&grant)?)?;
+        let elsewhere = Pass::keep("elsewhere", self.bill()?)?;
         self.ask("a gatepass for another system", "POST", order, &elsewhere, "401 wrong_audience")?;
         let large = "/orders?amount=50000.00&currency=EUR&item=yacht";
         self.ask("an amount over the constraint", "POST", large, &good, "403 constraint_violated")?;
-        let forged = Pass::keep("tampered", tampered(&good.token))?;
+        self.too_wide()?;
+        let forged = Issued { token: tampered(&good.issued.token), ..good.issued.clone() };
+        let forged = Pass::keep("tampered", forged)?;
         self.ask("a tampered gatepass", "POST", order, &forged, "401 bad_signature")?;
-        let mut grant = limited()?;
-        grant.lifetime = 1;
-        let expired = Pass::keep("expired", self.world.control.issue(&grant)?)?;
-        self.until("an expired gatepass", order, &expired, "401 expired")?;
+        let brief = self.scene.buyer.gatepass(&[&ORDER[..], &[("lifetime", "1")]].concat())?;
+        self.until("an expired gatepass", order, &Pass::keep("expired", brief)?, "401 expired")?;
         // Its key is unknown here: the environments share nothing.
-        let foreign = Pass::keep("dev", self.dev.issue(&limited()?)?)?;
+        let foreign = Pass::keep("dev", self.scene.dev_buyer.gatepass(&ORDER)?)?;
         let name = "a `dev` gatepass at the `prod` gate";
         self.ask(name, "POST", order, &foreign, "401 unknown_key")?;
         self.spoofed(&good, order)
     }
 
+    /// What is beyond the blueprint's ceiling is not even issued.
+    fn too_wide(&mut self) -> Result<(), Failed> {
+        let start = Instant::now();
+        let wide = ORDER.map(|(name, value)| match name {
+            "authorization_details" => (name, WIDE),
+            _ => (name, value),
+        });
+        let response = self.scene.buyer.ask(&wide)?;
+        let how = format!("  POST /oauth2/token ... authorization_details={WIDE}");
+        let name = "a gatepass for more than the blueprint's ceiling is not issued";
+        let expected = "400 invalid_authorization_details";
+        self.summary.step(name, &how, expected, &oauth(&response), start.elapsed());
+        Ok(())
+    }
+
     /// The upstream must see the agent that the gatepass names, not the one that a header claims.
     fn spoofed(&mut self, good: &Pass, path: &str) -> Result<(), Failed> {
-        let _ = self.world.upstream.take();
+        let _ = self.scene.upstream.take();
         let start = Instant::now();
-        let bearer = format!("Bearer {}", good.token);
+        let bearer = format!("Bearer {}", good.issued.token);
         let headers =
             [("authorization", bearer.as_str()), ("x-gatepass-agent", "agent:somebody-else")];
-        let response = self.world.connect()?.exchange(&request("POST", HOST, path, &headers))?;
-        let received = self.world.upstream.take();
+        let response = self.scene.connect()?.exchange(&request("POST", HOST, path, &headers))?;
+        let received = self.scene.upstream.take();
         let seen: Vec<String> = received
             .iter()
             .flat_map(|request| {
@@ -115,73 +121,165 @@ impl Demo {
             })
             .collect();
         let got = format!("{} upstream saw {}", response.verdict(), seen.join(", "));
-        let expected = format!("200 upstream saw {AGENT}");
+        let expected = format!("200 upstream saw {}", self.scene.buyer.id);
         let extra = format!("{} -H 'x-gatepass-agent: agent:somebody-else'", good.header());
         let how = self.curl("POST", path, &extra)?;
         self.summary.step("a spoofed x-gatepass-agent", &how, &expected, &got, start.elapsed());
         Ok(())
     }
 
-    /// From `gatepass dev revoke` to the denial on the last worker.
-    fn revocation(&mut self, options: &Options) -> Result<(), Failed> {
-        if options.foreign_roots {
-            // Nothing is in force that could be revoked; the steps before have failed already.
-            return Ok(());
-        }
-        let pass = Pass::keep("revoked", self.world.control.issue(&limited()?)?)?;
-        let bytes = bearing("POST", SMALL_ORDER, Some(&pass.token));
-        // Fails unless each worker is reached; the same connections are asked again afterwards.
-        let mut workers = self.world.connections(WORKERS as usize)?;
+    /// The owner leaves. What her agent holds is refused on every worker, nothing more is issued to
+    /// it, and it works again only for an owner who accepts, by a new decision.
+    fn leaver(&mut self) -> Result<(), Failed> {
+        let pass = Pass::keep("leaver", self.order()?)?;
+        let agent = self.scene.buyer.id.clone();
+        let end = ["person", "end", ALICE, "--reason", "left the company"];
+        let name = "the owner leaves: what was issued before is refused on every worker";
+        self.everywhere(name, &pass, &end, "401 revoked_owner")?;
+        let name = "nothing more is issued to her agent";
+        self.issuing(name, "400 unauthorized_client")?;
+        let name = "the agent is orphaned";
+        self.shown(name, &agent, "state", "orphaned")?;
+        let owner = ["agent", "propose-owner", &agent, BOB, "--reason", "Bob takes over"];
+        self.command("Bob is asked to take it over", &owner, "ok")?;
+        let name = "without his word it cannot be activated";
+        self.command(name, &["agent", "activate", &agent, "--reason", "hurry"], "refused")?;
+        let accept = ["agent", "accept", &agent, "--reason", "mine now"];
         let start = Instant::now();
-        let before = everywhere(&mut workers, &bytes)?;
-        let how = self.curl("POST", SMALL_ORDER, &pass.header())?;
-        let how = format!("{how}   # on each of {WORKERS} workers");
-        let name = "before the revocation, on every worker";
-        self.summary.step(name, &how, "200", &verdicts(&before), start.elapsed());
+        let said = self.scene.desk.run_as(&self.scene.bob, &accept)?;
+        let how = format!("  GATEPASS_TOKEN=$BOB gatepass {}", quoted(&accept));
+        self.summary.step("Bob accepts", &how, "ok", outcome(said.ok), start.elapsed());
+        let name = "a new decision lets it work for Bob";
+        self.command(name, &["agent", "activate", &agent, "--reason", "reviewed"], "ok")?;
+        let fresh = Pass::keep("fresh", self.order()?)?;
+        self.until("and a new gatepass is good", SMALL_ORDER, &fresh, "200")
+    }
+
+    /// A task's end and a blueprint's.
+    fn stops(&mut self) -> Result<(), Failed> {
+        let pass = Pass::keep("task", self.order()?)?;
         let start = Instant::now();
-        let position = self.world.control.revoke(Kind::Owner, OWNER)?;
-        let mut slowest = Duration::ZERO;
-        for (_, connection) in &mut workers {
-            let patience = Duration::from_secs(5);
-            while connection.exchange(&bytes)?.verdict() == "200" && start.elapsed() < patience {}
-            slowest = slowest.max(start.elapsed());
-        }
-        let after = everywhere(&mut workers, &bytes)?;
-        let positions: Vec<Option<Position>> = after
-            .iter()
-            .map(|response| response.header("x-gatepass-position")?.parse().ok())
-            .collect();
-        let got = match positions.iter().all(|at| *at >= Some(position)) {
-            true => verdicts(&after),
-            false => format!("{} at {positions:?}", verdicts(&after)),
-        };
-        let store = self.world.control.store();
-        let how = format!(
-            "  gatepass dev revoke --dir {} --owner {OWNER}   # position {position}, seen on each of {} workers",
-            store.display(),
-            positions.len()
-        );
-        let name = "the owner is revoked: every worker refuses what was issued before";
-        self.summary.step(name, &how, "401 revoked_owner", &got, slowest);
-        Ok(())
+        let mut workers = self.scene.workers()?;
+        let task = pass.issued.task.clone();
+        let done = self.scene.buyer.post("/v1/tasks/complete", &[("task", &task)])?;
+        let (got, slowest) = self.refused_on(&mut workers, &pass, start)?;
+        let how =
+            format!("  POST /v1/tasks/complete task={task}   # by the agent: {}", done.status);
+        let name = "the agent completes its task: its gatepass is dead on every worker";
+        self.summary.step(name, &how, "401 revoked_task", &got, slowest);
+
+        let pass = Pass::keep("blueprint", self.order()?)?;
+        let disable = ["blueprint", "disable", "buyer", "--reason", "a prompt injection"];
+        let name = "the blueprint is disabled: all its agents stop, on every worker";
+        self.everywhere(name, &pass, &disable, "401 revoked_blueprint")?;
+        self.issuing("and nothing is issued to any of them", "400 unauthorized_client")?;
+        let enable = ["blueprint", "enable", "buyer", "--reason", "fixed"];
+        self.command("it is enabled again", &enable, "ok")?;
+        let name = "what was stopped stays dead";
+        self.ask(name, "POST", SMALL_ORDER, &pass, "401 revoked_blueprint")
+    }
+
+    /// A policy without the route, and back.
+    fn policy(&mut self) -> Result<(), Failed> {
+        let pass = Pass::keep("policy", self.order()?)?;
+        self.until("before the new policy", SMALL_ORDER, &pass, "200")?;
+        let without = POLICY.replace("match: POST /orders", "match: PUT /orders");
+        let file = self.scene.desk.file("without.yaml", &without)?;
+        let publish = ["policy", "publish", &file, "--reason", "orders are placed with PUT now"];
+        self.command("a policy without the route is published", &publish, "ok")?;
+        self.until("what it does not name is denied", SMALL_ORDER, &pass, "403 no_route")?;
+        let back = ["policy", "rollback", "1", "--reason", "the shop was not ready"];
+        self.command("the first version is put in force again", &back, "ok")?;
+        self.until("and the order goes through", SMALL_ORDER, &pass, "200")
     }
 
     /// The control plane is killed: the gate goes on until the bound, refuses, and recovers.
-    fn outage(&mut self, options: &Options) -> Result<(), Failed> {
-        if options.foreign_roots {
-            return Ok(());
-        }
-        let pass = Pass::keep("fresh", self.world.control.issue(&limited()?)?)?;
-        let name = "a gatepass issued after the revocation is good again";
-        self.until(name, SMALL_ORDER, &pass, "200")?;
-        self.world.control.stop();
-        println!("\n# the control plane is killed");
+    fn outage(&mut self) -> Result<(), Failed> {
+        let pass = Pass::keep("outage", self.order()?)?;
+        self.until("before the outage", SMALL_ORDER, &pass, "200")?;
+        self.scene.desk.kill();
+        println!("\n# the control plane is killed (SIGKILL)");
         self.ask("the gate goes on by itself", "POST", SMALL_ORDER, &pass, "200")?;
         let name = "past the staleness bound (3 s) the action is refused";
         self.until(name, SMALL_ORDER, &pass, "503 stale")?;
-        self.world.control.serve()?;
+        self.scene.desk.serve()?;
         println!("\n# the control plane is back");
-        self.until("and the gate recovers by itself", SMALL_ORDER, &pass, "200")
+        self.until("the gate recovers by itself", SMALL_ORDER, &pass, "200")?;
+        let name = "and the audit record is whole";
+        self.command(name, &["audit", "verify"], "ok")
+    }
+
+    /// Does what a command says and measures until the last of all workers refuses.
+    fn everywhere(
+        &mut self,
+        name: &str,
+        pass: &Pass,
+        command: &[&str],
+        expected: &str,
+    ) -> Result<(), Failed> {
+        // Fails unless each worker is reached; the same connections are asked again afterwards.
+        let mut workers = self.scene.workers()?;
+        let bytes = bearing("POST", SMALL_ORDER, Some(&pass.issued.token));
+        for connection in &mut workers {
+            let before = connection.exchange(&bytes)?.verdict();
+            if before != "200" {
+                return Err(format!("before `{name}` a worker said {before}").into());
+            }
+        }
+        let start = Instant::now();
+        self.scene.desk.done(command)?;
+        let (got, slowest) = self.refused_on(&mut workers, pass, start)?;
+        let how = format!("  gatepass {}", quoted(command));
+        self.summary.step(name, &how, expected, &got, slowest);
+        Ok(())
+    }
+
+    /// Until no worker allows it any more: what they say, and when the last one did.
+    fn refused_on(
+        &self,
+        workers: &mut [Connection],
+        pass: &Pass,
+        start: Instant,
+    ) -> Result<(String, Duration), Failed> {
+        let bytes = bearing("POST", SMALL_ORDER, Some(&pass.issued.token));
+        let mut slowest = Duration::ZERO;
+        let mut verdicts = Vec::new();
+        for connection in workers {
+            let mut response = connection.exchange(&bytes)?;
+            while response.verdict() == "200" && start.elapsed() < PATIENCE {
+                response = connection.exchange(&bytes)?;
+            }
+            slowest = slowest.max(start.elapsed());
+            verdicts.push(response.verdict());
+        }
+        verdicts.dedup();
+        Ok((verdicts.join(", "), slowest))
+    }
+
+    fn command(&mut self, name: &str, command: &[&str], expected: &str) -> Result<(), Failed> {
+        let start = Instant::now();
+        let said = self.scene.desk.run(command)?;
+        let how = format!("  gatepass {}", quoted(command));
+        self.summary.step(name, &how, expected, outcome(said.ok), start.elapsed());
+        Ok(())
+    }
+
+    fn issuing(&mut self, name: &str, expected: &str) -> Result<(), Failed> {
+        let start = Instant::now();
+        let response = self.scene.buyer.ask(&ORDER)?;
+        let how = "  POST /oauth2/token grant_type=client_credentials ...";
+        self.summary.step(name, how, expected, &oauth(&response), start.elapsed());
+        Ok(())
+    }
+
+    fn shown(&mut self, name: &str, id: &str, row: &str, expected: &str) -> Result<(), Failed> {
+        let start = Instant::now();
+        let command = ["agent", "show", id];
+        let said = self.scene.desk.done(&command)?;
+        let line = said.lines().find_map(|line| line.strip_prefix(row)).unwrap_or_default();
+        let how = format!("  gatepass {}", quoted(&command));
+        self.summary.step(name, &how, expected, line.trim(), start.elapsed());
+        Ok(())
     }
 
     fn ask(
@@ -193,18 +291,18 @@ impl Demo {
         expected: &str,
     ) -> Result<(), Failed> {
         let start = Instant::now();
-        let response = self.world.ask(method, path, Some(&pass.token))?;
+        let response = self.scene.ask(method, path, Some(&pass.issued.token))?;
         let how = self.curl(method, path, &pass.header())?;
         self.summary.step(name, &how, expected, &response.verdict(), start.elapsed());
         Ok(())
     }
 
     fn until(&mut self, name: &str, path: &str, pass: &Pass, expected: &str) -> Result<(), Failed> {
-        let bytes = bearing("POST", path, Some(&pass.token));
+        let bytes = bearing("POST", path, Some(&pass.issued.token));
         let start = Instant::now();
-        let mut connection = self.world.connect()?;
+        let mut connection = self.scene.connect()?;
         let mut response = connection.exchange(&bytes)?;
-        while response.verdict() != expected && start.elapsed() < Duration::from_secs(10) {
+        while response.verdict() != expected && start.elapsed() < PATIENCE {
             response = connection.exchange(&bytes)?;
         }
         let how = self.curl("POST", path, &pass.header())?;
@@ -213,23 +311,34 @@ impl Demo {
     }
 
     fn curl(&self, method: &str, path: &str, headers: &str) -> Result<String, Failed> {
-        let address = self.world.envoy.address("in")?;
+        let address = self.scene.envoy.address("in")?;
         Ok(format!("  curl -i -X {method} -H 'host: {HOST}'{headers} 'http://{address}{path}'"))
+    }
+
+    fn order(&self) -> Result<Issued, Failed> {
+        self.scene.buyer.gatepass(&ORDER)
+    }
+
+    fn bill(&self) -> Result<Issued, Failed> {
+        self.scene.buyer.gatepass(&[
+            ("resource", "https://billing.example"),
+            ("authorization_details", r#"[{"type":"agent_action","actions":["bills:read"]}]"#),
+        ])
     }
 }
 
 /// A gatepass in a file of its own, so that the printed lines can be copied.
 struct Pass {
     label: &'static str,
-    token: String,
+    issued: Issued,
 }
 
 impl Pass {
-    fn keep(label: &'static str, token: String) -> Result<Self, Failed> {
+    fn keep(label: &'static str, issued: Issued) -> Result<Self, Failed> {
         let folder = folder();
         std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(format!("{label}.jwt")), &token)?;
-        Ok(Self { label, token })
+        std::fs::write(folder.join(format!("{label}.jwt")), &issued.token)?;
+        Ok(Self { label, issued })
     }
 
     fn header(&self) -> String {
@@ -237,25 +346,15 @@ impl Pass {
     }
 }
 
-/// An order of at most 500 EUR.
-fn limited() -> Result<Grant, Failed> {
-    let mut grant = grant("orders:create")?;
-    for entry in &mut grant.entries {
-        let bound = Constraint { max: Some("500.00 EUR".into()), ..Constraint::default() };
-        entry.constraints.insert("amount".to_owned(), bound);
-    }
-    Ok(grant)
+/// Status and OAuth error.
+fn oauth(response: &Response) -> String {
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let error = body.get("error").and_then(Value::as_str).unwrap_or_default();
+    format!("{} {error}", response.status).trim_end().to_owned()
 }
 
-fn everywhere(workers: &mut [(String, Connection)], bytes: &[u8]) -> Result<Vec<Response>, Failed> {
-    workers.iter_mut().map(|(_, connection)| Ok(connection.exchange(bytes)?)).collect()
-}
-
-/// One text when all agree, else all of them.
-fn verdicts(all: &[Response]) -> String {
-    let mut texts: Vec<String> = all.iter().map(Response::verdict).collect();
-    texts.dedup();
-    texts.join(", ")
+const fn outcome(ok: bool) -> &'static str {
+    if ok { "ok" } else { "refused" }
 }
 
 /// The same gatepass with one character of its signature changed.
@@ -266,6 +365,14 @@ fn tampered(token: &str) -> String {
     format!("{head}.{first}{rest}")
 }
 
+/// An order of at most 500 EUR.
+const ORDER: [(&str, &str); 3] = [
+    ("resource", "https://orders.example"),
+    ("scope", "orders.write"),
+    (
+        "authorization_details",
+        r#"[{"type":"agent_action","actions":["orders:create"],"constraints":{"amount":{"max":"500.00 EUR"}}}]"#,
+    ),
+];
+const WIDE: &str = r#"[{"type":"agent_action","actions":["orders:create"],"constraints":{"amount":{"max":"50000.00 EUR"}}}]"#;
 const SMALL_ORDER: &str = "/orders?amount=1.00&currency=EUR";
-/// At least 4, so that the slowest of several is seen.
-const WORKERS: u32 = 4;

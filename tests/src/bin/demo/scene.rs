@@ -1,0 +1,188 @@
+//! What stands before the demo begins: two control planes, an upstream, an Envoy with the gate.
+
+use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener};
+use gatepass_tests::kit::desk::{Agent, Desk, word};
+use gatepass_tests::kit::filter;
+use gatepass_tests::kit::upstream::Upstream;
+use gatepass_tests::kit::wire::{Connection, Response};
+use gatepass_tests::kit::world::{Failed, bearing};
+
+use crate::steps::Options;
+
+/// All parts, running.
+pub(crate) struct Scene {
+    pub(crate) desk: Desk,
+    /// Serves until the scene ends; only its agent is asked.
+    _dev: Desk,
+    pub(crate) buyer: Agent,
+    pub(crate) dev_buyer: Agent,
+    /// The token of the operator who is Bob.
+    pub(crate) bob: String,
+    pub(crate) upstream: Upstream,
+    pub(crate) envoy: Envoy,
+}
+
+impl Scene {
+    pub(crate) fn set(options: &Options) -> Result<Self, Failed> {
+        println!(
+            "# two environments, each: root keys elsewhere, a working directory, a signed root, a server"
+        );
+        println!("  gatepass root init --root-dir roots");
+        println!(
+            "  gatepass init --dir desk --environment prod --issuer http://127.0.0.1:9402 --roots roots/pinned.json"
+        );
+        println!(
+            "  gatepass root sign --root-dir roots desk/roots/1.unsigned.json --out desk/roots/1.json"
+        );
+        println!("  gatepass serve --dir desk &");
+        let desk = Desk::start("prod", false)?;
+        let dev = Desk::start("dev", false)?;
+        println!("\n# people, a blueprint with its ceiling, an agent with its key, a policy");
+        let buyer = furnish(&desk, true)?;
+        let dev_buyer = furnish(&dev, false)?;
+        let operator = ["operator", "add", "bob", "--person", BOB, "--reason", "owns agents"];
+        desk.done(&operator)?;
+        let added = ["token", "add", "bob", "--role", "viewer", "--reason", "to accept agents"];
+        let bob = word(&desk.done(&added)?, "gpo_")?;
+        let joined = desk.done(&["join-token", "add", "edge", "--reason", "the fleet `edge`"])?;
+        let join = word(&joined, "gpj_")?;
+        println!(
+            "\n# an Envoy with the gate on {WORKERS} workers, following the feed with its fleet's join token"
+        );
+        let mut plugin = desk.plugin()?;
+        if options.foreign_roots {
+            plugin.roots = dev.plugin()?.roots;
+        }
+        let upstream = Upstream::start()?;
+        let gate = Gate::new(filter::path()?, &plugin).host_env("GATEPASS_JOIN_TOKEN");
+        let bootstrap = Bootstrap::new()
+            .listener(Listener::forwarding("in", upstream.address()).gate(gate))
+            .feed(desk.feed())
+            .workers(WORKERS)
+            .env("GATEPASS_JOIN_TOKEN", &join);
+        let envoy = Envoy::launch(&bootstrap)?;
+        Ok(Self { desk, _dev: dev, buyer, dev_buyer, bob, upstream, envoy })
+    }
+
+    pub(crate) fn connect(&self) -> Result<Connection, Failed> {
+        Ok(Connection::open(self.envoy.address("in")?)?)
+    }
+
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        gatepass: Option<&str>,
+    ) -> Result<Response, Failed> {
+        Ok(self.connect()?.exchange(&bearing(method, path, gatepass))?)
+    }
+
+    /// One kept-alive connection to each worker, found by the VM that answers.
+    pub(crate) fn workers(&self) -> Result<Vec<Connection>, Failed> {
+        let mut found: Vec<(String, Connection)> = Vec::new();
+        for _ in 0..WORKERS * 64 {
+            let mut connection = self.connect()?;
+            let response = connection.exchange(&bearing("GET", "/healthz", None))?;
+            let vm = response.header("x-gatepass-vm").unwrap_or_default().to_owned();
+            if !vm.is_empty() && !found.iter().any(|(known, _)| *known == vm) {
+                found.push((vm, connection));
+            }
+            if found.len() == WORKERS as usize {
+                return Ok(found.into_iter().map(|(_, connection)| connection).collect());
+            }
+        }
+        Err(format!("{} of {WORKERS} workers were reached", found.len()).into())
+    }
+}
+
+/// Alice and Bob, a blueprint that may order for 500 EUR at most, a policy, and Alice's agent.
+fn furnish(desk: &Desk, aloud: bool) -> Result<Agent, Failed> {
+    let show = |arguments: &[&str]| -> Result<String, Failed> {
+        if aloud {
+            println!("  gatepass {}", quoted(arguments));
+        }
+        desk.done(arguments)
+    };
+    let person = |id, name| {
+        show(&[
+            "person",
+            "add",
+            id,
+            "--name",
+            name,
+            "--contact",
+            "#purchasing",
+            "--reason",
+            "joined",
+        ])
+    };
+    person(ALICE, "Alice")?;
+    person(BOB, "Bob")?;
+    let ceiling = desk.file("ceiling.json", CEILING)?;
+    show(&[
+        "blueprint",
+        "add",
+        "buyer",
+        "--purpose",
+        "orders office supplies",
+        "--owners",
+        "purchasing",
+        "--ceiling",
+        &ceiling,
+        "--reason",
+        "agreed with finance",
+    ])?;
+    let policy = desk.file("policy.yaml", POLICY)?;
+    show(&["policy", "publish", &policy, "--reason", "first version"])?;
+    desk.agent("paper-bot", "buyer", ALICE)
+}
+
+/// As a shell would want it.
+pub(crate) fn quoted(arguments: &[&str]) -> String {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b))
+    };
+    let one = |text: &&str| match plain(text) {
+        true => (*text).to_owned(),
+        false => format!("'{text}'"),
+    };
+    arguments.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) const ALICE: &str = "user:corp/alice";
+pub(crate) const BOB: &str = "user:corp/bob";
+/// At least 4, so that the slowest of several is seen.
+pub(crate) const WORKERS: u32 = 4;
+const CEILING: &str = r#"{
+  "entries": [
+    {"actions": ["orders:create"], "constraints": {"amount": {"max": "500.00 EUR"}}},
+    {"actions": ["orders:read", "bills:read"]}
+  ],
+  "scopes": ["orders.write"]
+}"#;
+/// The shortest staleness bound there is, so that the outage is short.
+pub(crate) const POLICY: &str = "\
+actions:
+  orders:create: {risk: high, scopes: {all: [orders.write]}, staleness: 3s}
+  orders:read: {risk: low, staleness: 30s}
+  bills:read: {risk: low}
+hosts:
+  - names: [orders.example]
+    audience: https://orders.example
+    routes:
+      - match: POST /orders
+        action: orders:create
+        inputs:
+          amount: {type: money, query: amount, currency: {query: currency}}
+          item: {type: text, query: item}
+      - match: GET /orders
+        action: orders:read
+      - match: GET /healthz
+        public: true
+  - names: [billing.example]
+    audience: https://billing.example
+    routes:
+      - match: GET /bills
+        action: bills:read
+";

@@ -1,0 +1,379 @@
+//! The real control plane as people run it: `gatepass init`, `root sign`, `serve` and the commands
+//! of operators, each a process of its own, and agents that speak OAuth to it over a socket.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gatepass::keys::{SecretKey, Signer as _, public_text};
+use gatepass_envoy::{PluginConfig, Roots};
+use serde_json::{Value, json};
+
+use super::wire::{Connection, Response};
+use super::world::Failed;
+
+/// A control plane that is served, in a folder of its own.
+pub struct Desk {
+    folder: tempfile::TempDir,
+    environment: String,
+    serving: Option<Child>,
+    addresses: Addresses,
+    token: String,
+    issuer: String,
+}
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    admin: SocketAddr,
+    agents: SocketAddr,
+    feed: SocketAddr,
+}
+
+/// What a command printed.
+pub struct Said {
+    pub ok: bool,
+    pub text: String,
+}
+
+/// An agent with its key.
+pub struct Agent {
+    pub id: String,
+    key: SecretKey,
+    agents: SocketAddr,
+    issuer: String,
+}
+
+impl Desk {
+    /// Makes root keys and a working directory, has the first root document signed, and serves it.
+    ///
+    /// # Errors
+    /// What a command printed when it failed.
+    pub fn start(environment: &str, two_persons: bool) -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let [feed, admin, agents, metrics] = ports()?;
+        let issuer = format!("http://127.0.0.1:{agents}");
+        let mut desk = Self {
+            folder,
+            environment: environment.to_owned(),
+            serving: None,
+            addresses: Addresses {
+                admin: ([127, 0, 0, 1], admin).into(),
+                agents: ([127, 0, 0, 1], agents).into(),
+                feed: ([127, 0, 0, 1], feed).into(),
+            },
+            token: String::new(),
+            issuer: issuer.clone(),
+        };
+        let roots = desk.folder.path().join("roots");
+        let dir = desk.dir();
+        desk.done(&["root", "init", "--root-dir", text(&roots)?])?;
+        let made = desk.done(&[
+            "init",
+            "--dir",
+            text(&dir)?,
+            "--environment",
+            environment,
+            "--issuer",
+            &issuer,
+            "--roots",
+            text(&roots.join("pinned.json"))?,
+            "--two-persons",
+            if two_persons { "true" } else { "false" },
+        ])?;
+        desk.token = word(&made, "gpo_")?;
+        desk.listen_on([feed, admin, agents, metrics])?;
+        let unsigned = dir.join("roots/1.unsigned.json");
+        let signed = dir.join("roots/1.json");
+        desk.done(&[
+            "root",
+            "sign",
+            "--root-dir",
+            text(&roots)?,
+            text(&unsigned)?,
+            "--out",
+            text(&signed)?,
+        ])?;
+        desk.serve()?;
+        Ok(desk)
+    }
+
+    /// The ports that the system gave, instead of the four in a row that `init` writes.
+    fn listen_on(&self, [feed, admin, agents, metrics]: [u16; 4]) -> Result<(), Failed> {
+        let path = self.dir().join("gatepass.toml");
+        let mut text = std::fs::read_to_string(&path)?;
+        for (written, port) in [(9400, feed), (9401, admin), (9402, agents), (9403, metrics)] {
+            text = text.replace(&format!("127.0.0.1:{written}"), &format!("127.0.0.1:{port}"));
+        }
+        Ok(std::fs::write(&path, text)?)
+    }
+
+    /// Starts `gatepass serve` and waits for the line that says where it listens.
+    ///
+    /// # Errors
+    /// It ended instead.
+    pub fn serve(&mut self) -> Result<(), Failed> {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("serve.log"))?;
+        let mut child = Command::new(binary()?)
+            .args(["serve", "--dir", text(&self.dir())?])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        self.serving = Some(child);
+        if line.is_empty() {
+            self.kill();
+            return Err(std::fs::read_to_string(self.folder.path().join("serve.log"))?.into());
+        }
+        Ok(())
+    }
+
+    /// SIGKILL, as a machine that loses its power would have it.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.serving.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("desk")
+    }
+
+    #[must_use]
+    pub const fn feed(&self) -> SocketAddr {
+        self.addresses.feed
+    }
+
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+
+    /// The first operator's token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Writes a file beside the working directory, for commands that read one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn file(&self, name: &str, content: &str) -> Result<String, Failed> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content)?;
+        Ok(text(&path)?.to_owned())
+    }
+
+    /// Runs a command as the first operator.
+    ///
+    /// # Errors
+    /// The binary does not start.
+    pub fn run(&self, arguments: &[&str]) -> Result<Said, Failed> {
+        self.run_as(&self.token, arguments)
+    }
+
+    /// Runs a command as whoever holds the token.
+    ///
+    /// # Errors
+    /// The binary does not start.
+    pub fn run_as(&self, token: &str, arguments: &[&str]) -> Result<Said, Failed> {
+        let output = Command::new(binary()?)
+            .args(arguments)
+            .env("GATEPASS_SERVER", format!("http://{}", self.addresses.admin))
+            .env("GATEPASS_TOKEN", token)
+            .output()?;
+        let text = [output.stdout.as_slice(), &output.stderr].concat();
+        Ok(Said { ok: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// Runs a command that must succeed; what it printed.
+    ///
+    /// # Errors
+    /// What it printed when it did not.
+    pub fn done(&self, arguments: &[&str]) -> Result<String, Failed> {
+        let said = self.run(arguments)?;
+        match said.ok {
+            true => Ok(said.text),
+            false => Err(format!("gatepass {}: {}", arguments.join(" "), said.text).into()),
+        }
+    }
+
+    /// Makes a key, registers an agent with it and activates it.
+    ///
+    /// # Errors
+    /// What a command printed when it failed.
+    pub fn agent(&self, name: &str, blueprint: &str, owner: &str) -> Result<Agent, Failed> {
+        let key = SecretKey::generate()?;
+        let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": public_text(&key.public()) });
+        let file = self.file(&format!("{name}.jwk"), &jwk.to_string())?;
+        let said = self.done(&[
+            "agent",
+            "register",
+            name,
+            "--blueprint",
+            blueprint,
+            "--owner",
+            owner,
+            "--department",
+            "purchasing",
+            "--purpose",
+            "orders paper",
+            "--contact",
+            "#purchasing",
+            "--project",
+            "paperwork",
+            "--key",
+            &file,
+            "--reason",
+            "project paperwork",
+        ])?;
+        let id = word(&said, "agent:")?;
+        self.done(&["agent", "activate", &id, "--reason", "reviewed"])?;
+        Ok(Agent { id, key, agents: self.addresses.agents, issuer: self.issuer.clone() })
+    }
+
+    /// A plugin configuration that pins this control plane's roots.
+    ///
+    /// # Errors
+    /// The pinned roots cannot be read.
+    pub fn plugin(&self) -> Result<PluginConfig, Failed> {
+        let pinned = std::fs::read(self.folder.path().join("roots/pinned.json"))?;
+        let roots: Roots = serde_json::from_slice(&pinned)?;
+        let mut plugin = PluginConfig::new(&self.environment, &self.environment, roots);
+        plugin.expose_position = true;
+        Ok(plugin)
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Agent {
+    /// Asks for a gatepass; the answer as it came.
+    ///
+    /// # Errors
+    /// The control plane is not there.
+    pub fn ask(&self, parameters: &[(&str, &str)]) -> Result<Response, Failed> {
+        let mut all = vec![("grant_type", "client_credentials")];
+        all.extend(parameters);
+        self.post("/oauth2/token", &all)
+    }
+
+    /// A gatepass.
+    ///
+    /// # Errors
+    /// The OAuth error.
+    pub fn gatepass(&self, parameters: &[(&str, &str)]) -> Result<Issued, Failed> {
+        let response = self.ask(parameters)?;
+        let body: Value = serde_json::from_slice(&response.body)?;
+        let member = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+        match (member("access_token"), member("task")) {
+            (Some(token), Some(task)) => Ok(Issued { token, task }),
+            _ => Err(format!("{} {body}", response.status).into()),
+        }
+    }
+
+    /// A form with a client assertion (RFC 7523).
+    ///
+    /// # Errors
+    /// The control plane is not there.
+    pub fn post(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Response, Failed> {
+        let assertion = self.assertion()?;
+        let mut all = parameters.to_vec();
+        all.push(("client_assertion_type", ASSERTION_TYPE));
+        all.push(("client_assertion", &assertion));
+        let form: Vec<String> =
+            all.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+        let form = form.join("&");
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            self.agents,
+            form.len()
+        );
+        Ok(Connection::open(self.agents)?.exchange(request.as_bytes())?)
+    }
+
+    fn assertion(&self) -> Result<String, Failed> {
+        let now = super::world::now().0;
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let jti = gatepass::issue::new_id()?;
+        let claims = json!({
+            "iss": self.id, "sub": self.id, "aud": self.issuer, "jti": jti,
+            "iat": now, "exp": now + 60,
+        });
+        let input = format!("{}.{}", part(&json!({ "alg": "EdDSA" })), part(&claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(input.as_bytes()));
+        Ok(format!("{input}.{signature}"))
+    }
+}
+
+/// A gatepass and the task that it was issued under.
+#[derive(Clone)]
+pub struct Issued {
+    pub token: String,
+    pub task: String,
+}
+
+/// The word in a command's output that begins like this.
+///
+/// # Errors
+/// There is none.
+pub fn word(said: &str, begins: &str) -> Result<String, Failed> {
+    let found = said.split_whitespace().find(|word| word.starts_with(begins));
+    found.map(str::to_owned).ok_or_else(|| format!("no `{begins}` in: {said}").into())
+}
+
+/// The `gatepass` that was built beside this program.
+///
+/// # Errors
+/// It was not built.
+pub fn binary() -> Result<PathBuf, Failed> {
+    let own = std::env::current_exe()?;
+    let folders = own.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join("gatepass")).find(|path| path.is_file());
+    found.ok_or_else(|| "no `gatepass` beside this program: run `cargo build -p gatepass`".into())
+}
+
+/// Ports that nobody listens on now.
+fn ports() -> Result<[u16; 4], Failed> {
+    let listeners: Vec<std::net::TcpListener> =
+        (0..4).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let mut ports = [0; 4];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+fn escaped(text: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let one = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+fn text(path: &Path) -> Result<&str, Failed> {
+    path.to_str().ok_or_else(|| "a temporary folder whose name is not UTF-8".into())
+}
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How long a follower may take to hear of a change on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,170 @@
+//! The filter by extension discovery with its module from a URL, as Istio brings a plugin to Envoy.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use gatepass_envoy::check::check;
+use gatepass_envoy::{Code, Envoy, EnvoyBinary, Manifest, Platform, Settings};
+use gatepass_tests::kit::filter;
+use gatepass_tests::kit::upstream::Upstream;
+use gatepass_tests::kit::wire::{Connection, Response};
+use gatepass_tests::kit::world::{ControlPlane, bearing, grant, until};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// An Envoy that discovers its gate, and what is around it.
+struct Discovered {
+    control: ControlPlane,
+    upstream: Upstream,
+    envoy: Envoy,
+    _folder: tempfile::TempDir,
+}
+
+impl Discovered {
+    /// `sha256`: what the module must have, by its true one.
+    fn launch(sha256: impl FnOnce(String) -> String) -> Self {
+        let control = ControlPlane::start("prod").unwrap();
+        let upstream = Upstream::start().unwrap();
+        let module = std::fs::read(filter::path().unwrap()).unwrap();
+        let digest: String = Sha256::digest(&module).iter().map(|b| format!("{b:02x}")).collect();
+        let code = Code::Remote {
+            url: format!("http://{}/gatepass_filter.wasm", host(module)),
+            sha256: sha256(digest),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut plugin = control.plugin().unwrap();
+        // As an operator has it.
+        plugin.expose_position = false;
+        let mut manifest = Manifest::new(plugin, &control.address().to_string(), code);
+        manifest.ecds_path = folder.path().join("gatepass.ecds.yaml");
+        std::fs::write(&manifest.ecds_path, manifest.ecds_file().unwrap()).unwrap();
+
+        let theirs = THEIRS
+            .replace("# PATHS\n", &pasted(10, &manifest.path_settings().unwrap()))
+            .replace("# FILTER\n", &pasted(10, &manifest.http_filter(Platform::Ecds).unwrap()))
+            .replace("# CLUSTERS\n", &pasted(2, &manifest.clusters().unwrap()))
+            .replace("THEIR_PORT", &upstream.address().port().to_string());
+        let binary = EnvoyBinary::find().unwrap();
+        let envoy = Envoy::launch_yaml(&binary, &theirs, &Settings::default()).unwrap();
+        Self { control, upstream, envoy, _folder: folder }
+    }
+
+    fn ask(&self, gatepass: Option<&str>) -> Response {
+        let mut connection = Connection::open(self.envoy.address("shop").unwrap()).unwrap();
+        connection.exchange(&bearing("GET", "/orders", gatepass)).unwrap()
+    }
+
+    fn gatepass(&self, action: &str) -> String {
+        self.control.issue(&grant(action).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn a_discovered_gate_with_a_fetched_module_decides() {
+    let it = Discovered::launch(|digest| digest);
+    let (reading, wiping) = (it.gatepass("orders:read"), it.gatepass("orders:wipe"));
+    until(SOON, || Ok(it.ask(Some(&reading))), |response| response.status == 200).unwrap();
+    assert_eq!(it.ask(None).verdict(), "401 no_credential");
+    assert_eq!(it.ask(Some(&wiping)).verdict(), "403 action_not_granted");
+
+    let forwarded = it.upstream.take();
+    assert!(forwarded.iter().all(|request| request.header("x-gatepass-action") == ["orders:read"]));
+    let checked = check(&it.envoy.admin("/config_dump").unwrap()).unwrap();
+    assert_eq!(checked.findings, [], "the dump shows what was discovered");
+    assert_eq!(checked.gates.len(), 1);
+    assert!(checked.gates[0].plugin.is_some());
+}
+
+/// The twin: nothing is different but the digest that the module must have.
+#[test]
+fn a_module_with_another_digest_lets_nothing_through() {
+    let it = Discovered::launch(|_| "0".repeat(64));
+    let reading = it.gatepass("orders:read");
+    let failed = "wasm.remote_load_fetch_failures";
+    it.envoy
+        .until("a refused module", SOON, |envoy| {
+            Ok(envoy.stats()?.get(failed).copied().filter(|count| *count > 0))
+        })
+        .unwrap();
+    for gatepass in [None, Some(reading.as_str())] {
+        let answer = it.ask(gatepass);
+        assert_eq!(answer.status, 503, "{}", answer.verdict());
+    }
+    assert_eq!(it.upstream.take(), []);
+}
+
+/// Serves these bytes to whoever asks, until the process ends.
+fn host(bytes: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head: Vec<u8> = Vec::new();
+            let mut chunk = [0; 1024];
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut chunk) {
+                    Ok(count) if count > 0 => head.extend(&chunk[..count]),
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            let length = bytes.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            // The peer may have gone; it then asks again or not.
+            let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(&bytes));
+        }
+    });
+    address
+}
+
+fn pasted(indent: usize, block: &str) -> String {
+    let margin = " ".repeat(indent);
+    block.lines().map(|line| format!("{margin}{line}\n")).collect()
+}
+
+/// A bootstrap that knows nothing of Gatepass but for the access log's code.
+pub(crate) const THEIRS: &str = r#"
+node: { id: shop-1, cluster: shop }
+admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
+static_resources:
+  listeners:
+  - name: shop
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: shop
+          access_log:
+          - name: envoy.access_loggers.stdout
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+              log_format:
+                text_format_source:
+                  inline_string: "%RESPONSE_CODE% %FILTER_STATE(wasm.gatepass_code:PLAIN)%\n"
+# PATHS
+          http_filters:
+# FILTER
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+          route_config:
+            virtual_hosts:
+            - name: shop
+              domains: ["*"]
+              routes:
+              - match: { prefix: "/" }
+                route: { cluster: shop_backend }
+  clusters:
+  - name: shop_backend
+    type: STATIC
+    load_assignment:
+      cluster_name: shop_backend
+      endpoints:
+      - lb_endpoints:
+        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: THEIR_PORT } } }
+# CLUSTERS
+"#;
