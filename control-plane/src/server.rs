@@ -130,7 +130,7 @@ async fn adopt_roots(shared: &Arc<Shared>) -> Result<(), ServerError> {
         let adopted: Result<_, Refused> = shared
             .db
             .write(async move |tx| {
-                let by = By { operator: "gatepass", person: None, second: None };
+                let by = By { operator: apply::SYSTEM, person: None, second: None };
                 apply::apply(tx, &by, change, "signed by the root keys").await
             })
             .await;

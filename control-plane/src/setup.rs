@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{AUDIT_KEY, FEED_KEY, FILE, ISSUER_KEY};
 use crate::db::{self, DbError, FirstOperator, Genesis};
+use crate::desk::apply::SYSTEM;
 use crate::desk::operators::{MAX_TOKEN_LIFE, OPERATOR_PREFIX, digest, new_secret};
 use crate::keys::{KeyError, KeyRole, SecretKey, Signer};
 use crate::roots::{self, PinnedRoots, RootError};
@@ -115,6 +116,9 @@ impl Init {
             if !is_token(value) {
                 return refuse(&format!("the {name} must be 1 to 128 visible ASCII characters"));
             }
+        }
+        if self.operator == SYSTEM {
+            return refuse("`gatepass` is what the control plane is called in its record");
         }
         if Uri::parse(&self.issuer).is_none() || self.issuer.ends_with('/') {
             return refuse(

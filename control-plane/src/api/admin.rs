@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::Value;
 
-use super::endpoint::{Endpoint, Names, members, schema, text};
+use super::endpoint::{Endpoint, PathNames, in_path, members, schema, text};
 use super::problem::Problem;
 use super::{auth, json, reads};
 use crate::audit;
@@ -37,7 +37,6 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 }
 
 fn changes() -> Vec<Endpoint> {
-    let administered = |endpoint: Endpoint| endpoint.needing(Need::Administer);
     vec![
         Endpoint::change::<AddPerson>("/v1/people", "Add a person"),
         Endpoint::change::<EndPerson>(
@@ -72,8 +71,7 @@ fn changes() -> Vec<Endpoint> {
         Endpoint::change::<AcceptOwner>(
             "/v1/agents/{agent}/accept",
             "Accept to be the owner: by that person's own token",
-        )
-        .needing(Need::Read),
+        ),
         Endpoint::change::<AddAgentKey>("/v1/agents/{agent}/keys", "Add a public key"),
         Endpoint::change::<RemoveAgentKey>(
             "/v1/agents/{agent}/keys/{thumbprint}/remove",
@@ -87,23 +85,14 @@ fn changes() -> Vec<Endpoint> {
             "Put an older policy in force again",
         ),
         Endpoint::change::<StopEverything>("/v1/stop", "Kill every gatepass and close issuance"),
-        administered(Endpoint::change::<OpenIssuance>("/v1/open", "Open issuance again")),
-        administered(Endpoint::change::<AddOperator>("/v1/operators", "Add an operator")),
-        administered(Endpoint::change::<EndOperator>("/v1/operators/{id}/end", "End an operator")),
-        administered(Endpoint::change::<AddToken>("/v1/tokens", "Add a token")),
-        administered(Endpoint::change::<EndToken>("/v1/tokens/{id}/end", "End a token")),
-        administered(Endpoint::change::<AddJoinToken>(
-            "/v1/join-tokens",
-            "Add a fleet's join token",
-        )),
-        administered(Endpoint::change::<EndJoinToken>(
-            "/v1/join-tokens/{id}/end",
-            "End a join token",
-        )),
-        administered(Endpoint::change::<AdoptRoot>(
-            "/v1/roots",
-            "Put a newer root document in force",
-        )),
+        Endpoint::change::<OpenIssuance>("/v1/open", "Open issuance again"),
+        Endpoint::change::<AddOperator>("/v1/operators", "Add an operator"),
+        Endpoint::change::<EndOperator>("/v1/operators/{id}/end", "End an operator"),
+        Endpoint::change::<AddToken>("/v1/tokens", "Add a token"),
+        Endpoint::change::<EndToken>("/v1/tokens/{id}/end", "End a token"),
+        Endpoint::change::<AddJoinToken>("/v1/join-tokens", "Add a fleet's join token"),
+        Endpoint::change::<EndJoinToken>("/v1/join-tokens/{id}/end", "End a join token"),
+        Endpoint::change::<AdoptRoot>("/v1/roots", "Put a newer root document in force"),
     ]
 }
 
@@ -181,12 +170,12 @@ fn questions() -> Vec<Endpoint> {
 fn seconds() -> Vec<Endpoint> {
     let accept =
         async |State(shared): State<Arc<Shared>>,
-               Path(names): Path<Names>,
+               names: PathNames,
                headers: HeaderMap,
                body: Bytes| { accept(&shared, names, &headers, &body).await };
     let reject =
         async |State(shared): State<Arc<Shared>>,
-               Path(names): Path<Names>,
+               names: PathNames,
                headers: HeaderMap,
                body: Bytes| { reject(&shared, names, &headers, &body).await };
     let endpoint = |path, summary, answer, handler| Endpoint {
@@ -218,13 +207,13 @@ fn seconds() -> Vec<Endpoint> {
 
 async fn accept(
     shared: &Arc<Shared>,
-    names: Names,
+    names: PathNames,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Problem> {
-    let who = auth::operator(shared, headers, Need::Read).await?;
-    let (_, reason) = members(headers, body)?;
-    let id = names.get("id").cloned().unwrap_or_default();
+    let who = auth::operator(shared, headers, Need::Agree).await?;
+    let reason = only_reason(headers, body)?;
+    let id = in_path(names)?.remove("id").unwrap_or_default();
     let write = async move |tx: &mut crate::db::Tx| proposals::accept(tx, &who, &id, &reason).await;
     let done: Result<apply::Done, Refused> = shared.db.write(write).await;
     Ok(json(&serde_json::to_value(done?).unwrap_or_default()))
@@ -232,17 +221,25 @@ async fn accept(
 
 async fn reject(
     shared: &Arc<Shared>,
-    names: Names,
+    names: PathNames,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Problem> {
     let who = auth::operator(shared, headers, Need::Agree).await?;
-    let (_, reason) = members(headers, body)?;
-    let id = names.get("id").cloned().unwrap_or_default();
+    let reason = only_reason(headers, body)?;
+    let id = in_path(names)?.remove("id").unwrap_or_default();
     let write = async move |tx: &mut crate::db::Tx| proposals::reject(tx, &who, &id, &reason).await;
     let done: Result<(), Refused> = shared.db.write(write).await;
     done?;
     Ok(json(&Value::Object(serde_json::Map::new())))
+}
+
+fn only_reason(headers: &HeaderMap, body: &Bytes) -> Result<String, Refused> {
+    let (others, reason) = members(headers, body)?;
+    match others.into_iter().next() {
+        None => Ok(reason),
+        Some((name, _)) => Err(Refused::invalid(name, "only a `reason` is taken here")),
+    }
 }
 
 /// The record as JSON lines, its head signed.

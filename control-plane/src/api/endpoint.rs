@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -15,7 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Problem;
 use super::{auth, json};
-use crate::desk::change::Change;
+use crate::desk::change::{Asked, Change};
 use crate::desk::operators::{Need, Who};
 use crate::desk::proposals::{self, Outcome};
 use crate::desk::{Refused, apply};
@@ -38,23 +39,26 @@ pub(crate) struct Endpoint {
 
 /// Parameters of a path and of a query.
 pub(super) type Names = BTreeMap<String, String>;
+/// What a path says, or why it cannot be read; [`in_path`] makes that a problem like any other.
+pub(super) type PathNames = Result<Path<Names>, PathRejection>;
+type QueryNames = Result<Query<Names>, QueryRejection>;
 
 impl Endpoint {
     /// A change: its members are the body's and the path's, and `reason` goes on record.
     pub(super) fn change<C>(path: &'static str, summary: &'static str) -> Self
     where
-        C: DeserializeOwned + Into<Change> + ToSchema + Send + 'static,
+        C: DeserializeOwned + Asked + ToSchema + Send + 'static,
     {
         let handler =
             async |State(shared): State<Arc<Shared>>,
-                   Path(names): Path<Names>,
+                   names: PathNames,
                    headers: HeaderMap,
                    body: Bytes| { change::<C>(&shared, names, &headers, &body).await };
         Self {
             method: "post",
             path,
             summary,
-            need: Need::Operate,
+            need: C::NEED,
             query: &[],
             request: Some(schema::<C>()),
             answer: Some(schema::<apply::Done>()),
@@ -75,11 +79,12 @@ impl Endpoint {
         A: Future<Output = Result<Value, Refused>> + Send + 'static,
     {
         let handler = async move |State(shared): State<Arc<Shared>>,
-                                  Path(names): Path<Names>,
-                                  axum::extract::Query(query): axum::extract::Query<Names>,
+                                  names: PathNames,
+                                  query: QueryNames,
                                   headers: HeaderMap| {
             let answered: Result<Response, Problem> = async {
                 auth::operator(&shared, &headers, need).await?;
+                let (names, query) = (in_path(names)?, in_query(query)?);
                 Ok(json(&ask(Arc::clone(&shared), names, query).await?))
             }
             .await;
@@ -105,25 +110,21 @@ impl Endpoint {
         self.query = query;
         self
     }
-
-    pub(super) const fn needing(mut self, need: Need) -> Self {
-        self.need = need;
-        self
-    }
 }
 
 async fn change<C>(
     shared: &Arc<Shared>,
-    names: Names,
+    names: PathNames,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Problem>
 where
-    C: DeserializeOwned + Into<Change>,
+    C: DeserializeOwned + Asked,
 {
-    let who = auth::operator(shared, headers, Need::Read).await?;
+    // Before the body is looked at: whoever may not ask learns nothing from what they sent.
+    let who = auth::operator(shared, headers, C::NEED).await?;
     let (members, reason) = members(headers, body)?;
-    let change: C = read(members, names)?;
+    let change: C = read(members, in_path(names)?)?;
     let change: Change = change.into();
     let name = change.name();
     let outcome = asked(shared, who, change, reason).await;
@@ -150,6 +151,18 @@ async fn asked(
     reason: String,
 ) -> Result<Outcome, Refused> {
     shared.db.write(async move |tx| proposals::ask(tx, &who, change, &reason).await).await
+}
+
+/// # Errors
+/// [`Refused::Invalid`] for what is not UTF-8 once its percent-encoding is undone.
+pub(super) fn in_path(names: PathNames) -> Result<Names, Refused> {
+    let Path(names) = names.map_err(|error| Refused::invalid("path", error.body_text()))?;
+    Ok(names)
+}
+
+fn in_query(query: QueryNames) -> Result<Names, Refused> {
+    let Query(query) = query.map_err(|error| Refused::invalid("query", error.body_text()))?;
+    Ok(query)
 }
 
 /// The body's members without `reason`, and the reason.
@@ -180,15 +193,23 @@ fn read<C: DeserializeOwned>(
 ) -> Result<C, Refused> {
     for (name, value) in names {
         if members.contains_key(&name) {
-            return Err(Refused::invalid("body", format!("`{name}` stands in the path already")));
+            return Err(Refused::invalid(name, "stands in the path already"));
         }
         let number = value.parse::<u64>().ok().filter(|_| name == "version");
         members.insert(name, number.map_or(Value::String(value), Value::from));
     }
     serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." { String::new() } else { format!("`{path}`: ") };
-        Refused::invalid("body", format!("{place}{}", error.into_inner()))
+        let why = error.into_inner().to_string();
+        // Of a member that is missing serde tells the name in its text only.
+        let missing = why.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        let field = match (path.as_str(), missing) {
+            (".", None) => "body".to_owned(),
+            (".", Some(name)) => name.to_owned(),
+            (_, None) => path,
+            (_, Some(name)) => format!("{path}.{name}"),
+        };
+        Refused::invalid(field, why)
     })
 }
 

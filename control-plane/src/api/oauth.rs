@@ -88,7 +88,8 @@ async fn issue_one(State(shared): State<Arc<Shared>>, form: Posted) -> Response 
     match issued {
         Ok(body) => answer(StatusCode::OK, &body),
         Err(denied) => {
-            tracing::info!(error = %denied.error, why = %denied.description, "nothing was issued");
+            // As Debug: the description may repeat what was sent, line feeds too.
+            tracing::info!(error = %denied.error, why = ?denied.description, "nothing was issued");
             refusal(&denied)
         }
     }
@@ -110,8 +111,9 @@ async fn issued(shared: &Arc<Shared>, form: Posted) -> Result<Value, Denied> {
     let assertion = client(shared, &form).await?;
     shared.rates.take(&assertion.agent, shared.config.issued_per_minute, shared.db.now())?;
     let request = request(&form, assertion, exchange)?;
-    let issued: token::Issued =
+    let issued: Result<token::Issued, Denied> =
         shared.db.write(async move |tx: &mut Tx| token::issue(tx, request).await).await?;
+    let issued = issued?;
     // Signed after the commit: whoever holds it is on record.
     let algorithm = gatepass_engine::keyring::Algorithm::EdDsa;
     let signed = issue::sign(&issued.claims, algorithm, &shared.keys.issuer).map_err(|error| {
@@ -268,6 +270,7 @@ async fn open_task(State(shared): State<Arc<Shared>>, form: Posted) -> Response 
     let answered: Result<Value, Denied> = async {
         let form = Parameters::read(form)?;
         let assertion = client(&shared, &form).await?;
+        shared.rates.take(&assertion.agent, shared.config.issued_per_minute, shared.db.now())?;
         let purpose = form.one("purpose")?.unwrap_or_default().to_owned();
         if purpose.chars().count() > MAX_PURPOSE || purpose.chars().any(char::is_control) {
             return Err(Denied::new(
@@ -280,7 +283,8 @@ async fn open_task(State(shared): State<Arc<Shared>>, form: Posted) -> Response 
             .write(async move |tx: &mut Tx| -> Result<String, Denied> {
                 token::spend(tx, &assertion).await?;
                 token::may_work(tx, &assertion).await?;
-                let task = tasks::open(tx, &assertion.agent, &purpose).await?;
+                let task = tasks::new_id();
+                tasks::open(tx, &task, &assertion.agent, &purpose).await?;
                 tx.audit(Entry {
                     actor: &assertion.agent,
                     action: "task.open",

@@ -52,7 +52,7 @@ impl From<Refused> for Problem {
             }
         };
         let field = match &refused {
-            Refused::Invalid { field, .. } => Some((*field).to_owned()),
+            Refused::Invalid { field, .. } => Some(field.clone().into_owned()),
             _ => None,
         };
         Self { status, code: refused.code(), detail: refused.to_string(), field }

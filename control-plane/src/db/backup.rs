@@ -2,7 +2,9 @@
 //!
 //! A copy is older than what gates have seen, so whatever comes back from it starts a new epoch:
 //! every gatepass issued before is dead, and no follower takes it for the past. Issuance stays
-//! closed until somebody has looked whether owners and agents are still who they were.
+//! closed until somebody has looked whether owners and agents are still who they were. What was
+//! stopped since the copy was made stays stopped, as far as the database that it replaces can be
+//! read.
 
 use std::path::Path;
 
@@ -67,8 +69,8 @@ pub async fn restore(
         let path = path.to_owned();
         move |error| DbError::Io(path, error)
     };
-    // The epoch must be above that of the copy and of what is being replaced.
-    let replaced = if file.exists() { epoch_of(&file).await.unwrap_or(0) } else { 0 };
+    // What cannot be read has no epoch and stops nothing; restoring is for that case too.
+    let replaced = if file.exists() { Replaced::read(&file).await.ok() } else { None };
     let work = dir.join("gatepass.db.restoring");
     for suffix in ["", "-wal", "-shm"] {
         let leftover = dir.join(format!("gatepass.db.restoring{suffix}"));
@@ -82,7 +84,7 @@ pub async fn restore(
         }
         None => backup(dir, &work).await?,
     }
-    let restored = raise(&work, replaced, now).await?;
+    let restored = raise(&work, replaced.as_ref(), &file, now).await?;
     if file.exists() {
         for suffix in ["", "-wal", "-shm"] {
             let old = dir.join(format!("{DATABASE}{suffix}"));
@@ -97,25 +99,63 @@ pub async fn restore(
     Ok(restored)
 }
 
-async fn epoch_of(file: &Path) -> Result<u64, DbError> {
-    let mut connection = SqliteConnection::connect_with(&options(file)).await?;
-    let (epoch,): (i64,) =
-        sqlx::query_as("SELECT epoch FROM environment").fetch_one(&mut connection).await?;
-    connection.close().await?;
-    Ok(unsigned(epoch))
+/// The database that a copy takes the place of.
+struct Replaced {
+    epoch: u64,
+    /// Its name and its issuer: no other environment's copy takes its place.
+    identity: (String, String),
 }
 
-async fn raise(file: &Path, replaced: u64, now: UnixSeconds) -> Result<Restored, DbError> {
-    let mut connection = SqliteConnection::connect_with(&options(file)).await?;
+impl Replaced {
+    async fn read(file: &Path) -> Result<Self, DbError> {
+        let mut connection = SqliteConnection::connect_with(&options(file)).await?;
+        let (epoch, name, issuer): (i64, String, String) =
+            sqlx::query_as("SELECT epoch, name, issuer FROM environment")
+                .fetch_one(&mut connection)
+                .await?;
+        connection.close().await?;
+        Ok(Self { epoch: unsigned(epoch), identity: (name, issuer) })
+    }
+}
+
+/// What was stopped since the copy was made stays stopped: a token that was stolen and ended, a
+/// key that was removed, a person who has left. This can only deny.
+async fn keep_stopped(tx: &mut SqliteConnection) -> Result<(), DbError> {
+    for statement in KEPT_STOPS {
+        sqlx::query(statement).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn raise(
+    work: &Path,
+    replaced: Option<&Replaced>,
+    file: &Path,
+    now: UnixSeconds,
+) -> Result<Restored, DbError> {
+    let mut connection = SqliteConnection::connect_with(&options(work)).await?;
     MIGRATIONS.run(&mut connection).await?;
     audit::verify(&mut connection, None)
         .await
         .map_err(|error| DbError::Corrupt(format!("the copy's audit record: {error}")))?;
+    if let Some(replaced) = replaced {
+        let identity: (String, String) = sqlx::query_as("SELECT name, issuer FROM environment")
+            .fetch_one(&mut connection)
+            .await?;
+        if identity != replaced.identity {
+            return Err(DbError::Corrupt("the copy is of another environment".to_owned()));
+        }
+        let name = file.to_str().ok_or_else(|| {
+            DbError::Io(file.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
+        })?;
+        sqlx::query("ATTACH DATABASE ? AS replaced").bind(name).execute(&mut connection).await?;
+    }
     let (epoch, sequence): (i64, i64) = sqlx::query_as("SELECT epoch, sequence FROM environment")
         .fetch_one(&mut connection)
         .await?;
     let from = Position { epoch: unsigned(epoch), sequence: unsigned(sequence) };
-    let epoch = from.epoch.max(replaced).saturating_add(1).max(now.0);
+    let epoch =
+        from.epoch.max(replaced.map_or(0, |known| known.epoch)).saturating_add(1).max(now.0);
     let to = Position { epoch, sequence: 1 };
     let head: Option<(i64, String)> =
         sqlx::query_as("SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1")
@@ -132,6 +172,9 @@ async fn raise(file: &Path, replaced: u64, now: UnixSeconds) -> Result<Restored,
     };
     let record = head.next(&entry, to, now)?;
     let mut tx = connection.begin().await?;
+    if replaced.is_some() {
+        keep_stopped(&mut tx).await?;
+    }
     // Revocations go with their epoch: what they killed is older than the new one, so dead anyway.
     // Those of keys stay, and so does the hash key under which they are known.
     sqlx::query("DELETE FROM revocations WHERE kind <> 'key'").execute(&mut *tx).await?;
@@ -157,6 +200,9 @@ async fn raise(file: &Path, replaced: u64, now: UnixSeconds) -> Result<Restored,
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
+    if replaced.is_some() {
+        sqlx::query("DETACH DATABASE replaced").execute(&mut connection).await?;
+    }
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     connection.close().await?;
     Ok(Restored { from, to, records: record.n })
@@ -167,3 +213,28 @@ const RESTORED: &str =
     "a copy was restored: confirm owners and agents, then open issuance with `gatepass open`";
 /// More changes of the key list than any copy is behind.
 const KEYS_LEAP: u64 = 1_000_000;
+/// From the database that is replaced, attached as `replaced`. A later stop than the copy's counts.
+const KEPT_STOPS: [&str; 9] = [
+    "UPDATE operators SET state = 'ended'
+     WHERE id IN (SELECT id FROM replaced.operators WHERE state = 'ended')",
+    "UPDATE tokens SET ended_at = old.ended_at FROM replaced.tokens old
+     WHERE old.id = tokens.id AND old.ended_at IS NOT NULL AND tokens.ended_at IS NULL",
+    "UPDATE join_tokens SET ended_at = old.ended_at FROM replaced.join_tokens old
+     WHERE old.id = join_tokens.id AND old.ended_at IS NOT NULL AND join_tokens.ended_at IS NULL",
+    "UPDATE people SET state = 'ended'
+     WHERE id IN (SELECT id FROM replaced.people WHERE state = 'ended')",
+    "UPDATE blueprints SET state = 'disabled'
+     WHERE id IN (SELECT id FROM replaced.blueprints WHERE state = 'disabled')",
+    "UPDATE agents SET state = old.state, proposed_owner = NULL, accepted_at = NULL
+     FROM replaced.agents old
+     WHERE old.id = agents.id AND agents.state <> 'retired'
+       AND (agents.state <> 'orphaned' OR old.state = 'retired')
+       AND old.state IN ('suspended', 'orphaned', 'retired')",
+    "UPDATE agent_keys SET removed_at = old.removed_at FROM replaced.agent_keys old
+     WHERE old.thumbprint = agent_keys.thumbprint AND old.removed_at IS NOT NULL
+       AND agent_keys.removed_at IS NULL",
+    "UPDATE tasks SET state = old.state, ended_at = old.ended_at FROM replaced.tasks old
+     WHERE old.id = tasks.id AND old.state <> 'open' AND tasks.state = 'open'",
+    // So that no client assertion is good twice.
+    "INSERT OR IGNORE INTO spent SELECT * FROM replaced.spent",
+];

@@ -64,9 +64,11 @@ impl Tx {
         &mut self.connection
     }
 
+    /// Never before what was signed last: gates end what has expired by that, so a revocation made
+    /// after the clock went back would be dropped before what it kills has expired.
     #[must_use]
     pub fn now(&self) -> UnixSeconds {
-        (self.clock)()
+        (self.clock)().max(self.publisher.state().issued_at)
     }
 
     /// The position that a reader of this transaction's state is at: what a gatepass issued now

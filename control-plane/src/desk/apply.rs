@@ -61,6 +61,7 @@ pub async fn apply(
     let action = change.name();
     let effects = carry_out(tx, by, change, reason).await?;
     let actor = match by.second {
+        None if by.operator == SYSTEM => SYSTEM.to_owned(),
         None => actor(by.operator),
         Some(second) => format!("{} and {}", actor(by.operator), actor(second)),
     };
@@ -251,4 +252,6 @@ fn state(value: &str) -> Value {
     json!({ "state": value })
 }
 
+/// Who does what the control plane does by itself; no operator is called so.
+pub(crate) const SYSTEM: &str = "gatepass";
 const MAX_TEXT: usize = 200;

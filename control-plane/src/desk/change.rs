@@ -7,6 +7,11 @@ use utoipa::ToSchema;
 use super::ceiling::Ceiling;
 use super::operators::{Need, Role};
 
+/// One kind of change, before there is one: what a role must allow to ask for it.
+pub trait Asked: Into<Change> {
+    const NEED: Need;
+}
+
 /// Declares one struct for each change and the enum of them all.
 macro_rules! changes {
     ($($(#[$doc:meta])* $name:ident = $tag:literal, $need:ident {
@@ -23,6 +28,10 @@ macro_rules! changes {
             fn from(change: $name) -> Self {
                 Self::$name(change)
             }
+        }
+
+        impl Asked for $name {
+            const NEED: Need = Need::$need;
         })+
 
         /// One change.
@@ -45,7 +54,7 @@ macro_rules! changes {
             #[must_use]
             pub const fn need(&self) -> Need {
                 match self {
-                    $(Self::$name(_) => Need::$need,)+
+                    $(Self::$name(_) => $name::NEED,)+
                 }
             }
         }

@@ -19,8 +19,11 @@ use crate::db::{signed, unsigned};
 use crate::keys::KeyError;
 
 /// What a token lets its holder do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(rename_all = "snake_case")]
 pub enum Role {
     /// Reads.
     Viewer,
@@ -137,8 +140,9 @@ pub async fn authenticate(
     type Row = (String, String, String, i64, Option<i64>, Option<String>);
     let row: Option<Row> = sqlx::query_as(
         "SELECT t.id, t.operator, t.role, t.expires_at, t.last_used_at, o.person
-         FROM tokens t JOIN operators o ON o.id = t.operator
-         WHERE t.digest = ? AND t.ended_at IS NULL AND o.state = 'active'",
+         FROM tokens t JOIN operators o ON o.id = t.operator LEFT JOIN people p ON p.id = o.person
+         WHERE t.digest = ? AND t.ended_at IS NULL AND o.state = 'active'
+           AND (o.person IS NULL OR p.state = 'active')",
     )
     .bind(digest(secret).as_slice())
     .fetch_optional(connection)
@@ -151,6 +155,50 @@ pub async fn authenticate(
         return Err(unknown());
     }
     Ok((Who { operator, token, role, person }, used.map(|used| UnixSeconds(unsigned(used)))))
+}
+
+/// Whether a token is good for anything: it, its operator and the person that they are.
+///
+/// # Errors
+/// What SQLite says.
+pub async fn lives(
+    connection: &mut SqliteConnection,
+    token: &str,
+    now: UnixSeconds,
+) -> Result<bool, Refused> {
+    let row: Option<(String,)> = sqlx::query_as(
+        "SELECT t.id FROM tokens t JOIN operators o ON o.id = t.operator
+           LEFT JOIN people p ON p.id = o.person
+         WHERE t.id = ? AND t.ended_at IS NULL AND t.expires_at > ? AND o.state = 'active'
+           AND (o.person IS NULL OR p.state = 'active')",
+    )
+    .bind(token)
+    .bind(signed(now.0))
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// The roles of an operator's living tokens.
+///
+/// # Errors
+/// What SQLite says.
+pub async fn roles(
+    connection: &mut SqliteConnection,
+    operator: &str,
+    now: UnixSeconds,
+) -> Result<Vec<Role>, Refused> {
+    let rows: Vec<(Role,)> = sqlx::query_as(
+        "SELECT t.role FROM tokens t JOIN operators o ON o.id = t.operator
+           LEFT JOIN people p ON p.id = o.person
+         WHERE o.id = ? AND t.ended_at IS NULL AND t.expires_at > ? AND o.state = 'active'
+           AND (o.person IS NULL OR p.state = 'active')",
+    )
+    .bind(operator)
+    .bind(signed(now.0))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(role,)| role).collect())
 }
 
 /// Who a fleet's join token belongs to.

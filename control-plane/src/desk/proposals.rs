@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::apply::{self, By};
 use super::change::Change;
-use super::operators::{Need, Who};
+use super::operators::{self, Need, Role, Who};
 use super::{Refused, ceiling};
 use crate::audit::Entry;
 use crate::db::{Tx, signed, unsigned};
@@ -47,6 +47,7 @@ pub struct Proposal {
 /// # Errors
 /// What keeps it from being done, as far as one can tell now.
 pub async fn ask(tx: &mut Tx, who: &Who, change: Change, reason: &str) -> Result<Outcome, Refused> {
+    still(tx, who).await?;
     who.demand(change.need())?;
     check_reason(reason)?;
     if !takes_two(tx, &change).await? {
@@ -93,16 +94,12 @@ pub async fn accept(
     id: &str,
     reason: &str,
 ) -> Result<apply::Done, Refused> {
+    still(tx, who).await?;
+    who.demand(Need::Agree)?;
     check_reason(reason)?;
     let (proposal, change) = open(tx, id).await?;
-    if !who.role.allows(change.need()) {
-        who.demand(Need::Agree)?;
-    }
-    if proposal.proposed_by == who.operator {
-        return Err(Refused::Forbidden(
-            "you proposed this yourself: another operator must agree".to_owned(),
-        ));
-    }
+    another_person(tx, &proposal, who).await?;
+    still_stands(tx, &proposal, &change).await?;
     decide(tx, &proposal, who, "accepted", reason).await?;
     let by = By { operator: &proposal.proposed_by, person: None, second: Some(&who.operator) };
     apply::apply(tx, &by, change, &proposal.reason).await
@@ -113,10 +110,51 @@ pub async fn accept(
 /// # Errors
 /// [`Refused::NotFound`], [`Refused::Conflict`].
 pub async fn reject(tx: &mut Tx, who: &Who, id: &str, reason: &str) -> Result<(), Refused> {
-    check_reason(reason)?;
+    still(tx, who).await?;
     who.demand(Need::Agree)?;
+    check_reason(reason)?;
     let (proposal, _) = open(tx, id).await?;
     decide(tx, &proposal, who, "rejected", reason).await
+}
+
+/// Who called was known from the committed state before this transaction; in between they may have
+/// been ended.
+async fn still(tx: &mut Tx, who: &Who) -> Result<(), Refused> {
+    let now = tx.now();
+    match operators::lives(tx.sql(), &who.token, now).await? {
+        true => Ok(()),
+        false => Err(Refused::Unauthenticated("the token has ended".to_owned())),
+    }
+}
+
+/// Two operators of one person are one person.
+async fn another_person(tx: &mut Tx, proposal: &Proposal, who: &Who) -> Result<(), Refused> {
+    let person: Option<(Option<String>,)> =
+        sqlx::query_as("SELECT person FROM operators WHERE id = ?")
+            .bind(&proposal.proposed_by)
+            .fetch_optional(tx.sql())
+            .await?;
+    let proposer = person.and_then(|(person,)| person);
+    let is_same = proposer.is_some() && proposer == who.person;
+    if is_same || proposal.proposed_by == who.operator {
+        return Err(Refused::Forbidden(
+            "you proposed this yourself: another operator must agree".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// A proposal is worth what its proposer may still ask for: one who has left is no second person.
+async fn still_stands(tx: &mut Tx, proposal: &Proposal, change: &Change) -> Result<(), Refused> {
+    let now = tx.now();
+    let roles = operators::roles(tx.sql(), &proposal.proposed_by, now).await?;
+    if roles.iter().any(|role| role.allows(change.need())) {
+        return Ok(());
+    }
+    Err(Refused::Conflict(format!(
+        "`{}` proposed it and may not ask for it any more: propose it again",
+        proposal.proposed_by
+    )))
 }
 
 async fn open(tx: &mut Tx, id: &str) -> Result<(Proposal, Change), Refused> {
@@ -189,18 +227,19 @@ async fn takes_two(tx: &mut Tx, change: &Change) -> Result<bool, Refused> {
         | Change::OpenIssuance(_)
         | Change::ReturnPerson(_)
         | Change::AdoptRoot(_)
-        | Change::AddJoinToken(_) => true,
+        | Change::AddJoinToken(_)
+        // A new ceiling is what a widened one is: more that an agent may ask for.
+        | Change::AddBlueprint(_) => true,
         // A first owner and a first activation are registration; coming back is not.
         Change::ActivateAgent(change) => {
             let agent = super::agents::Agent::find(tx.sql(), &change.agent).await?;
             agent.state()? != super::lifecycle::State::Staged
         }
         Change::SetCeiling(change) => !narrows(tx, &change.id, &change.ceiling).await?,
-        // Until there are two who could agree, the first must be able to bring in the second.
-        Change::AddOperator(_) | Change::AddToken(_) => administrators(tx).await? >= 2,
+        // Until there was ever a second who could agree, the first must be able to bring them in.
+        Change::AddOperator(_) | Change::AddToken(_) => ever_agreed(tx).await? >= 2,
         Change::AddPerson(_)
         | Change::EndPerson(_)
-        | Change::AddBlueprint(_)
         | Change::DisableBlueprint(_)
         | Change::RegisterAgent(_)
         | Change::DescribeAgent(_)
@@ -238,17 +277,13 @@ async fn narrows(tx: &mut Tx, id: &str, new: &ceiling::Ceiling) -> Result<bool, 
     Ok(entries && scopes && lifetimes)
 }
 
-/// Operators with a living token that may administer.
-async fn administrators(tx: &mut Tx) -> Result<i64, Refused> {
-    let now = signed(tx.now().0);
-    let (count,): (i64,) = sqlx::query_as(
-        "SELECT count(DISTINCT t.operator) FROM tokens t JOIN operators o ON o.id = t.operator
-         WHERE t.role = 'admin' AND t.ended_at IS NULL AND t.expires_at > ? AND o.state = 'active'",
-    )
-    .bind(now)
-    .fetch_one(tx.sql())
-    .await?;
-    Ok(count)
+/// Operators that ever had a token with which to agree. Those that ended count: else one who ends
+/// the other's token could bring in a second of their own making.
+async fn ever_agreed(tx: &mut Tx) -> Result<usize, Refused> {
+    let all: Vec<(String, Role)> =
+        sqlx::query_as("SELECT DISTINCT operator, role FROM tokens").fetch_all(tx.sql()).await?;
+    let agreeing = all.into_iter().filter(|(_, role)| role.allows(Need::Agree));
+    Ok(agreeing.map(|(operator, _)| operator).collect::<std::collections::BTreeSet<_>>().len())
 }
 
 fn check_reason(reason: &str) -> Result<(), Refused> {

@@ -1,5 +1,7 @@
 //! Why something that was asked for is not done: one text for who asked, one for the log.
 
+use std::borrow::Cow;
+
 use crate::db::DbError;
 
 /// A refusal; nothing was changed.
@@ -7,7 +9,7 @@ use crate::db::DbError;
 pub enum Refused {
     /// What was sent is wrong; names the field and what was expected.
     #[error("`{field}`: {why}")]
-    Invalid { field: &'static str, why: String },
+    Invalid { field: Cow<'static, str>, why: String },
     #[error("there is no {what} `{id}`")]
     NotFound { what: &'static str, id: String },
     /// It does not fit the state that the thing is in.
@@ -28,8 +30,8 @@ pub enum Refused {
 }
 
 impl Refused {
-    pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
-        Self::Invalid { field, why: why.into() }
+    pub fn invalid(field: impl Into<Cow<'static, str>>, why: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), why: why.into() }
     }
 
     pub fn not_found(what: &'static str, id: &str) -> Self {

@@ -32,23 +32,28 @@ impl Task {
     }
 }
 
+/// The id of a task to open.
+#[must_use]
+pub fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// Opens a task for an agent.
 ///
 /// # Errors
 /// What SQLite says.
-pub async fn open(tx: &mut Tx, agent: &str, purpose: &str) -> Result<String, Refused> {
-    let id = uuid::Uuid::now_v7().to_string();
+pub async fn open(tx: &mut Tx, id: &str, agent: &str, purpose: &str) -> Result<(), Refused> {
     let now = signed(tx.now().0);
     sqlx::query(
         "INSERT INTO tasks (id, agent, purpose, state, created_at) VALUES (?, ?, ?, 'open', ?)",
     )
-    .bind(&id)
+    .bind(id)
     .bind(agent)
     .bind(purpose)
     .bind(now)
     .execute(tx.sql())
     .await?;
-    Ok(id)
+    Ok(())
 }
 
 /// Ends a task and kills what was issued under it. Ending an ended task again changes nothing.

@@ -20,7 +20,7 @@ use super::assertion::Assertion;
 use super::ceiling::{self, Ceiling};
 use super::tasks::{self, Task};
 use crate::audit::Entry;
-use crate::db::{DbError, Tx, signed};
+use crate::db::{DbError, Tx, signed, unsigned};
 use crate::issue::{self, Entry as Detail, Grant, Issuer, Party};
 use crate::publish::Revoke;
 
@@ -126,7 +126,7 @@ impl From<sqlx::Error> for Denied {
 impl From<Refused> for Denied {
     fn from(refused: Refused) -> Self {
         let error = match &refused {
-            Refused::Invalid { field: "authorization_details", .. } => {
+            Refused::Invalid { field, .. } if field == "authorization_details" => {
                 OAuthError::InvalidAuthorizationDetails
             }
             Refused::Internal(_) => {
@@ -145,15 +145,24 @@ impl From<Refused> for Denied {
     }
 }
 
-/// Issues one gatepass.
+/// Issues one gatepass. The assertion's `jti` is spent whatever becomes of it, so the inner error
+/// is a change to keep; it changed nothing else.
 ///
 /// # Errors
-/// [`Denied`]; nothing is on record then, the assertion's `jti` apart from nothing.
-pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
+/// The outer one: ours, and nothing is kept.
+pub async fn issue(tx: &mut Tx, request: Request) -> Result<Result<Issued, Denied>, Denied> {
+    spend(tx, &request.assertion).await?;
+    match decide(tx, request).await {
+        Err(denied) if denied.error == OAuthError::ServerError => Err(denied),
+        decided => Ok(decided),
+    }
+}
+
+/// INVARIANT: whatever is refused is refused before the first statement that changes something.
+async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
     let now = tx.now();
     let standing = Standing::read(tx, &request.assertion).await?;
     let party = standing.check(&request.assertion, now)?;
-    spend(tx, &request.assertion).await?;
     let parent = match &request.subject_token {
         Some(token) => Some(parent::Parent::read(tx, token, &party, now).await?),
         None => None,
@@ -166,6 +175,7 @@ pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         Some(parent) => wanted.min(parent.expires_at.since(now)),
         None => wanted,
     };
+    let lifetime = lifetime.min(UnixSeconds(unsigned(standing.valid_until)).since(now));
     let task = task(tx, &request, &party.id, parent.as_ref()).await?;
     let position = tx.position();
     let jti = uuid::Uuid::now_v7().to_string();
@@ -178,7 +188,7 @@ pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         audiences,
         scopes: request.scopes,
         entries: request.entries,
-        task,
+        task: task.id().to_owned(),
         assurance: match &parent {
             Some(parent) => parent.assurance.min(REGISTERED_KEY),
             None => REGISTERED_KEY,
@@ -190,17 +200,21 @@ pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         decision: Some(jti.clone()),
         policy: Some(position),
     };
-    record(tx, &grant, &standing, position, now).await
+    let claims = admitted(tx, &grant, &standing, position, now)?;
+    if let Work::New(id) = &task {
+        tasks::open(tx, id, &grant.agent.id, "").await?;
+    }
+    record(tx, &grant, claims, position, now).await
 }
 
-/// Writes the gatepass down and answers what will be signed.
-async fn record(
-    tx: &mut Tx,
+/// The claims that will be signed, as a gate would take them.
+fn admitted(
+    tx: &Tx,
     grant: &Grant,
     standing: &Standing,
     position: Position,
     now: UnixSeconds,
-) -> Result<Issued, Denied> {
+) -> Result<Value, Denied> {
     let issuer = Issuer {
         issuer: standing.issuer.clone(),
         environment: standing.environment.clone(),
@@ -212,10 +226,26 @@ async fn record(
     };
     let claims = grant.claims(&issuer, position, now).map_err(|error| server(&error))?;
     let text = claims.to_string();
-    {
-        let claims = Claims::parse(text.as_bytes()).map_err(|denial| server(&denial))?;
-        admit(&claims, tx.publisher().index()).map_err(|denial| not_admitted(&denial))?;
+    if text.len() > MAX_CLAIMS_BYTES {
+        return Err(Denied::new(
+            OAuthError::InvalidRequest,
+            "no gate would read so long a gatepass: ask for less at once",
+        ));
     }
+    // What is ours in it is well-formed; what is not comes from the entries that were asked for.
+    let read = Claims::parse(text.as_bytes()).map_err(|denial| not_admitted(&denial))?;
+    admit(&read, tx.publisher().index()).map_err(|denial| not_admitted(&denial))?;
+    Ok(claims)
+}
+
+/// Writes the gatepass down and answers what will be signed.
+async fn record(
+    tx: &mut Tx,
+    grant: &Grant,
+    claims: Value,
+    position: Position,
+    now: UnixSeconds,
+) -> Result<Issued, Denied> {
     sqlx::query(
         "INSERT INTO gatepasses (jti, agent, task, subject, claims, epoch, sequence, expires_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -224,7 +254,7 @@ async fn record(
     .bind(&grant.agent.id)
     .bind(&grant.task)
     .bind(grant.subject.as_ref().unwrap_or(&grant.agent.id))
-    .bind(&text)
+    .bind(claims.to_string())
     .bind(signed(position.epoch))
     .bind(signed(position.sequence))
     .bind(signed(now.plus(grant.lifetime).0))
@@ -486,7 +516,7 @@ async fn task(
     request: &Request,
     agent: &str,
     parent: Option<&parent::Parent>,
-) -> Result<String, Denied> {
+) -> Result<Work, Denied> {
     if let Some(parent) = parent {
         // The work is the one that the parent was issued for: its end ends this too.
         if request.task.as_ref().is_some_and(|task| *task != parent.task) {
@@ -495,10 +525,10 @@ async fn task(
                 "the task of an exchange is that of its `subject_token`",
             ));
         }
-        return Ok(parent.task.clone());
+        return Ok(Work::Open(parent.task.clone()));
     }
     let Some(id) = &request.task else {
-        return Ok(tasks::open(tx, agent, "").await?);
+        return Ok(Work::New(tasks::new_id()));
     };
     let unknown =
         || Denied::new(OAuthError::InvalidRequest, "the agent has no open task of this id");
@@ -509,7 +539,22 @@ async fn task(
     if task.agent != agent || task.state != "open" {
         return Err(unknown());
     }
-    Ok(task.id)
+    Ok(Work::Open(task.id))
+}
+
+/// The task of a gatepass.
+enum Work {
+    Open(String),
+    /// It is opened when the gatepass is issued.
+    New(String),
+}
+
+impl Work {
+    fn id(&self) -> &str {
+        match self {
+            Self::Open(id) | Self::New(id) => id,
+        }
+    }
 }
 
 fn not_admitted(denial: &Denial) -> Denied {
@@ -517,7 +562,7 @@ fn not_admitted(denial: &Denial) -> Denied {
     let error = match denial.code() {
         Code::InsufficientScope => OAuthError::InvalidScope,
         Code::WrongAudience => OAuthError::InvalidTarget,
-        Code::NoRoute | Code::ActionNotGranted | Code::UnsupportedRestriction => {
+        Code::NoRoute | Code::ActionNotGranted | Code::UnsupportedRestriction | Code::Malformed => {
             OAuthError::InvalidAuthorizationDetails
         }
         _ => OAuthError::AccessDenied,
@@ -557,6 +602,8 @@ pub fn is_active(
 /// than an attested workload.
 const REGISTERED_KEY: Assurance = Assurance::Federated;
 const MAX_AUDIENCES: usize = 8;
+/// With header and signature, and in base64url, below the 8 KiB that a gate reads.
+const MAX_CLAIMS_BYTES: usize = 5900;
 
 /// How often each agent may ask. Agents are registered, so the table is as large as the registry.
 #[derive(Default)]

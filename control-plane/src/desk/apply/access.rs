@@ -3,7 +3,7 @@
 use gatepass_engine::clock::UnixSeconds;
 use serde_json::{Value, json};
 
-use super::{Effect, person_state, state, text, time, token_id};
+use super::{Effect, SYSTEM, active_person, state, text, time, token_id};
 use crate::db::{Tx, signed};
 use crate::desk::Refused;
 use crate::desk::change::{AddJoinToken, AddOperator, AddToken};
@@ -11,8 +11,14 @@ use crate::desk::operators::{MAX_TOKEN_LIFE, MAX_TOKENS, read_digest};
 
 pub(super) async fn add_operator(tx: &mut Tx, change: AddOperator) -> Result<Effect, Refused> {
     token_id("id", &change.id)?;
+    if change.id == SYSTEM {
+        return Err(Refused::invalid(
+            "id",
+            "this is what the control plane is called in the record",
+        ));
+    }
     if let Some(person) = &change.person {
-        person_state(tx, person).await?;
+        active_person(tx, person).await?;
     }
     let now = time(tx.now());
     sqlx::query("INSERT INTO operators (id, person, state, created_at) VALUES (?, ?, 'active', ?)")
@@ -142,11 +148,13 @@ async fn end(tx: &mut Tx, statement: &'static str, id: &str) -> Result<(), Refus
 }
 
 /// A control plane that nobody can administer could never be opened again.
-async fn somebody_administers(tx: &mut Tx) -> Result<(), Refused> {
+pub(super) async fn somebody_administers(tx: &mut Tx) -> Result<(), Refused> {
     let now = time(tx.now());
     let (left,): (i64,) = sqlx::query_as(
         "SELECT count(*) FROM tokens t JOIN operators o ON o.id = t.operator
-         WHERE t.role = 'admin' AND t.ended_at IS NULL AND t.expires_at > ? AND o.state = 'active'",
+           LEFT JOIN people p ON p.id = o.person
+         WHERE t.role = 'admin' AND t.ended_at IS NULL AND t.expires_at > ? AND o.state = 'active'
+           AND (o.person IS NULL OR p.state = 'active')",
     )
     .bind(now)
     .fetch_one(tx.sql())
@@ -160,7 +168,7 @@ async fn somebody_administers(tx: &mut Tx) -> Result<(), Refused> {
 }
 
 pub(super) fn check_life(expires_at: u64, now: UnixSeconds) -> Result<(), Refused> {
-    if expires_at <= now.0 || expires_at > now.0 + MAX_TOKEN_LIFE {
+    if expires_at <= now.0 || expires_at > now.plus(MAX_TOKEN_LIFE).0 {
         return Err(Refused::invalid(
             "expires_at",
             "expected unix seconds in the future, at most 90 days away",

@@ -4,7 +4,7 @@ use gatepass_engine::revocation::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    By, Effect, active_person, kill, person_id, person_state, state, text, time, token_id,
+    By, Effect, access, active_person, kill, person_id, person_state, state, text, time, token_id,
 };
 use crate::db::{Tx, signed};
 use crate::desk::Refused;
@@ -39,6 +39,8 @@ pub(super) async fn end_person(tx: &mut Tx, id: &str) -> Result<Vec<Effect>, Ref
         .bind(id)
         .execute(tx.sql())
         .await?;
+    // What they could do as an operator ends with them (see `operators::authenticate`).
+    access::somebody_administers(tx).await?;
     kill(tx, Kind::Owner, id);
     kill(tx, Kind::Subject, id);
     let mut effects =
@@ -55,13 +57,18 @@ pub(super) async fn end_person(tx: &mut Tx, id: &str) -> Result<Vec<Effect>, Ref
         effects.push(moved_effect(&agent, moved));
     }
     // Who was asked to take over and has left cannot be accepted any more.
-    sqlx::query(
+    let asked: Vec<(String,)> = sqlx::query_as(
         "UPDATE agents SET proposed_owner = NULL, accepted_at = NULL
-         WHERE proposed_owner = ? AND state <> 'retired'",
+         WHERE proposed_owner = ? AND state <> 'retired' RETURNING id",
     )
     .bind(id)
-    .execute(tx.sql())
+    .fetch_all(tx.sql())
     .await?;
+    effects.extend(asked.into_iter().map(|(agent,)| Effect {
+        target: agent,
+        before: json!({ "proposed_owner": id }),
+        after: json!({ "proposed_owner": null }),
+    }));
     Ok(effects)
 }
 
@@ -234,6 +241,16 @@ pub(super) async fn activate(tx: &mut Tx, id: &str) -> Result<Effect, Refused> {
         _ => agent.owner.clone(),
     };
     active_person(tx, &owner).await?;
+    let (blueprint,): (String,) = sqlx::query_as("SELECT state FROM blueprints WHERE id = ?")
+        .bind(&agent.blueprint)
+        .fetch_one(tx.sql())
+        .await?;
+    if blueprint != "enabled" {
+        return Err(Refused::Conflict(format!(
+            "its blueprint `{}` is {blueprint}",
+            agent.blueprint
+        )));
+    }
     if agent.valid_until <= time(tx.now()) {
         return Err(Refused::Conflict(format!("`{id}` was valid until a time that is past")));
     }

@@ -6,7 +6,7 @@
 
 use gatepass_engine::bundle::Assurance;
 use gatepass_engine::clock::UnixSeconds;
-use gatepass_engine::gatepass::Token;
+use gatepass_engine::gatepass::{Present, Token};
 use gatepass_engine::revocation::Kind;
 use serde_json::Value;
 
@@ -52,6 +52,10 @@ impl Parent {
         if claims.seq.epoch != publisher.position().epoch {
             return Err(invalid("the `subject_token` is of another epoch".to_owned()));
         }
+        if claims.cnf == Present::Yes || claims.req_wl == Present::Yes {
+            // Whoever exchanges it has not shown that they hold what it is bound to.
+            return Err(invalid("a bound gatepass cannot be exchanged".to_owned()));
+        }
         gatepass_engine::decision::alive(claims, |kind, id, at| publisher.hits(kind, id, at))
             .map_err(|denial| invalid(format!("the `subject_token` is dead: {denial}")))?;
         let task: Option<(String,)> = sqlx::query_as("SELECT state FROM tasks WHERE id = ?")
@@ -95,6 +99,9 @@ impl Parent {
             }
             Some(claims.sub.as_str().to_owned())
         };
+        if actors.len() >= MAX_ACTORS {
+            return Err(invalid(format!("{MAX_ACTORS} agents act in it already")));
+        }
         Ok(Self {
             subject,
             actors,
@@ -111,3 +118,5 @@ impl Parent {
 
 /// As many as a gatepass may name (02-wire-formats, `anc`).
 const MAX_ANCESTORS: usize = 8;
+/// As many as `act` may nest, with the one that asks.
+const MAX_ACTORS: usize = 8;

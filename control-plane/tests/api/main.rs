@@ -1,0 +1,20 @@
+//! The control plane over HTTP as its users meet it: a real server on real sockets, a gate that
+//! follows its feed, and a clock that the test moves.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+#![expect(clippy::indexing_slicing, reason = "as above; a JSON member that is absent is null")]
+#![expect(clippy::panic, reason = "as above")]
+
+mod kit;
+
+mod bulk;
+mod delegation;
+mod exchange;
+mod input;
+mod lifecycle;
+mod offboarding;
+mod record;
+mod restore;
+mod roles;
+mod roots;
+mod second;
+mod tokens;
