@@ -41,7 +41,7 @@ pub use binary::{ENVOY_VERSION, EnvoyBinary, FindError};
 pub use bootstrap::{Bootstrap, FEED_CLUSTER, Gate, Listener, RenderError};
 pub use code::{CODE_CLUSTER, Code};
 pub use fields::FieldError;
-pub use manifest::{Manifest, Platform, Side, Target};
+pub use manifest::{ClientCertificate, Manifest, Platform, Side, Target};
 pub use operator::OperatorConfig;
 pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
 pub use process::{Envoy, EnvoyError, LaunchError, Settings};

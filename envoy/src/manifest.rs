@@ -24,6 +24,8 @@ pub struct Manifest {
     pub feed: String,
     /// The server name to demand of the control plane; absent: the feed is read without TLS.
     pub feed_sni: Option<String>,
+    /// What Envoy shows the control plane of itself, over TLS; absent: a join token, or nothing.
+    pub feed_client: Option<ClientCertificate>,
     /// The certificate authorities that Envoy believes, a file as Envoy reads it.
     pub ca: PathBuf,
     /// Where the filter's module is.
@@ -40,6 +42,13 @@ pub struct Manifest {
     pub side: Side,
     /// What is guarded in Envoy Gateway.
     pub target: Target,
+}
+
+/// A certificate and its key, files as Envoy reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Which side of an Istio proxy is guarded.
@@ -84,6 +93,7 @@ impl Manifest {
             plugin,
             feed: feed.to_owned(),
             feed_sni: None,
+            feed_client: None,
             ca: PathBuf::from(DEFAULT_CA),
             code,
             host_env: Vec::new(),
@@ -240,6 +250,12 @@ impl Manifest {
             values.insert("tls".to_owned(), json!(self.feed_sni.is_some()));
             values.insert("sni".to_owned(), json!(self.feed_sni));
             values.insert("ca".to_owned(), json!(self.ca.to_string_lossy()));
+            values.insert("client".to_owned(), json!(self.feed_client.is_some()));
+            if let Some(client) = &self.feed_client {
+                let certificate = client.certificate.to_string_lossy();
+                values.insert("certificate".to_owned(), json!(certificate));
+                values.insert("key".to_owned(), json!(client.key.to_string_lossy()));
+            }
         }
         Ok(render_block(TEMPLATE, "feeds", &values)?)
     }
@@ -263,6 +279,10 @@ impl Manifest {
         fields::address("feed", &self.feed)?;
         if let Some(sni) = &self.feed_sni {
             fields::host_name("feed_sni", sni)?;
+        }
+        if let Some(client) = &self.feed_client {
+            fields::path("feed_cert", &client.certificate.to_string_lossy())?;
+            fields::path("feed_key", &client.key.to_string_lossy())?;
         }
         fields::path("ca", &self.ca.to_string_lossy())?;
         fields::path("ecds_path", &self.ecds_path.to_string_lossy())?;

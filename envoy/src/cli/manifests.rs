@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 
-use crate::{Code, Manifest, Mode, Platform, PluginConfig, Roots, Side, Target};
+use crate::{ClientCertificate, Code, Manifest, Mode, Platform, PluginConfig, Roots, Side, Target};
 use clap::ValueEnum;
 
 /// Print filled-in configuration for your platform.
@@ -57,6 +57,12 @@ pub struct PlaceArgs {
     /// Read the feed over TLS, and demand this name of the control plane.
     #[arg(long)]
     feed_sni: Option<String>,
+    /// What Envoy shows the control plane of itself: a certificate file as Envoy reads it.
+    #[arg(long, requires = "feed_sni", requires = "feed_key", value_name = "FILE")]
+    feed_cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "feed_cert", value_name = "FILE")]
+    feed_key: Option<PathBuf>,
     /// The certificate authorities to believe, a file as Envoy reads it.
     #[arg(long, default_value = "/etc/ssl/certs/ca-certificates.crt")]
     ca: PathBuf,
@@ -149,6 +155,10 @@ pub fn render(
     };
     let manifest = Manifest {
         feed_sni: place.feed_sni,
+        feed_client: place
+            .feed_cert
+            .zip(place.feed_key)
+            .map(|(certificate, key)| ClientCertificate { certificate, key }),
         ca: place.ca,
         host_env: place.host_env,
         ecds_path: place.ecds_path,

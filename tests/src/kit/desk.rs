@@ -137,6 +137,16 @@ impl Desk {
         Ok(())
     }
 
+    /// Changes the configuration file of a control plane that does not run.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) -> Result<(), Failed> {
+        let path = self.dir().join("gatepass.toml");
+        let text = std::fs::read_to_string(&path)?;
+        Ok(std::fs::write(&path, change(text))?)
+    }
+
     /// SIGKILL, as a machine that loses its power would have it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.serving.take() {

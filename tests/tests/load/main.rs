@@ -11,4 +11,6 @@ mod doctor;
 mod ecds;
 mod envoy_gateway;
 mod istio;
+mod operator;
 mod readme;
+mod secure_feed;

@@ -1,0 +1,105 @@
+//! A feed over mTLS: Envoy shows a certificate, and the control plane knows it by that.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gatepass_envoy::Envoy;
+use gatepass_tests::kit::desk::Desk;
+use gatepass_tests::kit::filter;
+use gatepass_tests::kit::wire::Connection;
+use gatepass_tests::kit::world::bearing;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use serde_json::Value;
+
+use crate::operator::operators_own;
+
+const NODE: &str = "spiffe://corp.example/envoy/edge-1";
+
+#[test]
+fn an_envoy_follows_by_its_certificate_and_without_one_hears_nothing() {
+    let mut desk = Desk::start("prod", false).unwrap();
+    desk.kill();
+    let files = certificates(&desk.dir());
+    desk.configure(|text| {
+        text.replace(
+            "followers = \"join_token\"",
+            "followers = \"certificate\"\ntls = { certificate = \"server.pem\", key = \"server.key\", client_ca = \"ca.pem\" }",
+        )
+    })
+    .unwrap();
+    desk.serve().unwrap();
+    let dir = desk.dir();
+    let print = |with: &[&str]| {
+        let wasm = filter::path().unwrap();
+        let (dir, wasm) = (dir.to_str().unwrap(), wasm.to_str().unwrap());
+        let mut arguments = vec!["manifests", "--dir", dir, "--for", "envoy", "--wasm", wasm];
+        arguments.extend(["--feed-sni", "localhost", "--ca", files.ca.to_str().unwrap()]);
+        arguments.extend(with);
+        desk.done(&arguments).unwrap()
+    };
+    let shown = files.client.to_str().unwrap();
+    let key = files.client_key.to_str().unwrap();
+    {
+        let anonymous = operators_own(&print(&[]));
+        assert_eq!(after_polls(&anonymous), "503 not_ready");
+        let fleet: Value = serde_json::from_str(&desk.done(&["fleet", "--json"]).unwrap()).unwrap();
+        assert_eq!(fleet, Value::Array(vec![]));
+    }
+    let known = operators_own(&print(&["--feed-cert", shown, "--feed-key", key]));
+    let start = Instant::now();
+    while ask(&known) != "401 no_credential" {
+        assert!(start.elapsed().as_secs() < 20, "still {}", ask(&known));
+    }
+    let fleet: Value = serde_json::from_str(&desk.done(&["fleet", "--json"]).unwrap()).unwrap();
+    assert_eq!(fleet[0]["node"], NODE);
+    assert_eq!(fleet[0]["identity"], "certificate");
+    assert_eq!(fleet[0]["verified"], true);
+}
+
+/// The verdict when several polls have come to nothing.
+fn after_polls(envoy: &Envoy) -> String {
+    let start = Instant::now();
+    while envoy.wasm_stat("gatepass_polls_failed").unwrap_or(0) < 2 {
+        assert!(start.elapsed().as_secs() < 30, "no poll has failed");
+    }
+    ask(envoy)
+}
+
+fn ask(envoy: &Envoy) -> String {
+    let mut connection = Connection::open(envoy.address("theirs").unwrap()).unwrap();
+    connection.exchange(&bearing("GET", "/orders", None)).unwrap().verdict()
+}
+
+struct Files {
+    ca: PathBuf,
+    client: PathBuf,
+    client_key: PathBuf,
+}
+
+/// An authority, and what it signed for the control plane and for Envoy.
+fn certificates(dir: &Path) -> Files {
+    let mut params = CertificateParams::default();
+    // Of another name than what it signs, which Envoy would else take for signed by itself.
+    params.distinguished_name.push(DnType::CommonName, "an authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let server_key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    write("server.pem", &server.signed_by(&server_key, &authority).unwrap().pem());
+    write("server.key", &server_key.serialize_pem());
+    let client_key = KeyPair::generate().unwrap();
+    let mut client = CertificateParams::default();
+    client.subject_alt_names = vec![SanType::URI(NODE.try_into().unwrap())];
+    Files {
+        client: write("client.pem", &client.signed_by(&client_key, &authority).unwrap().pem()),
+        client_key: write("client.key", &client_key.serialize_pem()),
+        ca: write("ca.pem", &authority.pem()),
+    }
+}
