@@ -137,7 +137,7 @@ fn the_owner_of_the_parent_leaves_and_the_child_is_dead() {
     let plane = Plane::furnished();
     let (.., child) = delegated(&plane);
     plane.change("/v1/people/user%3Acorp%2Falice/end", json!({}));
-    assert_eq!(Follower::of(&plane).reads(&child), Err(Code::RevokedAgent));
+    assert_eq!(Follower::of(&plane).reads(&child), Err(Code::RevokedOwner));
 }
 
 #[test]

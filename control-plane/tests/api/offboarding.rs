@@ -17,14 +17,14 @@ fn an_owner_who_leaves_takes_their_agents_authority_with_them() {
     let mut gate = Follower::of(&plane);
     assert_eq!(gate.reads(&token), Ok(()));
     plane.change(&format!("{ALICE}/end"), json!({}));
-    assert_eq!(gate.now_reads(&plane, &token), Err(Code::RevokedAgent));
+    assert_eq!(gate.now_reads(&plane, &token), Err(Code::RevokedOwner));
     assert_eq!(gate.reads(&twin), Ok(()), "of another owner");
     assert_eq!(plane.state_of(&agent.id), "orphaned");
     assert_eq!(agent.refused(&plane, &Ask::read()), "unauthorized_client");
     // Who returns gets nothing back by it.
     plane.change(&format!("{ALICE}/return"), json!({}));
     assert_eq!(plane.state_of(&agent.id), "orphaned");
-    assert_eq!(gate.now_reads(&plane, &token), Err(Code::RevokedAgent));
+    assert_eq!(gate.now_reads(&plane, &token), Err(Code::RevokedOwner));
     assert_eq!(agent.refused(&plane, &Ask::read()), "unauthorized_client");
     let activate = format!("/v1/agents/{}/activate", agent.id);
     assert_eq!(plane.change_as(&plane.admin, &activate, json!({})).status, 409);
