@@ -4,12 +4,12 @@
 CARGO ?= cargo
 TOOLS := target/tools
 FILTER := target/wasm32-wasip1/filter/gatepass_filter.wasm
-PACKAGES := gcc libc6-dev python3 python3-venv
+PACKAGES := gcc libc6-dev python3 python3-venv nodejs npm
 WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools filter fmt lint deny unit mutants fuzz golden
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -17,13 +17,14 @@ demo: setup filter
 	$(CARGO) run --locked --quiet -p gatepass-tests --bin demo -- $(if $(KEEP),--keep)
 
 ## Everything that must hold before a change lands.
-test: setup fmt lint deny filter unit
+test: setup peers fmt lint deny filter unit
 
 setup: packages tools
 
 # As root the packages are installed; else the line to run is printed, and nothing is skipped.
 packages:
-	@if ! cc --version >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+	@if ! cc --version >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1 \
+	  || ! node --version >/dev/null 2>&1 || ! npm --version >/dev/null 2>&1; then \
 	  if [ "$$(id -u)" = 0 ]; then \
 	    apt-get update -qq && apt-get install -y -qq $(PACKAGES); \
 	  else \
@@ -39,6 +40,15 @@ tools: $(TOOLS)/ready
 $(TOOLS)/ready: tests/requirements.txt
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# A published OAuth client, as its lock file has it: control-plane/tests/api/clients.rs runs it.
+PEERS := target/peers-js
+peers: $(PEERS)/ready
+$(PEERS)/ready: tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs
+	mkdir -p $(PEERS)
+	cp tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs $(PEERS)
+	npm ci --prefix $(PEERS) --no-audit --no-fund --silent
 	touch $@
 
 filter:

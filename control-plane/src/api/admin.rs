@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::Value;
 
-use super::endpoint::{Endpoint, PathNames, in_path, members, schema, text};
+use super::endpoint::{Endpoint, JSON, PathNames, in_path, members, schema, text};
 use super::problem::Problem;
 use super::{auth, json, reads};
 use crate::audit;
@@ -185,7 +185,9 @@ fn seconds() -> Vec<Endpoint> {
         need: Need::Agree,
         query: &[],
         request: Some(serde_json::json!({ "type": "object" })),
-        answer: Some(answer),
+        answer,
+        kind: JSON,
+        referred: Vec::new(),
         may_wait: false,
         handler,
     };
@@ -247,7 +249,7 @@ fn export() -> Endpoint {
     let handler = async |State(shared): State<Arc<Shared>>, headers: HeaderMap| {
         let answered: Result<Response, Problem> = async {
             auth::operator(&shared, &headers, Need::Audit).await?;
-            Ok(text("application/jsonl", exported(&shared).await?))
+            Ok(text(JSON_LINES, exported(&shared).await?))
         }
         .await;
         answered
@@ -259,7 +261,9 @@ fn export() -> Endpoint {
         need: Need::Audit,
         query: &[],
         request: None,
-        answer: None,
+        answer: serde_json::json!({ "type": "string" }),
+        kind: JSON_LINES,
+        referred: Vec::new(),
         may_wait: false,
         handler: get(handler),
     }
@@ -284,3 +288,5 @@ async fn exported(shared: &Arc<Shared>) -> Result<String, Refused> {
     out.push_str(&format!("{{\"head\":{signed}}}\n"));
     Ok(out)
 }
+
+const JSON_LINES: &str = "application/jsonl";

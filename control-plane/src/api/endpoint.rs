@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Problem;
@@ -31,7 +32,11 @@ pub(crate) struct Endpoint {
     /// Query parameters with what they are for.
     pub(crate) query: &'static [(&'static str, &'static str)],
     pub(crate) request: Option<Value>,
-    pub(crate) answer: Option<Value>,
+    pub(crate) answer: Value,
+    /// The answer's media type.
+    pub(crate) kind: &'static str,
+    /// The schemas that those of request and answer refer to, by name.
+    pub(crate) referred: Vec<(String, RefOr<Schema>)>,
     /// Whether it may answer 202 and wait for a second person.
     pub(crate) may_wait: bool,
     pub(crate) handler: MethodRouter<Arc<Shared>>,
@@ -61,7 +66,9 @@ impl Endpoint {
             need: C::NEED,
             query: &[],
             request: Some(schema::<C>()),
-            answer: Some(schema::<apply::Done>()),
+            answer: schema::<apply::Done>(),
+            kind: JSON,
+            referred: referred::<C>(),
             may_wait: true,
             handler: post(handler),
         }
@@ -97,7 +104,9 @@ impl Endpoint {
             need,
             query: &[],
             request: None,
-            answer: Some(schema::<T>()),
+            answer: schema::<T>(),
+            kind: JSON,
+            referred: referred::<T>(),
             may_wait: false,
             handler: get(handler),
         }
@@ -213,6 +222,12 @@ fn read<C: DeserializeOwned>(
     })
 }
 
+fn referred<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut all = Vec::new();
+    T::schemas(&mut all);
+    all
+}
+
 /// A type's JSON schema.
 pub(super) fn schema<T: ToSchema>() -> Value {
     serde_json::to_value(<T as PartialSchema>::schema()).unwrap_or_default()
@@ -222,3 +237,5 @@ pub(super) fn schema<T: ToSchema>() -> Value {
 pub(super) fn text(kind: &'static str, body: String) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
+
+pub(super) const JSON: &str = "application/json";

@@ -278,26 +278,14 @@ async fn open_task(State(shared): State<Arc<Shared>>, form: Posted) -> Response 
                 "`purpose`: at most 200 characters on one line",
             ));
         }
-        let task: String = shared
+        let opened: Result<String, Denied> = shared
             .db
-            .write(async move |tx: &mut Tx| -> Result<String, Denied> {
+            .write(async move |tx: &mut Tx| -> Result<_, Denied> {
                 token::spend(tx, &assertion).await?;
-                token::may_work(tx, &assertion).await?;
-                let task = tasks::new_id();
-                tasks::open(tx, &task, &assertion.agent, &purpose).await?;
-                tx.audit(Entry {
-                    actor: &assertion.agent,
-                    action: "task.open",
-                    target: &assertion.agent,
-                    before: Value::Null,
-                    after: json!({ "task": task }),
-                    reason: &purpose,
-                })
-                .await?;
-                Ok(task)
+                token::kept(opened(tx, &assertion, &purpose).await)
             })
             .await?;
-        Ok(json!({ "task": task }))
+        Ok(json!({ "task": opened? }))
     }
     .await;
     match answered {
@@ -306,44 +294,63 @@ async fn open_task(State(shared): State<Arc<Shared>>, form: Posted) -> Response 
     }
 }
 
+async fn opened(tx: &mut Tx, assertion: &Assertion, purpose: &str) -> Result<String, Denied> {
+    token::may_work(tx, assertion).await?;
+    let task = tasks::new_id();
+    tasks::open(tx, &task, &assertion.agent, purpose).await?;
+    tx.audit(Entry {
+        actor: &assertion.agent,
+        action: "task.open",
+        target: &assertion.agent,
+        before: Value::Null,
+        after: json!({ "task": task }),
+        reason: purpose,
+    })
+    .await?;
+    Ok(task)
+}
+
 /// The work is done: every gatepass under the task is dead.
 async fn complete_task(State(shared): State<Arc<Shared>>, form: Posted) -> Response {
     let answered: Result<Value, Denied> = async {
         let form = Parameters::read(form)?;
         let assertion = client(&shared, &form).await?;
         let id = form.one("task")?.ok_or_else(|| missing("task"))?.to_owned();
-        let position: String = shared
+        let position: Result<String, Denied> = shared
             .db
-            .write(async move |tx: &mut Tx| -> Result<String, Denied> {
+            .write(async move |tx: &mut Tx| -> Result<_, Denied> {
                 token::spend(tx, &assertion).await?;
-                let unknown =
-                    || Denied::new(OAuthError::InvalidRequest, "the agent has no task of this id");
-                let task = match Task::find(tx.sql(), &id).await {
-                    Ok(task) if task.agent == assertion.agent => task,
-                    Ok(_) | Err(Refused::NotFound { .. }) => return Err(unknown()),
-                    Err(other) => return Err(other.into()),
-                };
-                if tasks::end(tx, &task, "completed").await? {
-                    tx.audit(Entry {
-                        actor: &assertion.agent,
-                        action: "task.complete",
-                        target: &assertion.agent,
-                        before: json!({ "task": task.id, "state": "open" }),
-                        after: json!({ "task": task.id, "state": "completed" }),
-                        reason: "",
-                    })
-                    .await?;
-                }
-                Ok(tx.position().to_string())
+                token::kept(completed(tx, &assertion.agent, &id).await)
             })
             .await?;
-        Ok(json!({ "position": position }))
+        Ok(json!({ "position": position? }))
     }
     .await;
     match answered {
         Ok(body) => answer(StatusCode::OK, &body),
         Err(denied) => refusal(&denied),
     }
+}
+
+async fn completed(tx: &mut Tx, agent: &str, id: &str) -> Result<String, Denied> {
+    let unknown = || Denied::new(OAuthError::InvalidRequest, "the agent has no task of this id");
+    let task = match Task::find(tx.sql(), id).await {
+        Ok(task) if task.agent == agent => task,
+        Ok(_) | Err(Refused::NotFound { .. }) => return Err(unknown()),
+        Err(other) => return Err(other.into()),
+    };
+    if tasks::end(tx, &task, "completed").await? {
+        tx.audit(Entry {
+            actor: agent,
+            action: "task.complete",
+            target: agent,
+            before: json!({ "task": task.id, "state": "open" }),
+            after: json!({ "task": task.id, "state": "completed" }),
+            reason: "",
+        })
+        .await?;
+    }
+    Ok(tx.position().to_string())
 }
 
 /// The agent that made the client assertion. Its `jti` is not spent yet: that is part of whatever

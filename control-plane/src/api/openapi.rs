@@ -10,7 +10,13 @@ use crate::desk::operators::Need;
 #[must_use]
 pub fn document() -> Value {
     let mut paths = Map::new();
+    let mut schemas = Map::new();
+    schemas.insert("Problem".to_owned(), problem());
+    schemas.insert("Proposed".to_owned(), proposed());
     for endpoint in admin::endpoints() {
+        for (name, schema) in &endpoint.referred {
+            schemas.insert(name.clone(), serde_json::to_value(schema).unwrap_or_default());
+        }
         let item = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         if let Some(item) = item.as_object_mut() {
             item.insert(endpoint.method.to_owned(), operation(&endpoint));
@@ -28,7 +34,7 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-            "schemas": { "Problem": problem(), "Proposed": proposed() },
+            "schemas": schemas,
         },
     })
 }
@@ -43,10 +49,8 @@ fn operation(endpoint: &Endpoint) -> Value {
         json!({ "name": name, "in": "query", "description": what, "schema": { "type": "string" } })
     }));
     let mut responses = Map::new();
-    if let Some(answer) = &endpoint.answer {
-        let content = json!({ "application/json": { "schema": answer } });
-        responses.insert("200".to_owned(), json!({ "description": "done", "content": content }));
-    }
+    let content = json!({ endpoint.kind: { "schema": endpoint.answer } });
+    responses.insert("200".to_owned(), json!({ "description": "done", "content": content }));
     if endpoint.may_wait {
         let content = json!({
             "application/json": { "schema": { "$ref": "#/components/schemas/Proposed" } }

@@ -36,8 +36,8 @@ pub struct Done {
     pub position: String,
     /// The number of its audit record.
     pub audit: u64,
-    /// What was made or changed.
-    #[schema(value_type = Object)]
+    /// What was made or changed; a list where that is more than one thing.
+    #[schema(value_type = serde_json::Value)]
     pub result: Value,
 }
 

@@ -152,7 +152,15 @@ impl From<Refused> for Denied {
 /// The outer one: ours, and nothing is kept.
 pub async fn issue(tx: &mut Tx, request: Request) -> Result<Result<Issued, Denied>, Denied> {
     spend(tx, &request.assertion).await?;
-    match decide(tx, request).await {
+    kept(decide(tx, request).await)
+}
+
+/// Makes a refusal, before which nothing but the assertion's `jti` was written, a change to keep.
+///
+/// # Errors
+/// Ours, of which nothing is kept.
+pub fn kept<T>(outcome: Result<T, Denied>) -> Result<Result<T, Denied>, Denied> {
+    match outcome {
         Err(denied) if denied.error == OAuthError::ServerError => Err(denied),
         decided => Ok(decided),
     }

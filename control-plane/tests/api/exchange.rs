@@ -179,6 +179,40 @@ fn a_ninth_exchange_is_refused() {
     }
 }
 
+#[test]
+fn what_is_bound_or_of_another_signer_is_not_exchanged() {
+    use gatepass::issue::sign;
+    use gatepass::keys::{KeyRole, SecretKey};
+    use gatepass_engine::keyring::Algorithm;
+    let plane = Plane::furnished();
+    let (a, b) = (plane.agent(1), plane.agent(2));
+    let held = claims(&a.gatepass(&plane, &Ask::read()));
+    let issuer = SecretKey::load(&plane.dir().join("issuer.key"), KeyRole::Issuer).unwrap();
+    let with = |name: &str, value: Value| {
+        let mut claims = held.clone();
+        claims[name] = value;
+        claims
+    };
+    let exchanged = |claims: &Value, key: &SecretKey| {
+        let token = sign(claims, Algorithm::EdDsa, key).unwrap();
+        b.ask(&plane, &Ask::exchange(&token, reads()))
+    };
+    assert_eq!(exchanged(&held, &issuer).status, 200);
+    let other = SecretKey::from_seed(&[1; 32]).unwrap();
+    for (what, claims, key) in [
+        ("bound to a key", with("cnf", json!({ "jkt": "A".repeat(43) })), &issuer),
+        ("bound to a workload", with("req_wl", "spiffe://a/b".into()), &issuer),
+        ("of another environment", with("env", "dev".into()), &issuer),
+        ("of another issuer", with("iss", "https://other.example".into()), &issuer),
+        ("of no task", with("txn", "nothing".into()), &issuer),
+        ("of a newer epoch", with("seq", json!([plane.now() + 1, 1])), &issuer),
+        ("signed by an agent", held.clone(), &other),
+    ] {
+        let answer = exchanged(&claims, key);
+        assert_eq!(answer.json()["error"], "invalid_grant", "{what}: {}", answer.text());
+    }
+}
+
 /// xorshift, so that a failure is the same again.
 struct Random(u64);
 
@@ -262,7 +296,7 @@ fn whatever_is_exchanged_is_allowed_nothing_that_its_parent_is_not() {
         let parent = answer.json()["access_token"].as_str().unwrap().to_owned();
         let allowed: Vec<bool> = requests.iter().map(|q| gate.orders(q, &parent).is_ok()).collect();
         for (query, allowed) in requests.iter().zip(&allowed) {
-            let amount: u32 = query[7..].split('&').next().unwrap().parse().unwrap();
+            let amount: u32 = query.split(['=', '&']).nth(1).unwrap().parse().unwrap();
             assert!(!allowed || amount <= 500, "beyond the ceiling: {query}: {}", claims(&parent));
         }
         for _ in 0..4 {

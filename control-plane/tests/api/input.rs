@@ -33,7 +33,7 @@ fn endpoints() -> Vec<Endpoint> {
 
 impl Endpoint {
     fn filled(&self) -> String {
-        self.path.replace("{version}", "999").replace('{', "").replace('}', "")
+        self.path.replace("{version}", "999").replace(['{', '}'], "")
     }
 
     /// A body that parses, naming nothing that exists.

@@ -61,6 +61,18 @@ hosts:
           path: {type: text, query: path}
 ";
 
+/// Python with the packages of tests/requirements.txt. Nothing is skipped where it is missing.
+pub(crate) fn python() -> std::process::Command {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/python");
+    let found = std::env::var_os("GATEPASS_PYTHON").map_or(made, PathBuf::from);
+    let place = found.display();
+    assert!(found.exists(), "no Python with its packages at `{place}`: run `make tools`");
+    let mut command = std::process::Command::new(found);
+    // What it says of its own deprecations is not about us.
+    command.args(["-W", "ignore"]);
+    command
+}
+
 /// How a [`Plane`] is made.
 pub(crate) struct Plan {
     pub(crate) two_persons: bool,

@@ -7,11 +7,13 @@
 mod kit;
 
 mod bulk;
+mod clients;
 mod delegation;
 mod exchange;
 mod input;
 mod lifecycle;
 mod offboarding;
+mod openapi;
 mod record;
 mod restore;
 mod roles;

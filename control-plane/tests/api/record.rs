@@ -7,11 +7,7 @@ use std::process::{Command, Output};
 use gatepass_engine::envelope::Unverified;
 use serde_json::{Value, json};
 
-use crate::kit::{Ask, Plane};
-
-fn python() -> Command {
-    Command::new(std::env::var_os("GATEPASS_PYTHON").unwrap_or_else(|| "python3".into()))
-}
+use crate::kit::{Ask, Plane, python};
 
 fn gatepass(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gatepass")).args(arguments).output().unwrap()

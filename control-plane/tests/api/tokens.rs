@@ -273,6 +273,14 @@ fn an_assertion_is_good_once_whatever_came_of_it() {
     let beyond = tried(&Ask::actions(&["orders:burn"]), &failed);
     assert_eq!(beyond, (400, "invalid_authorization_details".into()));
     assert_eq!(tried(&Ask::read(), &failed), (401, "invalid_client".into()));
+    let foreign = agent.sign(&agent.claims(&plane));
+    let named = Ask::default().with("task", "nothing");
+    let complete = |assertion: &str| {
+        agent.post_with(&plane, "/v1/tasks/complete", &named, assertion).json()["error"].clone()
+    };
+    assert_eq!(complete(&foreign), "invalid_request");
+    assert_eq!(complete(&foreign), "invalid_client");
+    assert_eq!(tried(&Ask::read(), &foreign), (401, "invalid_client".into()));
     // It is forgotten only when it has expired.
     plane.pass(59);
     assert_eq!(tried(&Ask::read(), &used), (401, "invalid_client".into()));

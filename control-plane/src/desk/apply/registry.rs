@@ -422,8 +422,8 @@ pub(super) async fn remove_key(tx: &mut Tx, id: &str, thumbprint: &str) -> Resul
     kill(tx, Kind::Agent, id);
     Ok(Effect {
         target: id.to_owned(),
-        before: json!({ "thumbprint": thumbprint }),
-        after: Value::Null,
+        before: json!({ "agent": id, "thumbprint": thumbprint }),
+        after: json!({ "agent": id, "removed": thumbprint }),
     })
 }
 

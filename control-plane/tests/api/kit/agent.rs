@@ -21,7 +21,7 @@ pub(crate) fn key_of(seed: u8) -> Value {
 }
 
 /// What an agent asks the token endpoint for.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Ask(pub(crate) Vec<(String, String)>);
 
 impl Ask {
@@ -81,12 +81,6 @@ impl Ask {
         let pair =
             |(name, value): &(String, String)| format!("{}={}", percent(name), percent(value));
         self.0.iter().map(pair).collect::<Vec<_>>().join("&")
-    }
-}
-
-impl Default for Ask {
-    fn default() -> Self {
-        Self(Vec::new())
     }
 }
 
