@@ -111,7 +111,7 @@ async fn issued(shared: &Arc<Shared>, form: Posted) -> Result<Value, Denied> {
     shared.rates.take(&assertion.agent, shared.config.issued_per_minute, shared.db.now())?;
     let request = request(&form, assertion, exchange)?;
     let issued: token::Issued =
-        shared.db.write(async move |tx: &mut Tx| token::issue(tx, request).await).await?;
+        shared.db.write_in_one(async move |tx: &mut Tx| token::issue(tx, request).await).await?;
     // Signed after the commit: whoever holds it is on record.
     let algorithm = gatepass_engine::keyring::Algorithm::EdDsa;
     let signed = issue::sign(&issued.claims, algorithm, &shared.keys.issuer).map_err(|error| {

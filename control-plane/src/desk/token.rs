@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use super::Refused;
 use super::assertion::Assertion;
 use super::ceiling::{self, Ceiling};
-use super::tasks::{self, Task};
+use super::tasks;
 use crate::audit::Entry;
-use crate::db::{DbError, Tx, signed};
+use crate::db::{DbError, Issuance, Tx, signed};
 use crate::issue::{self, Entry as Detail, Grant, Issuer, Party};
 use crate::publish::Revoke;
 
@@ -151,9 +151,14 @@ impl From<Refused> for Denied {
 /// [`Denied`]; nothing is on record then, the assertion's `jti` apart from nothing.
 pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
     let now = tx.now();
-    let standing = Standing::read(tx, &request.assertion).await?;
+    if request.subject_token.is_some() || request.task.is_none() {
+        tx.guard().await?;
+    }
+    let standing = Standing::read(tx, &request.assertion, request.task.as_deref()).await?;
     let party = standing.check(&request.assertion, now)?;
-    spend(tx, &request.assertion).await?;
+    if standing.spent {
+        return Err(used_before());
+    }
     let parent = match &request.subject_token {
         Some(token) => Some(parent::Parent::read(tx, token, &party, now).await?),
         None => None,
@@ -166,7 +171,7 @@ pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         Some(parent) => wanted.min(parent.expires_at.since(now)),
         None => wanted,
     };
-    let task = task(tx, &request, &party.id, parent.as_ref()).await?;
+    let task = task(tx, &request, &standing, &party.id, parent.as_ref()).await?;
     let position = tx.position();
     let jti = uuid::Uuid::now_v7().to_string();
     let grant = Grant {
@@ -190,13 +195,14 @@ pub async fn issue(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         decision: Some(jti.clone()),
         policy: Some(position),
     };
-    record(tx, &grant, &standing, position, now).await
+    record(tx, &grant, &request.assertion, &standing, position, now).await
 }
 
 /// Writes the gatepass down and answers what will be signed.
 async fn record(
     tx: &mut Tx,
     grant: &Grant,
+    assertion: &Assertion,
     standing: &Standing,
     position: Position,
     now: UnixSeconds,
@@ -216,21 +222,17 @@ async fn record(
         let claims = Claims::parse(text.as_bytes()).map_err(|denial| server(&denial))?;
         admit(&claims, tx.publisher().index()).map_err(|denial| not_admitted(&denial))?;
     }
-    sqlx::query(
-        "INSERT INTO gatepasses (jti, agent, task, subject, claims, epoch, sequence, expires_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&grant.jti)
-    .bind(&grant.agent.id)
-    .bind(&grant.task)
-    .bind(grant.subject.as_ref().unwrap_or(&grant.agent.id))
-    .bind(&text)
-    .bind(signed(position.epoch))
-    .bind(signed(position.sequence))
-    .bind(signed(now.plus(grant.lifetime).0))
-    .execute(tx.sql())
-    .await?;
-    tx.audit(Entry {
+    let issuance = Issuance {
+        agent: &grant.agent.id,
+        assertion: &assertion.jti,
+        assertion_until: assertion.until,
+        jti: &grant.jti,
+        task: &grant.task,
+        subject: grant.subject.as_ref().unwrap_or(&grant.agent.id),
+        claims: &text,
+        expires_at: now.plus(grant.lifetime),
+    };
+    let entry = Entry {
         actor: &grant.agent.id,
         action: "gatepass.issue",
         target: &grant.agent.id,
@@ -241,8 +243,8 @@ async fn record(
             "ancestors": grant.ancestors, "expires_at": now.plus(grant.lifetime),
         }),
         reason: "",
-    })
-    .await?;
+    };
+    tx.issued(&issuance, entry).await?;
     Ok(Issued {
         claims,
         jti: grant.jti.clone(),
@@ -265,10 +267,15 @@ struct Standing {
     blueprint_state: String,
     ceiling: Ceiling,
     key: Option<i64>,
+    /// The assertion was used before.
+    spent: bool,
+    /// The state of the task that was asked for, if it is the agent's.
+    task: Option<String>,
 }
 
 impl Standing {
-    async fn read(tx: &mut Tx, assertion: &Assertion) -> Result<Self, Denied> {
+    /// All in one statement: each is a message to SQLite's thread and one back.
+    async fn read(tx: &mut Tx, assertion: &Assertion, task: Option<&str>) -> Result<Self, Denied> {
         #[derive(sqlx::FromRow)]
         struct Found {
             issuer: String,
@@ -282,20 +289,26 @@ impl Standing {
             blueprint_state: String,
             ceiling: String,
             key: Option<i64>,
+            spent: bool,
+            task: Option<String>,
         }
         let found: Option<Found> = sqlx::query_as(
             "SELECT e.issuer, e.name AS environment, e.issuance_closed AS closed,
                a.state AS agent_state, a.valid_until, a.owner, p.state AS owner_state,
                a.blueprint, b.state AS blueprint_state, b.ceiling,
                (SELECT 1 FROM agent_keys k
-                WHERE k.thumbprint = ? AND k.agent = a.id AND k.removed_at IS NULL) AS key
+                WHERE k.thumbprint = ?1 AND k.agent = a.id AND k.removed_at IS NULL) AS key,
+               EXISTS (SELECT 1 FROM spent s WHERE s.agent = a.id AND s.jti = ?2) AS spent,
+               (SELECT t.state FROM tasks t WHERE t.id = ?3 AND t.agent = a.id) AS task
              FROM agents a JOIN people p ON p.id = a.owner JOIN blueprints b ON b.id = a.blueprint,
                environment e
-             WHERE a.id = ?",
+             WHERE a.id = ?4",
         )
         .bind(&assertion.thumbprint)
+        .bind(&assertion.jti)
+        .bind(task)
         .bind(&assertion.agent)
-        .fetch_optional(tx.sql())
+        .fetch_optional(tx.reading())
         .await?;
         let found = found
             .ok_or_else(|| Denied::new(OAuthError::InvalidClient, "the agent is not registered"))?;
@@ -313,6 +326,8 @@ impl Standing {
             blueprint_state: found.blueprint_state,
             ceiling,
             key: found.key,
+            spent: found.spent,
+            task: found.task,
         })
     }
 
@@ -354,7 +369,7 @@ impl Standing {
 /// [`Denied`] says why not.
 pub async fn may_work(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
     let now = tx.now();
-    Standing::read(tx, assertion).await?.check(assertion, now).map(|_| ())
+    Standing::read(tx, assertion, None).await?.check(assertion, now).map(|_| ())
 }
 
 /// An agent gives one of its own gatepasses back (RFC 7009). Of any other nothing is said.
@@ -400,12 +415,16 @@ pub async fn spend(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
         .execute(tx.sql())
         .await?;
     if done.rows_affected() == 0 {
-        return Err(Denied::new(
-            OAuthError::InvalidClient,
-            "the assertion's `jti` was used before: make a new assertion for each request",
-        ));
+        return Err(used_before());
     }
     Ok(())
+}
+
+fn used_before() -> Denied {
+    Denied::new(
+        OAuthError::InvalidClient,
+        "the assertion's `jti` was used before: make a new assertion for each request",
+    )
 }
 
 /// `resource`, else the locations of the entries; what it is exchanged from bounds both.
@@ -484,6 +503,7 @@ fn longest(tx: &Tx, entries: &[Detail], ceiling: &Ceiling) -> Result<u64, Denied
 async fn task(
     tx: &mut Tx,
     request: &Request,
+    standing: &Standing,
     agent: &str,
     parent: Option<&parent::Parent>,
 ) -> Result<String, Denied> {
@@ -500,16 +520,13 @@ async fn task(
     let Some(id) = &request.task else {
         return Ok(tasks::open(tx, agent, "").await?);
     };
-    let unknown =
-        || Denied::new(OAuthError::InvalidRequest, "the agent has no open task of this id");
-    let task = Task::find(tx.sql(), id).await.map_err(|refused| match refused {
-        Refused::NotFound { .. } => unknown(),
-        other => other.into(),
-    })?;
-    if task.agent != agent || task.state != "open" {
-        return Err(unknown());
+    match standing.task.as_deref() {
+        Some("open") => Ok(id.clone()),
+        _ => {
+            let unknown = "the agent has no open task of this id";
+            Err(Denied::new(OAuthError::InvalidRequest, unknown))
+        }
     }
-    Ok(task.id)
 }
 
 fn not_admitted(denial: &Denial) -> Denied {
