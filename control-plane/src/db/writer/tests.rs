@@ -152,7 +152,6 @@ async fn a_full_disk_is_an_error_and_the_writer_outlives_it() {
 }
 
 #[tokio::test]
-#[expect(clippy::panic, reason = "what the writer must outlive")]
 async fn a_panic_fails_its_group_and_the_writer_outlives_it() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path()).await;
