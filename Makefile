@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench-issue
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -77,6 +77,11 @@ mutants:
 	  --cargo-arg=--lib --cargo-arg='--config=profile.dev.package."*".opt-level=3' \
 	  --file 'filter/engine/src/{decision,revocation,freshness,position}.rs' \
 	  -- -- decision:: revocation:: freshness:: position::
+
+## Gatepasses a second and core, durably; see benches/README.md. Writes target/bench/issue.json.
+bench-issue:
+	$(CARGO) build --locked --release -p gatepass -p gatepass-benches
+	target/release/bench-issue $(CURDIR)/target/release/gatepass $(CURDIR)/target/bench/issue.json
 
 ## Long: libFuzzer on each target for FUZZ_SECONDS. What it finds goes to target/fuzz, what it
 ## starts from is tests/fuzz/corpus. `make test` replays that corpus without any of this.

@@ -29,7 +29,7 @@ pub use book::{Book, Standing};
 pub use load::{FirstOperator, Genesis, create};
 pub(crate) use load::{kind_name, kind_of};
 pub use tx::Tx;
-pub(crate) use tx::{signed, unsigned};
+pub(crate) use tx::{Issuance, signed, unsigned};
 use writer::Writer;
 
 /// An open database.
@@ -69,6 +69,9 @@ impl Db {
         let book = Arc::new(Book::new(&loaded, Arc::clone(&keys)));
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            // A file does not go away as a server does; the question would cost as much as what is
+            // then asked.
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("query_only", "1"))
             .await?;
         let tx = Tx::new(connection, loaded, keys, Arc::clone(&clock));
@@ -87,7 +90,22 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: AsyncFnOnce(&mut Tx) -> Result<T, E> + Send + 'static,
     {
-        self.writer.run(job).await
+        self.writer.run(true, job).await
+    }
+
+    /// [`Db::write`] without a savepoint of its own, which costs two messages to the database: for
+    /// a change that reads with [`Tx::reading`], writes with [`Tx::issued`], and calls
+    /// [`Tx::guard`] before it does anything else. One that forgets, and fails, fails its group.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub(crate) async fn write_in_one<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: AsyncFnOnce(&mut Tx) -> Result<T, E> + Send + 'static,
+    {
+        self.writer.run(false, job).await
     }
 
     /// Connections that see what is committed and change nothing.

@@ -16,6 +16,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gatepass_engine::keyring::KeyId;
@@ -31,17 +32,27 @@ pub trait Signer {
 /// An Ed25519 secret key in memory; wiped on drop.
 ///
 /// INVARIANT: `ed25519_compact::SecretKey` derives `Debug` and `PartialEq`, so it stays private
-/// here; it wipes itself when dropped.
-pub struct SecretKey(ed25519_compact::SecretKey);
+/// here; it wipes itself when dropped, as AWS-LC does its own copy. `Ed25519KeyPair` shows its public
+/// key alone.
+pub struct SecretKey {
+    secret: ed25519_compact::SecretKey,
+    /// The same key where signing costs a quarter; a signature is the same bytes from either
+    /// (RFC 8032). `None` if the two libraries did not agree on the public key.
+    fast: Option<Ed25519KeyPair>,
+}
 
 impl SecretKey {
     /// # Errors
     /// [`KeyError::Weak`] for 32 zero bytes, which no generator gives.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let fast = Ed25519KeyPair::from_seed_unchecked(seed).ok();
         let mut seed = ed25519_compact::Seed::new(*seed);
         let pair = ed25519_compact::KeyPair::try_from_seed(seed);
         seed.wipe_mut();
-        pair.map(|pair| Self(pair.sk)).map_err(|_| KeyError::Weak)
+        let secret = pair.map_err(|_| KeyError::Weak)?.sk;
+        let public = secret.public_key();
+        let fast = fast.filter(|fast| fast.public_key().as_ref() == public.as_slice());
+        Ok(Self { secret, fast })
     }
 
     /// A new key from the operating system's randomness.
@@ -103,7 +114,7 @@ impl SecretKey {
 
     fn to_jwk(&self, role: KeyRole) -> Zeroizing<String> {
         let mut d = Zeroizing::new([0_u8; 43]);
-        let seed = self.0.first_chunk::<32>();
+        let seed = self.secret.first_chunk::<32>();
         // INVARIANT: 32 bytes are 43 characters; a failure would leave zeros, refused at load.
         let written =
             seed.and_then(|seed| URL_SAFE_NO_PAD.encode_slice(seed, d.as_mut_slice()).ok());
@@ -153,11 +164,13 @@ impl SecretKey {
 
 impl Signer for SecretKey {
     fn public(&self) -> [u8; 32] {
-        *self.0.public_key()
+        *self.secret.public_key()
     }
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
-        *self.0.sign(message, None)
+        let fast = self.fast.as_ref().and_then(|fast| fast.try_sign(message).ok());
+        let fast = fast.and_then(|signature| signature.as_ref().try_into().ok());
+        fast.unwrap_or_else(|| *self.secret.sign(message, None))
     }
 }
 
@@ -264,6 +277,16 @@ mod tests {
 
     fn refusal(path: &Path, role: KeyRole) -> String {
         SecretKey::load(path, role).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn both_libraries_sign_the_same_bytes() {
+        for seed in 1..=20 {
+            let key = SecretKey::from_seed(&[seed; 32]).unwrap();
+            let message = vec![seed; usize::from(seed) * 37];
+            assert!(key.fast.is_some());
+            assert_eq!(key.sign(&message), *key.secret.sign(&message, None));
+        }
     }
 
     #[test]

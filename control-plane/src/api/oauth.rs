@@ -112,7 +112,7 @@ async fn issued(shared: &Arc<Shared>, form: Posted) -> Result<Value, Denied> {
     shared.rates.take(&assertion.agent, shared.config.issued_per_minute, shared.db.now())?;
     let request = request(&form, assertion, exchange)?;
     let issued: Result<token::Issued, Denied> =
-        shared.db.write(async move |tx: &mut Tx| token::issue(tx, request).await).await?;
+        shared.db.write_in_one(async move |tx: &mut Tx| token::issue(tx, request).await).await?;
     let issued = issued?;
     // Signed after the commit: whoever holds it is on record.
     let algorithm = gatepass_engine::keyring::Algorithm::EdDsa;

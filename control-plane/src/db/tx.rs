@@ -34,7 +34,21 @@ pub struct Tx {
     steps: Vec<Step>,
     roots: Vec<String>,
     new_roots: usize,
+    savepoint: Savepoint,
+    /// Memory and transaction may say different things: the group fails, and what is on the disk is
+    /// read again before the next.
     broken: bool,
+}
+
+/// How the statements of the change in hand can be taken back without the rest of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Savepoint {
+    /// There are none.
+    Needless,
+    /// To the savepoint.
+    Open,
+    /// Not at all: they ran without one.
+    Missed,
 }
 
 impl Tx {
@@ -55,13 +69,34 @@ impl Tx {
             steps: Vec::new(),
             new_roots: 0,
             roots: loaded.roots,
+            savepoint: Savepoint::Needless,
             broken: false,
         }
     }
 
     /// For statements. They see what the group has done so far.
     pub fn sql(&mut self) -> &mut SqliteConnection {
+        if self.savepoint == Savepoint::Needless {
+            self.savepoint = Savepoint::Missed;
+        }
         &mut self.connection
+    }
+
+    /// For statements that only read, so that none of it has to be taken back.
+    pub(crate) fn reading(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    /// In a change of [`super::Db::write_in_one`] that does more than its one write.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub(crate) async fn guard(&mut self) -> Result<(), DbError> {
+        if self.savepoint == Savepoint::Needless {
+            sqlx::query("SAVEPOINT change").execute(&mut self.connection).await?;
+            self.savepoint = Savepoint::Open;
+        }
+        Ok(())
     }
 
     /// Never before what was signed last: gates end what has expired by that, so a revocation made
@@ -130,7 +165,7 @@ impl Tx {
         sqlx::query("INSERT INTO roots (version, envelope) VALUES (?, ?)")
             .bind(signed(version))
             .bind(&envelope)
-            .execute(&mut self.connection)
+            .execute(self.sql())
             .await?;
         self.changes.get_or_insert_default().root_version = Some(version);
         self.roots.push(envelope);
@@ -153,7 +188,7 @@ impl Tx {
         .bind(&record.body)
         .bind(&record.prev)
         .bind(&record.hash)
-        .execute(&mut self.connection)
+        .execute(self.sql())
         .await?;
         self.head = Head { n: record.n, hash: record.hash };
         Ok(record.n)
@@ -167,8 +202,51 @@ impl Tx {
         self.publisher.not_before(issued_at);
         sqlx::query("UPDATE environment SET issued_at = max(issued_at, ?)")
             .bind(signed(issued_at.0))
-            .execute(&mut self.connection)
+            .execute(self.sql())
             .await?;
+        Ok(())
+    }
+
+    /// [`Tx::audit`] of a gatepass with all that issuing writes, as one message to the database.
+    /// On an error nothing of it is there.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub(crate) async fn issued(
+        &mut self,
+        issuance: &Issuance<'_>,
+        entry: Entry<'_>,
+    ) -> Result<(), DbError> {
+        let at = self.position();
+        let record = self.head.next(&entry, at, self.now())?;
+        let written = sqlx::query(ISSUE)
+            .bind(issuance.agent)
+            .bind(issuance.assertion)
+            .bind(signed(issuance.assertion_until.0))
+            .bind(issuance.jti)
+            .bind(issuance.agent)
+            .bind(issuance.task)
+            .bind(issuance.subject)
+            .bind(issuance.claims)
+            .bind(signed(at.epoch))
+            .bind(signed(at.sequence))
+            .bind(signed(issuance.expires_at.0))
+            .bind(signed(record.n))
+            .bind(signed(record.at.0))
+            .bind(entry.target)
+            .bind(&record.body)
+            .bind(&record.prev)
+            .bind(&record.hash)
+            .execute(&mut self.connection)
+            .await;
+        if let Err(error) = written {
+            let undone = sqlx::query("ROLLBACK TO issuance; RELEASE issuance");
+            if undone.execute(&mut self.connection).await.is_err() {
+                self.broken = true;
+            }
+            return Err(error.into());
+        }
+        self.head = Head { n: record.n, hash: record.hash };
         Ok(())
     }
 
@@ -176,16 +254,17 @@ impl Tx {
         if self.broken {
             self.reload().await?;
         }
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        sqlx::query(BEGIN).execute(&mut self.connection).await?;
         Ok(())
     }
 
-    pub(super) async fn save(&mut self) -> Result<(), DbError> {
+    /// The change to come can be taken back: at once, or once it asks for that.
+    pub(super) async fn save(&mut self, at_once: bool) -> Result<(), DbError> {
         self.saved_head = self.head.clone();
         self.changes = None;
         self.new_roots = 0;
-        sqlx::query("SAVEPOINT change").execute(&mut self.connection).await?;
-        Ok(())
+        self.savepoint = Savepoint::Needless;
+        if at_once { self.guard().await } else { Ok(()) }
     }
 
     pub(super) async fn keep(&mut self) -> Result<(), DbError> {
@@ -195,7 +274,13 @@ impl Tx {
             self.undo().await?;
             return Err(error);
         }
-        sqlx::query("RELEASE change").execute(&mut self.connection).await?;
+        if self.savepoint == Savepoint::Open
+            && let Err(error) = sqlx::query("RELEASE change").execute(&mut self.connection).await
+        {
+            // There was a savepoint, so the transaction is gone: some errors end it.
+            self.broken = true;
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -204,14 +289,41 @@ impl Tx {
         self.head = self.saved_head.clone();
         self.roots.truncate(self.roots.len().saturating_sub(self.new_roots));
         self.new_roots = 0;
-        sqlx::query("ROLLBACK TO change").execute(&mut self.connection).await?;
-        sqlx::query("RELEASE change").execute(&mut self.connection).await?;
-        Ok(())
+        match self.savepoint {
+            Savepoint::Needless => {
+                let still = sqlx::query(STILL_OPEN).execute(&mut self.connection).await;
+                self.broken |= still.is_err();
+                still.map(|_| ()).map_err(DbError::from)
+            }
+            Savepoint::Missed => {
+                self.broken = true;
+                Err(DbError::NotCommitted("it ran without a savepoint".to_owned()))
+            }
+            Savepoint::Open => {
+                let undone = sqlx::query("ROLLBACK TO change; RELEASE change");
+                let undone = undone.execute(&mut self.connection).await;
+                // As above: a full disk, for one, ends the whole transaction.
+                self.broken |= undone.is_err();
+                undone.map(|_| ()).map_err(DbError::from)
+            }
+        }
+    }
+
+    /// Nothing more can be done in this group, and nothing of it will be kept.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// A change did not come to its end.
+    pub(super) const fn give_up(&mut self) {
+        self.broken = true;
     }
 
     pub(super) async fn commit(&mut self, book: &Book) -> Result<(), DbError> {
         if self.broken {
-            return Err(DbError::NotCommitted("a step could not be taken back".to_owned()));
+            return Err(DbError::NotCommitted(
+                "a change of the same moment could not be taken back".to_owned(),
+            ));
         }
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
         let steps = core::mem::take(&mut self.steps);
@@ -339,6 +451,34 @@ fn read(envelope: Vec<u8>, to: u64) -> Result<Delta, DbError> {
     let (issued_at, expires_at) = (batch.header.issued_at, batch.header.expires_at);
     Ok(Delta { to, issued_at, expires_at, envelope: envelope.into() })
 }
+
+/// What issuing writes besides its record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Issuance<'a> {
+    pub(crate) agent: &'a str,
+    /// `jti` of the client assertion, which is spent.
+    pub(crate) assertion: &'a str,
+    pub(crate) assertion_until: UnixSeconds,
+    pub(crate) jti: &'a str,
+    pub(crate) task: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) claims: &'a str,
+    pub(crate) expires_at: UnixSeconds,
+}
+
+/// The savepoint is there for [`STILL_OPEN`].
+const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT transaction_of_the_group";
+/// Fails when SQLite has ended the transaction, as it does after some errors. Unnoticed, the next
+/// change would begin and commit one of its own.
+const STILL_OPEN: &str = "RELEASE transaction_of_the_group; SAVEPOINT transaction_of_the_group";
+/// Five statements, one message to SQLite's thread and one back: waking threads costs more than
+/// what they do here.
+const ISSUE: &str = "SAVEPOINT issuance;
+INSERT INTO spent (agent, jti, until) VALUES (?, ?, ?);
+INSERT INTO gatepasses (jti, agent, task, subject, claims, epoch, sequence, expires_at)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?);
+RELEASE issuance";
 
 /// SQLite's integers are signed; what we count stays far below either end.
 pub(crate) fn signed(value: u64) -> i64 {

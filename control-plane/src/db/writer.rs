@@ -3,10 +3,14 @@
 //!
 //! While one group waits for the disk the next gathers, so the cost of a durable commit is shared
 //! by all who come at the same time. Each change is a savepoint: one that fails leaves nothing and
-//! does not touch its neighbours. Nobody is answered before the commit.
+//! does not touch its neighbours. Where that cannot be, because the transaction itself is gone (a
+//! full disk) or a change did not come to its end (a panic), the whole group fails, no more of it
+//! is run, and the state is read from the disk again. Nobody is answered before the commit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,7 +23,13 @@ pub(super) struct Writer {
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-type Job = Box<dyn for<'t> FnOnce(&'t mut Tx) -> Pin<Box<dyn Future<Output = Ran> + 't>> + Send>;
+struct Job {
+    run: Run,
+    /// Before it runs, a savepoint.
+    guarded: bool,
+}
+
+type Run = Box<dyn for<'t> FnOnce(&'t mut Tx) -> Pin<Box<dyn Future<Output = Ran> + 't>> + Send>;
 
 /// A change that was run and not yet committed.
 struct Ran {
@@ -46,14 +56,14 @@ impl Writer {
         Ok(Self { jobs, ended: tokio::sync::Mutex::new(Some(ended)) })
     }
 
-    pub(super) async fn run<T, E, F>(&self, job: F) -> Result<T, E>
+    pub(super) async fn run<T, E, F>(&self, guarded: bool, job: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
         F: AsyncFnOnce(&mut Tx) -> Result<T, E> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        let job = boxed(move |tx| {
+        let run = boxed(move |tx| {
             Box::pin(async move {
                 let outcome = job(tx).await;
                 let succeeded = outcome.is_ok();
@@ -67,7 +77,7 @@ impl Writer {
                 Ran { succeeded, answer }
             })
         });
-        self.jobs.send(job).await.map_err(|_| DbError::Stopped)?;
+        self.jobs.send(Job { run, guarded }).await.map_err(|_| DbError::Stopped)?;
         told.await.map_err(|_| DbError::Stopped)?
     }
 
@@ -82,7 +92,7 @@ impl Writer {
 /// States the signature that the closure has, which inference does not find.
 fn boxed(
     job: impl for<'t> FnOnce(&'t mut Tx) -> Pin<Box<dyn Future<Output = Ran> + 't>> + Send + 'static,
-) -> Job {
+) -> Run {
     Box::new(job)
 }
 
@@ -95,10 +105,12 @@ async fn work(mut tx: Tx, book: Arc<Book>, mut queue: mpsc::Receiver<Job>) {
             continue;
         }
         let mut ran = Vec::new();
+        let mut room = MAX_GROUP;
         let mut next = Some(first);
         while let Some(job) = next {
-            ran.push(one(&mut tx, job).await);
-            next = if ran.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
+            ran.extend(one(&mut tx, job).await);
+            room = room.saturating_sub(1);
+            next = if room > 0 && !tx.is_broken() { queue.try_recv().ok() } else { None };
         }
         let committed = tx.commit(&book).await;
         if let Err(error) = &committed {
@@ -114,19 +126,39 @@ async fn work(mut tx: Tx, book: Arc<Book>, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// Runs one change as a savepoint, with its step of the feed.
-async fn one(tx: &mut Tx, job: Job) -> (Box<dyn FnOnce(Result<(), DbError>)>, Result<(), DbError>) {
-    let saved = tx.save().await;
-    let ran = job(tx).await;
-    let own = match saved {
-        Ok(()) if ran.succeeded => tx.keep().await,
-        Ok(()) => tx.undo().await,
-        Err(error) => Err(error),
+/// Runs one change as a savepoint, with its step of the feed. `None` when there is nobody to answer:
+/// a job that is dropped tells who waits that nothing was done.
+async fn one(tx: &mut Tx, job: Job) -> Option<Answered> {
+    if let Err(error) = tx.save(job.guarded).await {
+        tracing::error!(%error, "a change could not begin");
+        tx.give_up();
+        return None;
+    }
+    let Some(ran) = unless_it_panics((job.run)(tx)).await else {
+        tracing::error!("a change panicked");
+        tx.give_up();
+        return None;
     };
-    (ran.answer, own)
+    let own = if ran.succeeded { tx.keep().await } else { tx.undo().await };
+    Some((ran.answer, own))
+}
+
+type Answered = (Box<dyn FnOnce(Result<(), DbError>)>, Result<(), DbError>);
+
+/// The writer must outlive a mistake in one change: without it nothing can be revoked any more.
+async fn unless_it_panics(mut job: Pin<Box<dyn Future<Output = Ran> + '_>>) -> Option<Ran> {
+    core::future::poll_fn(move |context| {
+        // INVARIANT: what the job could leave half done is the transaction, and its group fails.
+        let polled = catch_unwind(AssertUnwindSafe(|| job.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
 }
 
 /// Changes that may wait; more callers wait to hand theirs in.
 const QUEUE: usize = 1024;
 /// Changes that share one commit.
 const MAX_GROUP: usize = 256;
+
+#[cfg(test)]
+mod tests;

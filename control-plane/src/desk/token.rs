@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use super::Refused;
 use super::assertion::Assertion;
 use super::ceiling::{self, Ceiling};
-use super::tasks::{self, Task};
+use super::tasks;
 use crate::audit::Entry;
-use crate::db::{DbError, Tx, signed, unsigned};
+use crate::db::{DbError, Issuance, Tx, signed, unsigned};
 use crate::issue::{self, Entry as Detail, Grant, Issuer, Party};
 use crate::publish::Revoke;
 
@@ -151,8 +151,14 @@ impl From<Refused> for Denied {
 /// # Errors
 /// The outer one: ours, and nothing is kept.
 pub async fn issue(tx: &mut Tx, request: Request) -> Result<Result<Issued, Denied>, Denied> {
-    spend(tx, &request.assertion).await?;
-    kept(decide(tx, request).await)
+    let assertion = request.assertion.clone();
+    let decided = kept(decide(tx, request).await)?;
+    if decided.is_err() {
+        tx.guard().await?;
+        // It may have been refused for being spent.
+        let _ = note_spent(tx, &assertion).await?;
+    }
+    Ok(decided)
 }
 
 /// Makes a refusal, before which nothing but the assertion's `jti` was written, a change to keep.
@@ -169,8 +175,14 @@ pub fn kept<T>(outcome: Result<T, Denied>) -> Result<Result<T, Denied>, Denied> 
 /// INVARIANT: whatever is refused is refused before the first statement that changes something.
 async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
     let now = tx.now();
-    let standing = Standing::read(tx, &request.assertion).await?;
+    if request.subject_token.is_some() || request.task.is_none() {
+        tx.guard().await?;
+    }
+    let standing = Standing::read(tx, &request.assertion, request.task.as_deref()).await?;
     let party = standing.check(&request.assertion, now)?;
+    if standing.spent {
+        return Err(used_before());
+    }
     let parent = match &request.subject_token {
         Some(token) => Some(parent::Parent::read(tx, token, &party, now).await?),
         None => None,
@@ -184,7 +196,7 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         None => wanted,
     };
     let lifetime = lifetime.min(UnixSeconds(unsigned(standing.valid_until)).since(now));
-    let task = task(tx, &request, &party.id, parent.as_ref()).await?;
+    let task = task(&request, &standing, parent.as_ref())?;
     let position = tx.position();
     let jti = uuid::Uuid::now_v7().to_string();
     let grant = Grant {
@@ -208,11 +220,21 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         decision: Some(jti.clone()),
         policy: Some(position),
     };
-    let claims = admitted(tx, &grant, &standing, position, now)?;
+    let (claims, text) = admitted(tx, &grant, &standing, position, now)?;
     if let Work::New(id) = &task {
         tasks::open(tx, id, &grant.agent.id, "").await?;
     }
-    record(tx, &grant, claims, position, now).await
+    let issuance = Issuance {
+        agent: &grant.agent.id,
+        assertion: &request.assertion.jti,
+        assertion_until: request.assertion.until,
+        jti: &grant.jti,
+        task: &grant.task,
+        subject: grant.subject.as_ref().unwrap_or(&grant.agent.id),
+        claims: &text,
+        expires_at: now.plus(grant.lifetime),
+    };
+    record(tx, &grant, claims, &issuance).await
 }
 
 /// The claims that will be signed, as a gate would take them.
@@ -222,7 +244,7 @@ fn admitted(
     standing: &Standing,
     position: Position,
     now: UnixSeconds,
-) -> Result<Value, Denied> {
+) -> Result<(Value, String), Denied> {
     let issuer = Issuer {
         issuer: standing.issuer.clone(),
         environment: standing.environment.clone(),
@@ -243,7 +265,7 @@ fn admitted(
     // What is ours in it is well-formed; what is not comes from the entries that were asked for.
     let read = Claims::parse(text.as_bytes()).map_err(|denial| not_admitted(&denial))?;
     admit(&read, tx.publisher().index()).map_err(|denial| not_admitted(&denial))?;
-    Ok(claims)
+    Ok((claims, text))
 }
 
 /// Writes the gatepass down and answers what will be signed.
@@ -251,24 +273,9 @@ async fn record(
     tx: &mut Tx,
     grant: &Grant,
     claims: Value,
-    position: Position,
-    now: UnixSeconds,
+    issuance: &Issuance<'_>,
 ) -> Result<Issued, Denied> {
-    sqlx::query(
-        "INSERT INTO gatepasses (jti, agent, task, subject, claims, epoch, sequence, expires_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&grant.jti)
-    .bind(&grant.agent.id)
-    .bind(&grant.task)
-    .bind(grant.subject.as_ref().unwrap_or(&grant.agent.id))
-    .bind(claims.to_string())
-    .bind(signed(position.epoch))
-    .bind(signed(position.sequence))
-    .bind(signed(now.plus(grant.lifetime).0))
-    .execute(tx.sql())
-    .await?;
-    tx.audit(Entry {
+    let entry = Entry {
         actor: &grant.agent.id,
         action: "gatepass.issue",
         target: &grant.agent.id,
@@ -276,11 +283,11 @@ async fn record(
         after: json!({
             "jti": grant.jti, "task": grant.task, "audiences": grant.audiences,
             "entries": grant.entries, "scopes": grant.scopes, "subject": grant.subject,
-            "ancestors": grant.ancestors, "expires_at": now.plus(grant.lifetime),
+            "ancestors": grant.ancestors, "expires_at": issuance.expires_at,
         }),
         reason: "",
-    })
-    .await?;
+    };
+    tx.issued(issuance, entry).await?;
     Ok(Issued {
         claims,
         jti: grant.jti.clone(),
@@ -303,10 +310,15 @@ struct Standing {
     blueprint_state: String,
     ceiling: Ceiling,
     key: Option<i64>,
+    /// The assertion was used before.
+    spent: bool,
+    /// The state of the task that was asked for, if it is the agent's.
+    task: Option<String>,
 }
 
 impl Standing {
-    async fn read(tx: &mut Tx, assertion: &Assertion) -> Result<Self, Denied> {
+    /// All in one statement: each is a message to SQLite's thread and one back.
+    async fn read(tx: &mut Tx, assertion: &Assertion, task: Option<&str>) -> Result<Self, Denied> {
         #[derive(sqlx::FromRow)]
         struct Found {
             issuer: String,
@@ -320,20 +332,26 @@ impl Standing {
             blueprint_state: String,
             ceiling: String,
             key: Option<i64>,
+            spent: bool,
+            task: Option<String>,
         }
         let found: Option<Found> = sqlx::query_as(
             "SELECT e.issuer, e.name AS environment, e.issuance_closed AS closed,
                a.state AS agent_state, a.valid_until, a.owner, p.state AS owner_state,
                a.blueprint, b.state AS blueprint_state, b.ceiling,
                (SELECT 1 FROM agent_keys k
-                WHERE k.thumbprint = ? AND k.agent = a.id AND k.removed_at IS NULL) AS key
+                WHERE k.thumbprint = ?1 AND k.agent = a.id AND k.removed_at IS NULL) AS key,
+               EXISTS (SELECT 1 FROM spent s WHERE s.agent = a.id AND s.jti = ?2) AS spent,
+               (SELECT t.state FROM tasks t WHERE t.id = ?3 AND t.agent = a.id) AS task
              FROM agents a JOIN people p ON p.id = a.owner JOIN blueprints b ON b.id = a.blueprint,
                environment e
-             WHERE a.id = ?",
+             WHERE a.id = ?4",
         )
         .bind(&assertion.thumbprint)
+        .bind(&assertion.jti)
+        .bind(task)
         .bind(&assertion.agent)
-        .fetch_optional(tx.sql())
+        .fetch_optional(tx.reading())
         .await?;
         let found = found
             .ok_or_else(|| Denied::new(OAuthError::InvalidClient, "the agent is not registered"))?;
@@ -351,6 +369,8 @@ impl Standing {
             blueprint_state: found.blueprint_state,
             ceiling,
             key: found.key,
+            spent: found.spent,
+            task: found.task,
         })
     }
 
@@ -392,7 +412,7 @@ impl Standing {
 /// [`Denied`] says why not.
 pub async fn may_work(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
     let now = tx.now();
-    Standing::read(tx, assertion).await?.check(assertion, now).map(|_| ())
+    Standing::read(tx, assertion, None).await?.check(assertion, now).map(|_| ())
 }
 
 /// An agent gives one of its own gatepasses back (RFC 7009). Of any other nothing is said.
@@ -431,19 +451,25 @@ pub async fn give_back(tx: &mut Tx, agent: &str, token: &str) -> Result<(), Deni
 /// # Errors
 /// `invalid_client` when it was used before.
 pub async fn spend(tx: &mut Tx, assertion: &Assertion) -> Result<(), Denied> {
+    if note_spent(tx, assertion).await? { Ok(()) } else { Err(used_before()) }
+}
+
+/// Whether it was not spent before.
+async fn note_spent(tx: &mut Tx, assertion: &Assertion) -> Result<bool, Denied> {
     let done = sqlx::query("INSERT OR IGNORE INTO spent (agent, jti, until) VALUES (?, ?, ?)")
         .bind(&assertion.agent)
         .bind(&assertion.jti)
         .bind(signed(assertion.until.0))
         .execute(tx.sql())
         .await?;
-    if done.rows_affected() == 0 {
-        return Err(Denied::new(
-            OAuthError::InvalidClient,
-            "the assertion's `jti` was used before: make a new assertion for each request",
-        ));
-    }
-    Ok(())
+    Ok(done.rows_affected() > 0)
+}
+
+fn used_before() -> Denied {
+    Denied::new(
+        OAuthError::InvalidClient,
+        "the assertion's `jti` was used before: make a new assertion for each request",
+    )
 }
 
 /// `resource`, else the locations of the entries; what it is exchanged from bounds both.
@@ -519,10 +545,9 @@ fn longest(tx: &Tx, entries: &[Detail], ceiling: &Ceiling) -> Result<u64, Denied
     Ok(longest.into())
 }
 
-async fn task(
-    tx: &mut Tx,
+fn task(
     request: &Request,
-    agent: &str,
+    standing: &Standing,
     parent: Option<&parent::Parent>,
 ) -> Result<Work, Denied> {
     if let Some(parent) = parent {
@@ -538,16 +563,13 @@ async fn task(
     let Some(id) = &request.task else {
         return Ok(Work::New(tasks::new_id()));
     };
-    let unknown =
-        || Denied::new(OAuthError::InvalidRequest, "the agent has no open task of this id");
-    let task = Task::find(tx.sql(), id).await.map_err(|refused| match refused {
-        Refused::NotFound { .. } => unknown(),
-        other => other.into(),
-    })?;
-    if task.agent != agent || task.state != "open" {
-        return Err(unknown());
+    match standing.task.as_deref() {
+        Some("open") => Ok(Work::Open(id.clone())),
+        _ => {
+            let unknown = "the agent has no open task of this id";
+            Err(Denied::new(OAuthError::InvalidRequest, unknown))
+        }
     }
-    Ok(Work::Open(task.id))
 }
 
 /// The task of a gatepass.
