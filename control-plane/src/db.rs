@@ -135,10 +135,10 @@ impl Db {
         &self.dir
     }
 
-    /// Writes what waits, and closes.
-    pub async fn close(self) {
-        self.writer.stop().await;
+    /// Writes what waits, and closes the file, whoever still holds this.
+    pub async fn close(&self) {
         self.readers.close().await;
+        self.writer.stop().await;
     }
 }
 

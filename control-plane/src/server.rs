@@ -109,9 +109,7 @@ impl Server {
         for task in self.tasks {
             let _ = task.await;
         }
-        if let Ok(shared) = Arc::try_unwrap(self.shared).map_err(drop) {
-            shared.db.close().await;
-        }
+        self.shared.db.close().await;
     }
 }
 

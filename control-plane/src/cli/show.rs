@@ -15,6 +15,7 @@ pub(crate) fn answer(path: &str, method: &Method, answer: &Value) -> String {
     match bare.strip_prefix("/v1/").unwrap_or_default() {
         agent if agent.starts_with("agents/") => dossier(answer),
         policy if policy.starts_with("policies/") => text(answer, "content"),
+        "proposals" => proposals(answer),
         _ => match answer {
             Value::Array(rows) => table(rows),
             other => members(other, ""),
@@ -44,7 +45,7 @@ fn dossier(answer: &Value) -> String {
     let agent = answer.get("agent").unwrap_or(&Value::Null);
     let owner = answer.get("owner").unwrap_or(&Value::Null);
     let mut out = format!(
-        "{}  {}\nstate      {}\nowner      {} ({}, {})\ncontact    {}\n           {}\n",
+        "{}  {}\nstate       {}\nowner       {} ({}, {})\ncontact     {}\n            {}\n",
         text(agent, "id"),
         text(agent, "name"),
         text(agent, "state"),
@@ -55,24 +56,24 @@ fn dossier(answer: &Value) -> String {
         text(owner, "contact"),
     );
     for name in ["purpose", "blueprint", "department", "project", "environment", "creator"] {
-        out.push_str(&format!("{name:<11}{}\n", text(agent, name)));
+        out.push_str(&format!("{name:<12}{}\n", text(agent, name)));
     }
-    out.push_str(&format!("valid till {}\n", time(agent, "valid_until")));
+    out.push_str(&format!("valid till  {}\n", time(agent, "valid_until")));
     if let Some(asked) = agent.get("proposed_owner").and_then(Value::as_str) {
         let accepted = agent.get("accepted_at").is_some_and(Value::is_number);
         let said = if accepted { "has accepted" } else { "has not answered" };
-        out.push_str(&format!("new owner  {asked} {said}\n"));
+        out.push_str(&format!("new owner   {asked} {said}\n"));
     }
     for key in rows(answer, "keys") {
         out.push_str(&format!(
-            "key        {} {}\n",
+            "key         {} {}\n",
             text(key, "algorithm"),
             text(key, "thumbprint")
         ));
     }
-    out.push_str(&format!("live       {} gatepasses\n", text(answer, "live_gatepasses")));
+    out.push_str(&format!("live        {} gatepasses\n", text(answer, "live_gatepasses")));
     for task in rows(answer, "open_tasks") {
-        out.push_str(&format!("task       {} {}\n", text(task, "id"), text(task, "purpose")));
+        out.push_str(&format!("task        {} {}\n", text(task, "id"), text(task, "purpose")));
     }
     out.push_str("history\n");
     for record in rows(answer, "history") {
@@ -85,6 +86,29 @@ fn dossier(answer: &Value) -> String {
         ));
     }
     out
+}
+
+/// Whole, so that whoever agrees has read what they agree to.
+fn proposals(answer: &Value) -> String {
+    let all = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+    let one = |proposal: &Value| {
+        let state = match proposal.get("outcome").and_then(Value::as_str) {
+            Some(outcome) => format!("{outcome} by {}", text(proposal, "decided_by")),
+            None => format!("waits until {}", time(proposal, "expires_at")),
+        };
+        let change: Value = serde_json::from_str(&text(proposal, "change")).unwrap_or_default();
+        format!(
+            "{}  by {}  {state}\nreason: {}\n{}\n",
+            text(proposal, "id"),
+            text(proposal, "proposed_by"),
+            text(proposal, "reason"),
+            members(&change, "  "),
+        )
+    };
+    match all.is_empty() {
+        true => "none\n".to_owned(),
+        false => all.iter().map(one).collect(),
+    }
 }
 
 fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {

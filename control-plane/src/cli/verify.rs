@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use gatepass_engine::clock::UnixSeconds;
-use gatepass_engine::gatepass::Token;
+use gatepass_engine::gatepass::{Present, Token};
 use gatepass_engine::keyring::{Algorithm, IssuerKey};
 use serde_json::Value;
 
@@ -68,6 +68,12 @@ impl VerifyArgs {
         let audience = Some(self.audience.as_str());
         let verified = authentic.check(&self.environment, audience, now()).map_err(text)?;
         let details = &verified.claims().authorization_details;
+        let claims = verified.claims();
+        for (name, present) in [("cnf", claims.cnf), ("req_wl", claims.req_wl), ("uses", claims.uses)] {
+            if present == Present::Yes {
+                return Err(format!("unsupported_restriction: `{name}` cannot be checked here"));
+            }
+        }
         if let Some(what) = details.unsupported() {
             return Err(format!("unsupported_restriction: {what}"));
         }

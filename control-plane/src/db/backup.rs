@@ -34,6 +34,14 @@ pub async fn backup(dir: &Path, to: &Path) -> Result<(), DbError> {
     if !file.exists() {
         return Err(DbError::Missing(dir.to_owned()));
     }
+    copy(&file, to).await
+}
+
+async fn copy(file: &Path, to: &Path) -> Result<(), DbError> {
+    let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    if !file.exists() {
+        return Err(DbError::Io(file.to_owned(), not_found()));
+    }
     if to.exists() {
         let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(DbError::Io(to.to_owned(), exists));
@@ -41,15 +49,15 @@ pub async fn backup(dir: &Path, to: &Path) -> Result<(), DbError> {
     let name = to.to_str().ok_or_else(|| {
         DbError::Io(to.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
     })?;
-    let mut connection = SqliteConnection::connect_with(&options(&file)).await?;
+    let mut connection = SqliteConnection::connect_with(&options(file)).await?;
     sqlx::query("VACUUM INTO ?").bind(name).execute(&mut connection).await?;
     connection.close().await?;
-    let copy = std::fs::File::open(to).and_then(|file| {
+    let copied = std::fs::File::open(to).and_then(|file| {
         use std::os::unix::fs::PermissionsExt as _;
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         file.sync_all()
     });
-    copy.map_err(|error| DbError::Io(to.to_owned(), error))
+    copied.map_err(|error| DbError::Io(to.to_owned(), error))
 }
 
 /// Puts a copy in place of the database in `dir`, which nobody may be serving, or raises the epoch
@@ -79,10 +87,9 @@ pub async fn restore(
         }
     }
     match from {
-        Some(from) => {
-            std::fs::copy(from, &work).map_err(io(from))?;
-        }
-        None => backup(dir, &work).await?,
+        // Not as a file: what lies beside it in a write-ahead log belongs to it.
+        Some(from) => copy(from, &work).await?,
+        None => copy(&file, &work).await?,
     }
     let restored = raise(&work, replaced.as_ref(), &file, now).await?;
     if file.exists() {

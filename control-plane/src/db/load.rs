@@ -52,7 +52,15 @@ pub struct FirstOperator {
 /// What SQLite or the file system say.
 pub async fn create(dir: &Path, genesis: &Genesis) -> Result<(), DbError> {
     let file = dir.join(DATABASE);
-    let options = options(&file).create_if_missing(true);
+    // SQLite gives its other files the rights of this one.
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
+        .map_err(|error| DbError::Io(file.clone(), error))?;
+    let options = options(&file);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     MIGRATIONS.run(&mut connection).await?;
     let mut hash_key = [0; 16];

@@ -250,6 +250,17 @@ impl Tx {
         Ok(())
     }
 
+    /// Everything goes into the one file, so that it can be copied as it lies there.
+    pub(super) async fn close(mut self) {
+        let whole = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        if let Err(error) = whole.execute(&mut self.connection).await {
+            tracing::warn!(%error, "the write-ahead log was not taken into the database");
+        }
+        if let Err(error) = self.connection.close().await {
+            tracing::warn!(%error, "the database was not closed");
+        }
+    }
+
     pub(super) async fn begin(&mut self) -> Result<(), DbError> {
         if self.broken {
             self.reload().await?;

@@ -9,7 +9,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,8 @@ use super::book::Book;
 use super::tx::Tx;
 
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    /// `None` once it stops.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
     ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
 
@@ -53,7 +54,7 @@ impl Writer {
             let _ = tell.send(());
         });
         spawned.map_err(|error| DbError::Io("the writer's thread".into(), error))?;
-        Ok(Self { jobs, ended: tokio::sync::Mutex::new(Some(ended)) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), ended: tokio::sync::Mutex::new(Some(ended)) })
     }
 
     pub(super) async fn run<T, E, F>(&self, guarded: bool, job: F) -> Result<T, E>
@@ -77,12 +78,20 @@ impl Writer {
                 Ran { succeeded, answer }
             })
         });
-        self.jobs.send(Job { run, guarded }).await.map_err(|_| DbError::Stopped)?;
+        let jobs = self.jobs().clone().ok_or(DbError::Stopped)?;
+        jobs.send(Job { run, guarded }).await.map_err(|_| DbError::Stopped)?;
+        drop(jobs);
         told.await.map_err(|_| DbError::Stopped)?
     }
 
-    pub(super) async fn stop(self) {
-        drop(self.jobs);
+    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no more changes, and returns when those that wait are on the disk and the database is
+    /// closed, whoever still holds this.
+    pub(super) async fn stop(&self) {
+        drop(self.jobs().take());
         if let Some(ended) = self.ended.lock().await.take() {
             let _ = ended.await;
         }
@@ -124,6 +133,7 @@ async fn work(mut tx: Tx, book: Arc<Book>, mut queue: mpsc::Receiver<Job>) {
             });
         }
     }
+    tx.close().await;
 }
 
 /// Runs one change as a savepoint, with its step of the feed. `None` when there is nobody to answer:

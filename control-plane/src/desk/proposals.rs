@@ -230,11 +230,9 @@ async fn takes_two(tx: &mut Tx, change: &Change) -> Result<bool, Refused> {
         | Change::AddJoinToken(_)
         // A new ceiling is what a widened one is: more that an agent may ask for.
         | Change::AddBlueprint(_) => true,
-        // A first owner and a first activation are registration; coming back is not.
-        Change::ActivateAgent(change) => {
-            let agent = super::agents::Agent::find(tx.sql(), &change.agent).await?;
-            agent.state()? != super::lifecycle::State::Staged
-        }
+        // The first activation puts the key in use that came with the registration; each later one
+        // reopens what was stopped.
+        Change::ActivateAgent(_) => true,
         Change::SetCeiling(change) => !narrows(tx, &change.id, &change.ceiling).await?,
         // Until there was ever a second who could agree, the first must be able to bring them in.
         Change::AddOperator(_) | Change::AddToken(_) => ever_agreed(tx).await? >= 2,
