@@ -69,7 +69,9 @@ impl VerifyArgs {
         let verified = authentic.check(&self.environment, audience, now()).map_err(text)?;
         let details = &verified.claims().authorization_details;
         let claims = verified.claims();
-        for (name, present) in [("cnf", claims.cnf), ("req_wl", claims.req_wl), ("uses", claims.uses)] {
+        for (name, present) in
+            [("cnf", claims.cnf), ("req_wl", claims.req_wl), ("uses", claims.uses)]
+        {
             if present == Present::Yes {
                 return Err(format!("unsupported_restriction: `{name}` cannot be checked here"));
             }

@@ -32,7 +32,7 @@ impl Pair {
         let made = registration(pair.plane.now(), 1, "buyer", "user:corp/alice", "p1");
         let made = pair.plane.change("/v1/agents", made);
         let agent = Agent::new(made["result"]["id"].as_str().unwrap(), 1);
-        pair.plane.change(&format!("/v1/agents/{}/activate", agent.id), json!({}));
+        pair.both(&format!("/v1/agents/{}/activate", agent.id), json!({}));
         (pair, agent)
     }
 
