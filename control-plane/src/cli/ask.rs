@@ -20,7 +20,7 @@ pub(crate) enum AsAgent {
         file: PathBuf,
     },
     /// Ask for a gatepass as an agent, and print it.
-    Ask(AskArgs),
+    Ask(Box<AskArgs>),
 }
 
 #[derive(Args)]
