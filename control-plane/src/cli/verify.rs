@@ -52,11 +52,13 @@ impl VerifyArgs {
         if self.gatepass == "-" {
             return Ok(std::io::read_to_string(std::io::stdin())?);
         }
-        if self.gatepass.contains('.') && self.gatepass.split('.').count() == 3 {
-            return Ok(self.gatepass.clone());
+        let path = std::path::Path::new(&self.gatepass);
+        // A file first: its name may have as many dots as a gatepass.
+        if path.exists() || self.gatepass.split('.').count() != 3 {
+            let read = std::fs::read_to_string(path);
+            return read.map_err(|error| format!("`{}`: {error}", self.gatepass).into());
         }
-        let read = std::fs::read_to_string(&self.gatepass);
-        read.map_err(|error| format!("`{}`: {error}", self.gatepass).into())
+        Ok(self.gatepass.clone())
     }
 
     fn check(&self, token: &str) -> Result<Value, String> {

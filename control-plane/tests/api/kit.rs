@@ -195,6 +195,10 @@ impl Plane {
         self.time.store(unix, Ordering::SeqCst);
     }
 
+    pub(crate) fn issuer_keys(&self) -> Vec<gatepass_engine::keyring::IssuerKey> {
+        self.server.as_ref().unwrap().db().book().issuer_keys()
+    }
+
     pub(crate) fn addresses(&self) -> Addresses {
         self.server.as_ref().unwrap().addresses()
     }

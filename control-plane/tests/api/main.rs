@@ -19,4 +19,5 @@ mod restore;
 mod roles;
 mod roots;
 mod second;
+mod target;
 mod tokens;
