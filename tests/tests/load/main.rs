@@ -10,6 +10,7 @@
 mod doctor;
 mod ecds;
 mod envoy_gateway;
+mod handed_out;
 mod istio;
 mod operator;
 mod readme;
