@@ -86,6 +86,7 @@ mutants:
 	  $(CARGO) mutants -p gatepass-engine --jobs 1 --timeout 120 --output target/mutants \
 	  --cargo-arg=--lib --cargo-arg='--config=profile.dev.package."*".opt-level=3' \
 	  --file 'filter/engine/src/{decision,revocation,freshness,position}.rs' \
+	  --file 'filter/engine/src/decision/*.rs' \
 	  -- -- decision:: revocation:: freshness:: position::
 
 ## Gatepasses a second and core, durably; see benches/README.md. Writes target/bench/issue.json.

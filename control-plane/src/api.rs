@@ -1,6 +1,6 @@
 //! HTTP around the desk: four routers, one for each listener.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use crate::server::Shared;
+use endpoint::text;
 
 mod admin;
 mod auth;
@@ -24,7 +25,7 @@ pub use openapi::document as openapi;
 /// For operators.
 pub(crate) fn admin(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
-        .route("/openapi.json", get(|| async { json(&openapi::document()) }))
+        .route("/openapi.json", get(async || text("application/json", DOCUMENT.clone())))
         .route("/healthz", get(status::health))
         .route("/readyz", get(status::ready));
     for endpoint in admin::endpoints() {
@@ -58,6 +59,9 @@ fn closed(router: Router<Arc<Shared>>) -> Router<Arc<Shared>> {
         .fallback(|| async { problem::not_found() })
         .method_not_allowed_fallback(|| async { problem::method_not_allowed() })
 }
+
+/// Written once: anybody may ask for it.
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
 
 fn json(value: &serde_json::Value) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];

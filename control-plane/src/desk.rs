@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod operators;
 pub mod policies;
 pub mod proposals;
+pub mod rates;
 pub mod refused;
 pub mod tasks;
 pub mod token;

@@ -16,7 +16,7 @@ use crate::db::{Db, DbError, SigningKeys};
 use crate::desk::Refused;
 use crate::desk::apply::{self, By};
 use crate::desk::change::{AdoptRoot, Change};
-use crate::desk::token::Rates;
+use crate::desk::rates::Rates;
 use crate::feed::Clock;
 use crate::filter_file::{FilterError, FilterFile};
 use crate::fleet::Fleet;
@@ -145,13 +145,18 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(config: &Config) -> Result<Self, ListenError> {
-        let limits = Limits::default();
-        let polls = Limits { untimed_paths: &["/v1/feed"], ..Limits::default() };
+        // A body is held before anybody knows who sent it, so what all of them may hold together is
+        // bounded: 128 MiB for operators, who send policies; 64 MiB for agents.
+        let admin = Limits { requests: 128, body_bytes: 1 << 20, ..Limits::default() };
+        let agents = Limits { requests: 1024, body_bytes: 64 << 10, ..Limits::default() };
+        let none = Limits { requests: 64, body_bytes: 0, ..Limits::default() };
+        let untimed_paths = &["/v1/feed"];
+        let polls = Limits { requests: 2 * MAX_POLLS, untimed_paths, ..none.clone() };
         Ok(Self {
-            admin: config.admin.listen(limits.clone()).bind("admin").await?,
-            agents: config.agents.listen(limits.clone()).bind("agents").await?,
+            admin: config.admin.listen(admin).bind("admin").await?,
+            agents: config.agents.listen(agents).bind("agents").await?,
             feed: config.feed.listener.listen(polls).bind("feed").await?,
-            metrics: config.metrics.listen(limits).bind("metrics").await?,
+            metrics: config.metrics.listen(none).bind("metrics").await?,
         })
     }
 

@@ -178,9 +178,9 @@ fn timeout(whole: bool, wait: u64, staleness: Option<u32>, failures: u32) -> Dur
     Duration::from_secs(wait.saturating_add(grace).min(WAIT_SECONDS + GRACE_SECONDS))
 }
 
-/// Asked for; the control plane grants at most a third of the smallest staleness bound.
 /// The environment variable of the VM that holds the join token.
 const JOIN_TOKEN: &str = "GATEPASS_JOIN_TOKEN";
+/// Asked for; the control plane grants at most a third of the smallest staleness bound.
 const WAIT_SECONDS: u64 = 20;
 const GRACE_SECONDS: u64 = 5;
 /// Milliseconds from a snapshot that was of use to the next.

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Form, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, State};
+use axum::http::{HeaderMap, Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -379,22 +380,38 @@ async fn client(shared: &Arc<Shared>, form: &Parameters) -> Result<Assertion, De
     assertion::verify(text, &agent, &keys, &shared.issuer, shared.db.now()).map_err(invalid)
 }
 
-type Pairs = Vec<(String, String)>;
-type Posted = Result<Form<Pairs>, axum::extract::rejection::FormRejection>;
+/// A form as it was posted, not read yet.
+struct Posted {
+    is_form: bool,
+    body: Bytes,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Posted {
+    type Rejection = BytesRejection;
+
+    async fn from_request(request: HttpRequest<Body>, state: &S) -> Result<Self, BytesRejection> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next());
+        let is_form = kind.is_some_and(|kind| kind.trim() == FORM);
+        Ok(Self { is_form, body: Bytes::from_request(request, state).await? })
+    }
+}
 
 /// The parameters of a form; each at most once, but for those that may repeat.
-struct Parameters(Pairs);
+struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    /// Reads no more than may be there: a body of `&` and `=` would be twenty times its size.
     fn read(form: Posted) -> Result<Self, Denied> {
-        let Form(pairs) = form.map_err(|error| {
-            Denied::new(
-                OAuthError::InvalidRequest,
-                format!("send `application/x-www-form-urlencoded`: {}", error.body_text()),
-            )
-        })?;
+        let invalid = |why: &str| Err(Denied::new(OAuthError::InvalidRequest, why));
+        if !form.is_form {
+            return invalid("send `application/x-www-form-urlencoded`");
+        }
+        let pairs = form_urlencoded::parse(&form.body).take(MAX_PARAMETERS + 1);
+        let pairs: Vec<(String, String)> =
+            pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         if pairs.len() > MAX_PARAMETERS {
-            return Err(Denied::new(OAuthError::InvalidRequest, "too many parameters"));
+            return invalid("too many parameters");
         }
         Ok(Self(pairs))
     }
@@ -468,6 +485,7 @@ const CLIENT_CREDENTIALS: &str = "client_credentials";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+const FORM: &str = "application/x-www-form-urlencoded";
 const MAX_PARAMETERS: usize = 64;
 const MAX_RESOURCES: usize = 8;
 const MAX_PURPOSE: usize = 200;

@@ -15,16 +15,21 @@ use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
 use serde_json::{Value, json};
 
-use super::Refused;
 use super::assertion::Assertion;
 use super::ceiling::{self, Ceiling};
 use super::tasks;
 use crate::audit::Entry;
-use crate::db::{DbError, Issuance, Tx, signed, unsigned};
-use crate::issue::{self, Entry as Detail, Grant, Issuer, Party};
+use crate::db::{Issuance, Tx, signed, unsigned};
+use crate::issue::{self, Entry as Detail, Grant, Issuer};
 use crate::publish::Revoke;
 
+mod denied;
 mod parent;
+mod standing;
+
+use denied::not_admitted;
+pub use denied::{Denied, OAuthError};
+use standing::Standing;
 
 /// What an agent asks for, already well-formed.
 #[derive(Clone, Debug)]
@@ -50,99 +55,6 @@ pub struct Issued {
     pub task: String,
     pub expires_in: u64,
     pub scope: String,
-}
-
-/// Why nothing was issued, as OAuth says it (RFC 6749 section 5.2).
-#[derive(Debug, thiserror::Error)]
-#[error("{error}: {description}")]
-pub struct Denied {
-    pub error: OAuthError,
-    pub description: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OAuthError {
-    InvalidRequest,
-    InvalidClient,
-    InvalidGrant,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-    InvalidScope,
-    /// RFC 8707.
-    InvalidTarget,
-    /// RFC 9396.
-    InvalidAuthorizationDetails,
-    AccessDenied,
-    TooManyRequests,
-    TemporarilyUnavailable,
-    ServerError,
-}
-
-impl OAuthError {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::InvalidTarget => "invalid_target",
-            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
-            Self::AccessDenied => "access_denied",
-            Self::TooManyRequests => "too_many_requests",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::ServerError => "server_error",
-        }
-    }
-}
-
-impl core::fmt::Display for OAuthError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Denied {
-    pub fn new(error: OAuthError, description: impl Into<String>) -> Self {
-        Self { error, description: description.into() }
-    }
-}
-
-impl From<DbError> for Denied {
-    fn from(error: DbError) -> Self {
-        tracing::error!(%error, "nothing was issued");
-        Self::new(OAuthError::ServerError, "nothing was issued; the control plane's log says why")
-    }
-}
-
-impl From<sqlx::Error> for Denied {
-    fn from(error: sqlx::Error) -> Self {
-        DbError::from(error).into()
-    }
-}
-
-impl From<Refused> for Denied {
-    fn from(refused: Refused) -> Self {
-        let error = match &refused {
-            Refused::Invalid { field, .. } if field == "authorization_details" => {
-                OAuthError::InvalidAuthorizationDetails
-            }
-            Refused::Internal(_) => {
-                tracing::error!(error = %refused, "nothing was issued");
-                return Self::new(OAuthError::ServerError, "the control plane's log says why");
-            }
-            Refused::Closed(_) => OAuthError::TemporarilyUnavailable,
-            Refused::TooMany(_) => OAuthError::TooManyRequests,
-            Refused::Invalid { .. }
-            | Refused::NotFound { .. }
-            | Refused::Conflict(_)
-            | Refused::Forbidden(_)
-            | Refused::Unauthenticated(_) => OAuthError::InvalidRequest,
-        };
-        Self::new(error, refused.to_string())
-    }
 }
 
 /// Issues one gatepass. The assertion's `jti` is spent whatever becomes of it, so the inner error
@@ -295,115 +207,6 @@ async fn record(
         expires_in: grant.lifetime,
         scope: grant.scopes.join(" "),
     })
-}
-
-/// What the database says of whoever asks, in this transaction.
-struct Standing {
-    issuer: String,
-    environment: String,
-    closed: Option<String>,
-    agent_state: String,
-    valid_until: i64,
-    owner: String,
-    owner_state: String,
-    blueprint: String,
-    blueprint_state: String,
-    ceiling: Ceiling,
-    key: Option<i64>,
-    /// The assertion was used before.
-    spent: bool,
-    /// The state of the task that was asked for, if it is the agent's.
-    task: Option<String>,
-}
-
-impl Standing {
-    /// All in one statement: each is a message to SQLite's thread and one back.
-    async fn read(tx: &mut Tx, assertion: &Assertion, task: Option<&str>) -> Result<Self, Denied> {
-        #[derive(sqlx::FromRow)]
-        struct Found {
-            issuer: String,
-            environment: String,
-            closed: Option<String>,
-            agent_state: String,
-            valid_until: i64,
-            owner: String,
-            owner_state: String,
-            blueprint: String,
-            blueprint_state: String,
-            ceiling: String,
-            key: Option<i64>,
-            spent: bool,
-            task: Option<String>,
-        }
-        let found: Option<Found> = sqlx::query_as(
-            "SELECT e.issuer, e.name AS environment, e.issuance_closed AS closed,
-               a.state AS agent_state, a.valid_until, a.owner, p.state AS owner_state,
-               a.blueprint, b.state AS blueprint_state, b.ceiling,
-               (SELECT 1 FROM agent_keys k
-                WHERE k.thumbprint = ?1 AND k.agent = a.id AND k.removed_at IS NULL) AS key,
-               EXISTS (SELECT 1 FROM spent s WHERE s.agent = a.id AND s.jti = ?2) AS spent,
-               (SELECT t.state FROM tasks t WHERE t.id = ?3 AND t.agent = a.id) AS task
-             FROM agents a JOIN people p ON p.id = a.owner JOIN blueprints b ON b.id = a.blueprint,
-               environment e
-             WHERE a.id = ?4",
-        )
-        .bind(&assertion.thumbprint)
-        .bind(&assertion.jti)
-        .bind(task)
-        .bind(&assertion.agent)
-        .fetch_optional(tx.reading())
-        .await?;
-        let found = found
-            .ok_or_else(|| Denied::new(OAuthError::InvalidClient, "the agent is not registered"))?;
-        let ceiling = serde_json::from_str(&found.ceiling)
-            .map_err(|error| DbError::Corrupt(format!("a ceiling: {error}")))?;
-        Ok(Self {
-            issuer: found.issuer,
-            environment: found.environment,
-            closed: found.closed,
-            agent_state: found.agent_state,
-            valid_until: found.valid_until,
-            owner: found.owner,
-            owner_state: found.owner_state,
-            blueprint: found.blueprint,
-            blueprint_state: found.blueprint_state,
-            ceiling,
-            key: found.key,
-            spent: found.spent,
-            task: found.task,
-        })
-    }
-
-    /// The agent with who answers for it, if it may ask for anything at all now.
-    fn check(&self, assertion: &Assertion, now: UnixSeconds) -> Result<Party, Denied> {
-        let unauthorized = |why: &str| Err(Denied::new(OAuthError::UnauthorizedClient, why));
-        if let Some(why) = &self.closed {
-            return Err(Denied::new(
-                OAuthError::TemporarilyUnavailable,
-                format!("issuance is closed: {why}"),
-            ));
-        }
-        if self.key.is_none() {
-            return Err(Denied::new(OAuthError::InvalidClient, "the agent's key was removed"));
-        }
-        if self.agent_state != "active" {
-            return unauthorized(&format!("the agent is {}", self.agent_state));
-        }
-        if self.valid_until <= signed(now.0) {
-            return unauthorized("the agent's registration has ended");
-        }
-        if self.owner_state != "active" {
-            return unauthorized("the agent's owner has left");
-        }
-        if self.blueprint_state != "enabled" {
-            return unauthorized("the agent's blueprint is disabled");
-        }
-        Ok(Party {
-            id: assertion.agent.clone(),
-            owner: self.owner.clone(),
-            blueprint: self.blueprint.clone(),
-        })
-    }
 }
 
 /// Whether the agent may do anything at all now.
@@ -587,22 +390,6 @@ impl Work {
     }
 }
 
-fn not_admitted(denial: &Denial) -> Denied {
-    use gatepass_engine::Code;
-    let error = match denial.code() {
-        Code::InsufficientScope => OAuthError::InvalidScope,
-        Code::WrongAudience => OAuthError::InvalidTarget,
-        Code::NoRoute | Code::ActionNotGranted | Code::UnsupportedRestriction | Code::Malformed => {
-            OAuthError::InvalidAuthorizationDetails
-        }
-        _ => OAuthError::AccessDenied,
-    };
-    Denied::new(
-        error,
-        format!("the gate would deny it as `{}`: {}", denial.code(), denial.detail()),
-    )
-}
-
 /// Whether a gatepass is alive by the committed state: RFC 7662's `active`.
 ///
 /// # Errors
@@ -634,51 +421,3 @@ const REGISTERED_KEY: Assurance = Assurance::Federated;
 const MAX_AUDIENCES: usize = 8;
 /// With header and signature, and in base64url, below the 8 KiB that a gate reads.
 const MAX_CLAIMS_BYTES: usize = 5900;
-
-/// How often each agent may ask. Agents are registered, so the table is as large as the registry.
-#[derive(Default)]
-pub struct Rates(std::sync::Mutex<std::collections::HashMap<String, Window>>);
-
-struct Window {
-    minute: u64,
-    count: u32,
-}
-
-impl Rates {
-    /// Counts one request of an agent that has proved itself.
-    ///
-    /// # Errors
-    /// [`OAuthError::TooManyRequests`] when the minute's share is used up.
-    pub fn take(&self, agent: &str, most: u32, now: UnixSeconds) -> Result<(), Denied> {
-        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let minute = now.0 / 60;
-        let window = all.entry(agent.to_owned()).or_insert(Window { minute, count: 0 });
-        if window.minute != minute {
-            *window = Window { minute, count: 0 };
-        }
-        if window.count >= most {
-            return Err(Denied::new(
-                OAuthError::TooManyRequests,
-                format!("an agent may ask {most} times a minute"),
-            ));
-        }
-        window.count = window.count.saturating_add(1);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_agent_has_its_own_share_of_each_minute() {
-        let rates = Rates::default();
-        let now = UnixSeconds(120);
-        assert!(rates.take("a", 2, now).is_ok());
-        assert!(rates.take("a", 2, now).is_ok());
-        assert_eq!(rates.take("a", 2, now).unwrap_err().error, OAuthError::TooManyRequests);
-        assert!(rates.take("b", 2, now).is_ok());
-        assert!(rates.take("a", 2, now.plus(60)).is_ok());
-    }
-}

@@ -390,6 +390,26 @@ fn what_is_no_form_is_an_oauth_error_too() {
 }
 
 #[test]
+fn what_nobody_has_vouched_for_is_small() {
+    let plane = Plane::new();
+    let addresses = plane.addresses();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let posted = |bytes: usize| {
+        let body = b"a=&".iter().copied().cycle().take(bytes).collect::<Vec<u8>>();
+        send(addresses.agents, "POST", "/oauth2/token", &form, &body)
+    };
+    let read = posted(64 << 10);
+    assert_eq!((read.status, &read.json()["error"]), (400, &json!("invalid_request")));
+    assert!(read.text().contains("too many parameters"), "{}", read.text());
+    assert_eq!(posted((64 << 10) + 1).status, 413);
+    // Where nothing is posted, nothing is read.
+    for to in [addresses.feed, addresses.metrics] {
+        assert_eq!(send(to, "GET", "/healthz", &[], b"").status, 200);
+        assert_eq!(send(to, "GET", "/healthz", &[], b"x").status, 413);
+    }
+}
+
+#[test]
 fn a_gatepass_that_no_gate_would_read_is_not_issued() {
     let plane = Plane::furnished();
     let agent = plane.agent(1);

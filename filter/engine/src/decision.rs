@@ -3,9 +3,7 @@
 //! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
-use crate::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Risk, Route, RouteTarget, Treatment, Uses,
-};
+use crate::bundle::{Action, ActionMode, Assurance, Binding, BodyRule, Risk, Uses};
 use crate::clock::Now;
 use crate::denial::{About, Code, Denial, HoldUntil};
 use crate::digest::ActionFacts;
@@ -13,12 +11,18 @@ use crate::entry::{Asked, NotGranted};
 use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Present, Token};
 use crate::ids::Subject;
-use crate::inputs::{Inputs, same_header};
+use crate::inputs::Inputs;
 use crate::position::Position;
 use crate::revocation::{Kind, Revocations};
-use crate::routes::{HostMatch, Index};
+use crate::routes::HostMatch;
 use crate::target::{Ambiguous, Target, host};
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
+
+mod admission;
+mod credential;
+
+pub use admission::admit;
+use credential::{AUTHORIZATION, Credential, Presented, Scheme, scheme_and_token};
 
 /// One header as bytes: a value that is not UTF-8 is data like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,65 +155,6 @@ fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) ->
             }
         }
     }
-}
-
-/// Whether a gatepass with these claims could be of use at the gate, for all that the policy says
-/// of its actions: asked when it is issued, by the functions that decide a request.
-///
-/// What only a request has (inputs, body, who presents it) is not looked at.
-///
-/// # Errors
-/// The denial that the first useless action would meet, with that action's name.
-pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
-    let details = &claims.authorization_details;
-    if let Some(what) = details.unsupported() {
-        return Err(Denial::new(Code::UnsupportedRestriction, what));
-    }
-    if details.is_empty() {
-        return Err(Denial::new(Code::ActionNotGranted, "there is no entry"));
-    }
-    for (name, locations) in details.named() {
-        let about = About { action: Some(name.to_owned()), ..About::default() };
-        let admitted = match index.bundle().actions.iter().find(|action| action.name == name) {
-            None => Err(Denial::new(Code::NoRoute, "no such action in the policy in force")),
-            Some(action) => reachable(claims, locations, name, index)
-                .and_then(|()| young(claims, action, 0))
-                .and_then(|()| scopes(claims, action))
-                .and_then(|()| restrictions(claims, action))
-                .and_then(|()| bindable(action))
-                .and_then(|()| assurance(claims, action))
-                .and_then(|()| approved(claims, action))
-                .and_then(|()| consumed(action)),
-        };
-        admitted.map_err(|denial| denial.about(about))?;
-    }
-    Ok(())
-}
-
-/// Whether a host of one of the audiences has a route to the action.
-fn reachable(
-    claims: &Claims<'_>,
-    locations: Option<&[&str]>,
-    action: &str,
-    index: &Index,
-) -> Result<(), Denial> {
-    let bundle = index.bundle();
-    let leads = |route: &Route| match route.target {
-        RouteTarget::Public => false,
-        RouteTarget::Action(at) => usize::try_from(at)
-            .ok()
-            .and_then(|at| bundle.actions.get(at))
-            .is_some_and(|found| found.name == action),
-    };
-    let named = |audience: &str| {
-        claims.aud.0.iter().any(|aud| aud.as_str() == audience)
-            && locations.is_none_or(|all| all.contains(&audience))
-    };
-    let found = bundle.hosts.iter().any(|host| match &host.treatment {
-        Treatment::Guarded(routes) => named(&host.audience) && routes.iter().any(leads),
-        Treatment::PassedThrough => false,
-    });
-    check(found, Code::WrongAudience, "no audience of the gatepass has a route to this action")
 }
 
 struct Judge<'r, 'g, T> {
@@ -446,80 +391,6 @@ fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Amb
     }
 }
 
-/// What `authorization` carries.
-enum Credential<'a> {
-    Absent,
-    Unreadable,
-    Presented(Presented<'a>),
-}
-
-#[derive(Clone, Copy)]
-struct Presented<'a> {
-    scheme: Scheme,
-    token: &'a [u8],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Bearer,
-    Dpop,
-}
-
-impl<'a> Credential<'a> {
-    /// Two `authorization` headers arrive from Envoy as one with a comma, so a comma is as
-    /// ambiguous as two headers, and so is a spelling with `_` or another case beside it.
-    fn find(headers: &[Header<'a>]) -> Result<Self, Denial> {
-        let twice = || Denial::new(Code::AmbiguousRequest, "two `authorization` headers");
-        let mut found = None;
-        for header in headers.iter().filter(|header| same_header(header.name, AUTHORIZATION)) {
-            if found.is_some() || header.name != AUTHORIZATION || header.value.contains(&b',') {
-                return Err(twice());
-            }
-            found = Some(header.value);
-        }
-        let Some(value) = found else {
-            return Ok(Self::Absent);
-        };
-        Ok(match scheme_and_token(value) {
-            Ok(presented) => Self::Presented(presented),
-            Err(Some(())) => Self::Unreadable,
-            Err(None) => Self::Absent,
-        })
-    }
-
-    fn presented(&self) -> Result<Presented<'a>, Denial> {
-        match self {
-            Self::Presented(presented) => Ok(*presented),
-            Self::Absent => Err(Denial::new(Code::NoCredential, "no `Authorization: Bearer`")),
-            Self::Unreadable => {
-                Err(Denial::new(Code::Malformed, "a scheme without exactly one token"))
-            }
-        }
-    }
-}
-
-/// `Err(None)`: another scheme. `Err(Some(()))`: our scheme, but not one token after one space.
-fn scheme_and_token(value: &[u8]) -> Result<Presented<'_>, Option<()>> {
-    let (name, token) = match value.iter().position(|byte| *byte == b' ') {
-        Some(at) => (
-            value.get(..at).unwrap_or_default(),
-            value.get(at.saturating_add(1)..).unwrap_or_default(),
-        ),
-        None => (value, &[] as &[u8]),
-    };
-    let scheme = if name.eq_ignore_ascii_case(b"bearer") {
-        Scheme::Bearer
-    } else if name.eq_ignore_ascii_case(b"dpop") {
-        Scheme::Dpop
-    } else {
-        return Err(None);
-    };
-    if token.is_empty() || token.iter().any(|byte| byte.is_ascii_whitespace()) {
-        return Err(Some(()));
-    }
-    Ok(Presented { scheme, token })
-}
-
 fn ambiguous(why: Ambiguous) -> Denial {
     Denial::new(Code::AmbiguousRequest, why.0)
 }
@@ -707,7 +578,6 @@ fn consumed(action: &Action) -> Result<(), Denial> {
     }
 }
 
-const AUTHORIZATION: &[u8] = b"authorization";
 /// Credentials of a gatepass's shape that are looked at in a request that is not decided. Commas
 /// alone do not count: Digest (RFC 7616) has many.
 const MAX_FOREIGN_CREDENTIALS: usize = 4;

@@ -2,14 +2,14 @@
 //! of operators, each a process of its own, and agents that speak OAuth to it over a socket.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gatepass::keys::{SecretKey, Signer as _, public_text};
+use gatepass::client::escaped;
+use gatepass::desk::assertion::{self, ASSERTION_TYPE};
+use gatepass::keys::{KeyRole, SecretKey, Signer as _, public_text};
 use gatepass_envoy::{PluginConfig, Roots};
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ pub struct Desk {
     addresses: Addresses,
     token: String,
     issuer: String,
+    /// Commands are printed as they are run.
+    aloud: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -43,8 +45,10 @@ pub struct Said {
 pub struct Agent {
     pub id: String,
     key: SecretKey,
+    /// The same key for `gatepass ask`.
+    pub key_file: PathBuf,
     agents: SocketAddr,
-    issuer: String,
+    pub issuer: String,
 }
 
 impl Desk {
@@ -53,20 +57,31 @@ impl Desk {
     /// # Errors
     /// What a command printed when it failed.
     pub fn start(environment: &str, two_persons: bool) -> Result<Self, Failed> {
+        Self::set_up(environment, two_persons, false)
+    }
+
+    /// [`Desk::start`], which prints each command as a shell would take it.
+    ///
+    /// # Errors
+    /// As [`Desk::start`].
+    pub fn start_aloud(environment: &str) -> Result<Self, Failed> {
+        Self::set_up(environment, false, true)
+    }
+
+    fn set_up(environment: &str, two_persons: bool, aloud: bool) -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
-        let [feed, admin, agents, metrics] = ports()?;
-        let issuer = format!("http://127.0.0.1:{agents}");
+        let first = free_ports()?;
+        let address = |offset: u16| SocketAddr::from(([127, 0, 0, 1], first + offset));
+        let issuer = format!("http://{}", address(2));
+        let port = first.to_string();
         let mut desk = Self {
             folder,
             environment: environment.to_owned(),
             serving: None,
-            addresses: Addresses {
-                admin: ([127, 0, 0, 1], admin).into(),
-                agents: ([127, 0, 0, 1], agents).into(),
-                feed: ([127, 0, 0, 1], feed).into(),
-            },
+            addresses: Addresses { feed: address(0), admin: address(1), agents: address(2) },
             token: String::new(),
             issuer: issuer.clone(),
+            aloud,
         };
         let roots = desk.folder.path().join("roots");
         let dir = desk.dir();
@@ -81,11 +96,12 @@ impl Desk {
             &issuer,
             "--roots",
             text(&roots.join("pinned.json"))?,
+            "--port",
+            &port,
             "--two-persons",
             if two_persons { "true" } else { "false" },
         ])?;
         desk.token = word(&made, "gpo_")?;
-        desk.listen_on([feed, admin, agents, metrics])?;
         let unsigned = dir.join("roots/1.unsigned.json");
         let signed = dir.join("roots/1.json");
         desk.done(&[
@@ -101,16 +117,6 @@ impl Desk {
         Ok(desk)
     }
 
-    /// The ports that the system gave, instead of the four in a row that `init` writes.
-    fn listen_on(&self, [feed, admin, agents, metrics]: [u16; 4]) -> Result<(), Failed> {
-        let path = self.dir().join("gatepass.toml");
-        let mut text = std::fs::read_to_string(&path)?;
-        for (written, port) in [(9400, feed), (9401, admin), (9402, agents), (9403, metrics)] {
-            text = text.replace(&format!("127.0.0.1:{written}"), &format!("127.0.0.1:{port}"));
-        }
-        Ok(std::fs::write(&path, text)?)
-    }
-
     /// Starts `gatepass serve` and waits for the line that says where it listens.
     ///
     /// # Errors
@@ -120,8 +126,10 @@ impl Desk {
             .create(true)
             .append(true)
             .open(self.folder.path().join("serve.log"))?;
+        let dir = self.dir();
+        self.tell(&["serve", "--dir", text(&dir)?], " &");
         let mut child = Command::new(binary()?)
-            .args(["serve", "--dir", text(&self.dir())?])
+            .args(["serve", "--dir", text(&dir)?])
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
@@ -199,6 +207,9 @@ impl Desk {
     /// # Errors
     /// The binary does not start.
     pub fn run_as(&self, token: &str, arguments: &[&str]) -> Result<Said, Failed> {
+        if token == self.token {
+            self.tell(arguments, "");
+        }
         let output = Command::new(binary()?)
             .args(arguments)
             .env("GATEPASS_SERVER", format!("http://{}", self.addresses.admin))
@@ -206,6 +217,17 @@ impl Desk {
             .output()?;
         let text = [output.stdout.as_slice(), &output.stderr].concat();
         Ok(Said { ok: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    fn tell(&self, arguments: &[&str], end: &str) {
+        if self.aloud {
+            println!("  gatepass {}{end}", quoted(arguments));
+        }
+    }
+
+    /// From here on only what the caller says is printed.
+    pub const fn hush(&mut self) {
+        self.aloud = false;
     }
 
     /// Runs a command that must succeed; what it printed.
@@ -226,6 +248,8 @@ impl Desk {
     /// What a command printed when it failed.
     pub fn agent(&self, name: &str, blueprint: &str, owner: &str) -> Result<Agent, Failed> {
         let key = SecretKey::generate()?;
+        let key_file = self.folder.path().join(format!("{name}.key"));
+        key.save(&key_file, KeyRole::Agent)?;
         let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": public_text(&key.public()) });
         let file = self.file(&format!("{name}.jwk"), &jwk.to_string())?;
         let said = self.done(&[
@@ -251,7 +275,7 @@ impl Desk {
         ])?;
         let id = word(&said, "agent:")?;
         self.done(&["agent", "activate", &id, "--reason", "reviewed"])?;
-        Ok(Agent { id, key, agents: self.addresses.agents, issuer: self.issuer.clone() })
+        Ok(Agent { id, key, key_file, agents: self.addresses.agents, issuer: self.issuer.clone() })
     }
 
     /// A plugin configuration that pins this control plane's roots.
@@ -303,7 +327,8 @@ impl Agent {
     /// # Errors
     /// The control plane is not there.
     pub fn post(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Response, Failed> {
-        let assertion = self.assertion()?;
+        let now = super::world::now();
+        let assertion = assertion::make(&self.id, &self.key, &self.issuer, now)?;
         let mut all = parameters.to_vec();
         all.push(("client_assertion_type", ASSERTION_TYPE));
         all.push(("client_assertion", &assertion));
@@ -317,19 +342,6 @@ impl Agent {
         );
         Ok(Connection::open(self.agents)?.exchange(request.as_bytes())?)
     }
-
-    fn assertion(&self) -> Result<String, Failed> {
-        let now = super::world::now().0;
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let jti = gatepass::issue::new_id()?;
-        let claims = json!({
-            "iss": self.id, "sub": self.id, "aud": self.issuer, "jti": jti,
-            "iat": now, "exp": now + 60,
-        });
-        let input = format!("{}.{}", part(&json!({ "alg": "EdDSA" })), part(&claims));
-        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(input.as_bytes()));
-        Ok(format!("{input}.{signature}"))
-    }
 }
 
 /// A gatepass and the task that it was issued under.
@@ -337,6 +349,20 @@ impl Agent {
 pub struct Issued {
     pub token: String,
     pub task: String,
+}
+
+/// As a shell would want it.
+#[must_use]
+pub fn quoted(arguments: &[&str]) -> String {
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b))
+    };
+    let one = |text: &&str| match plain(text) {
+        true => (*text).to_owned(),
+        false => format!("'{text}'"),
+    };
+    arguments.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// The word in a command's output that begins like this.
@@ -359,31 +385,27 @@ pub fn binary() -> Result<PathBuf, Failed> {
     found.ok_or_else(|| "no `gatepass` beside this program: run `cargo build -p gatepass`".into())
 }
 
-/// Ports that nobody listens on now.
-fn ports() -> Result<[u16; 4], Failed> {
-    let listeners: Vec<std::net::TcpListener> =
-        (0..4).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; 4];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
+/// The first of four ports in a row that nobody listens on now.
+///
+/// # Errors
+/// The system gives none.
+pub fn free_ports() -> Result<u16, Failed> {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0")?;
+        let port = first.local_addr()?.port();
+        let rest = (1..4).map(|offset| port.checked_add(offset));
+        // Held until all are there.
+        let held: Option<Vec<TcpListener>> =
+            rest.map(|port| TcpListener::bind(("127.0.0.1", port?)).ok()).collect();
+        if held.is_some() {
+            return Ok(port);
+        }
     }
-    Ok(ports)
-}
-
-fn escaped(text: &str) -> String {
-    let plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let one = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 fn text(path: &Path) -> Result<&str, Failed> {
     path.to_str().ok_or_else(|| "a temporary folder whose name is not UTF-8".into())
 }
 
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long a follower may take to hear of a change on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);

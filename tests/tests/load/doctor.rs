@@ -4,7 +4,7 @@ use gatepass_envoy::doctor::{Doctor, Line, Outcome};
 use gatepass_envoy::{Envoy, Mode, PluginConfig, Roots};
 use gatepass_tests::kit::world::{ControlPlane, World, grant, until};
 
-use crate::ecds::SOON;
+use crate::operator::SOON;
 
 /// A world whose gate has heard its feed.
 fn warm(change: impl FnOnce(&mut PluginConfig)) -> World {

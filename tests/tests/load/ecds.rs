@@ -2,17 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use gatepass_envoy::check::check;
 use gatepass_envoy::{Code, Envoy, EnvoyBinary, Manifest, Platform, Settings};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::upstream::Upstream;
-use gatepass_tests::kit::wire::{Connection, Response};
-use gatepass_tests::kit::world::{ControlPlane, bearing, grant, until};
+use gatepass_tests::kit::world::{ControlPlane, grant};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+use crate::operator::{SOON, THEIRS, ask, decides};
 
 /// An Envoy that discovers its gate, and what is around it.
 struct Discovered {
@@ -50,24 +48,12 @@ impl Discovered {
         let envoy = Envoy::launch_yaml(&binary, &theirs, &Settings::default()).unwrap();
         Self { control, upstream, envoy, _folder: folder }
     }
-
-    fn ask(&self, gatepass: Option<&str>) -> Response {
-        let mut connection = Connection::open(self.envoy.address("shop").unwrap()).unwrap();
-        connection.exchange(&bearing("GET", "/orders", gatepass)).unwrap()
-    }
-
-    fn gatepass(&self, action: &str) -> String {
-        self.control.issue(&grant(action).unwrap()).unwrap()
-    }
 }
 
 #[test]
 fn a_discovered_gate_with_a_fetched_module_decides() {
     let it = Discovered::launch(|digest| digest);
-    let (reading, wiping) = (it.gatepass("orders:read"), it.gatepass("orders:wipe"));
-    until(SOON, || Ok(it.ask(Some(&reading))), |response| response.status == 200).unwrap();
-    assert_eq!(it.ask(None).verdict(), "401 no_credential");
-    assert_eq!(it.ask(Some(&wiping)).verdict(), "403 action_not_granted");
+    decides(&it.envoy, &it.control);
 
     let forwarded = it.upstream.take();
     assert!(forwarded.iter().all(|request| request.header("x-gatepass-action") == ["orders:read"]));
@@ -81,7 +67,7 @@ fn a_discovered_gate_with_a_fetched_module_decides() {
 #[test]
 fn a_module_with_another_digest_lets_nothing_through() {
     let it = Discovered::launch(|_| "0".repeat(64));
-    let reading = it.gatepass("orders:read");
+    let reading = it.control.issue(&grant("orders:read").unwrap()).unwrap();
     let failed = "wasm.remote_load_fetch_failures";
     it.envoy
         .until("a refused module", SOON, |envoy| {
@@ -89,7 +75,7 @@ fn a_module_with_another_digest_lets_nothing_through() {
         })
         .unwrap();
     for gatepass in [None, Some(reading.as_str())] {
-        let answer = it.ask(gatepass);
+        let answer = ask(&it.envoy, gatepass);
         assert_eq!(answer.status, 503, "{}", answer.verdict());
     }
     assert_eq!(it.upstream.take(), []);
@@ -123,48 +109,3 @@ fn pasted(indent: usize, block: &str) -> String {
     let margin = " ".repeat(indent);
     block.lines().map(|line| format!("{margin}{line}\n")).collect()
 }
-
-/// A bootstrap that knows nothing of Gatepass but for the access log's code.
-pub(crate) const THEIRS: &str = r#"
-node: { id: shop-1, cluster: shop }
-admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
-static_resources:
-  listeners:
-  - name: shop
-    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: shop
-          access_log:
-          - name: envoy.access_loggers.stdout
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-              log_format:
-                text_format_source:
-                  inline_string: "%RESPONSE_CODE% %FILTER_STATE(wasm.gatepass_code:PLAIN)%\n"
-# PATHS
-          http_filters:
-# FILTER
-          - name: envoy.filters.http.router
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-          route_config:
-            virtual_hosts:
-            - name: shop
-              domains: ["*"]
-              routes:
-              - match: { prefix: "/" }
-                route: { cluster: shop_backend }
-  clusters:
-  - name: shop_backend
-    type: STATIC
-    load_assignment:
-      cluster_name: shop_backend
-      endpoints:
-      - lb_endpoints:
-        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: THEIR_PORT } } }
-# CLUSTERS
-"#;

@@ -3,16 +3,14 @@
 //! patched in. Envoy Gateway itself does not run here.
 
 use gatepass_envoy::check::{Defect, check};
-use gatepass_envoy::{Code, Envoy, EnvoyBinary, Manifest, Platform, Settings};
+use gatepass_envoy::{Code, Manifest, Platform};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::upstream::Upstream;
-use gatepass_tests::kit::wire::{Connection, Response};
-use gatepass_tests::kit::world::{ControlPlane, bearing, grant, until};
+use gatepass_tests::kit::world::ControlPlane;
 use serde_json::{Value, json};
 
-use crate::ecds::{SOON, THEIRS};
+use crate::operator::{MANAGER, decides, run, theirs};
 
-const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 /// The name that Envoy Gateway gives the first module of the policy `default/gatepass`.
 const NAME: &str = "envoy.filters.http.wasm/envoyextensionpolicy/default/gatepass/wasm/0";
 
@@ -29,8 +27,7 @@ fn an_envoy_with_the_printed_policies_decides() {
     let printed: Vec<Value> = serde_saphyr::from_multiple(&printed).unwrap();
     let [extension, patches, traffic] = printed.as_slice() else { panic!("{printed:?}") };
 
-    let theirs = THEIRS.replace("THEIR_PORT", &upstream.address().port().to_string());
-    let mut config: Value = serde_saphyr::from_str(&theirs).unwrap();
+    let mut config = theirs(upstream.address());
     extend(&mut config, extension);
     client_traffic(&mut config, traffic);
     // Without the patches Envoy has no way to the feed, and stays down after a crash.
@@ -46,17 +43,7 @@ fn an_envoy_with_the_printed_policies_decides() {
     }
     assert_eq!(check(&config.to_string()).unwrap().findings, []);
 
-    let binary = EnvoyBinary::find().unwrap();
-    let envoy = Envoy::launch_yaml(&binary, &config.to_string(), &Settings::default()).unwrap();
-    let ask = |gatepass: Option<&str>| -> Response {
-        let mut connection = Connection::open(envoy.address("shop").unwrap()).unwrap();
-        connection.exchange(&bearing("GET", "/orders", gatepass)).unwrap()
-    };
-    let gatepass = |action: &str| control.issue(&grant(action).unwrap()).unwrap();
-    let (reading, wiping) = (gatepass("orders:read"), gatepass("orders:wipe"));
-    until(SOON, || Ok(ask(Some(&reading))), |response| response.status == 200).unwrap();
-    assert_eq!(ask(None).verdict(), "401 no_credential");
-    assert_eq!(ask(Some(&wiping)).verdict(), "403 action_not_granted");
+    decides(&run(&config), &control);
 }
 
 /// The policy's module, which Envoy Gateway has fetched and serves to Envoy.

@@ -1,14 +1,13 @@
 //! The printed `EnvoyFilter`, applied to an Envoy's configuration as Istio applies one, and run.
 
 use gatepass_envoy::check::check;
-use gatepass_envoy::{Code, Envoy, EnvoyBinary, Manifest, Platform, Settings};
+use gatepass_envoy::{Code, Manifest, Platform};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::upstream::Upstream;
-use gatepass_tests::kit::wire::{Connection, Response};
-use gatepass_tests::kit::world::{ControlPlane, bearing, grant, until};
+use gatepass_tests::kit::world::ControlPlane;
 use serde_json::{Value, json};
 
-use crate::ecds::{SOON, THEIRS};
+use crate::operator::{decides, run, theirs};
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0";
 
@@ -23,28 +22,15 @@ fn an_envoy_with_the_printed_envoyfilter_decides() {
     let printed = manifest.render(Platform::Istio).unwrap();
     let printed: Value = serde_saphyr::from_str(&printed).unwrap();
 
-    let theirs = THEIRS.replace("THEIR_PORT", &upstream.address().port().to_string());
     // Nothing is guarded before the filter is applied.
-    let mut config: Value =
-        serde_saphyr::from_str(&theirs.replace("http_filters:\n# FILTER", "http_filters:"))
-            .unwrap();
+    let mut config = theirs(upstream.address());
     assert!(check(&config.to_string()).unwrap().has_error());
     for patch in printed["spec"]["configPatches"].as_array().unwrap() {
         apply(&mut config, patch);
     }
     assert_eq!(check(&config.to_string()).unwrap().findings, []);
 
-    let binary = EnvoyBinary::find().unwrap();
-    let envoy = Envoy::launch_yaml(&binary, &config.to_string(), &Settings::default()).unwrap();
-    let ask = |gatepass: Option<&str>| -> Response {
-        let mut connection = Connection::open(envoy.address("shop").unwrap()).unwrap();
-        connection.exchange(&bearing("GET", "/orders", gatepass)).unwrap()
-    };
-    let gatepass = |action: &str| control.issue(&grant(action).unwrap()).unwrap();
-    let (reading, wiping) = (gatepass("orders:read"), gatepass("orders:wipe"));
-    until(SOON, || Ok(ask(Some(&reading))), |response| response.status == 200).unwrap();
-    assert_eq!(ask(None).verdict(), "401 no_credential");
-    assert_eq!(ask(Some(&wiping)).verdict(), "403 action_not_granted");
+    decides(&run(&config), &control);
 }
 
 /// The three kinds of patches that are printed. A match on anything but the connection manager and

@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use gatepass_envoy::Envoy;
-use gatepass_tests::kit::desk::binary;
+use gatepass_tests::kit::desk::{binary, free_ports};
 use gatepass_tests::kit::filter;
-use gatepass_tests::kit::wire::{Connection, Response};
-use gatepass_tests::kit::world::bearing;
+use gatepass_tests::kit::upstream::Upstream;
+use gatepass_tests::kit::wire::Response;
 
-use crate::operator::operators_own;
+use crate::operator::{ask, run, with_parts};
 
 #[test]
 fn readmes_lines_lead_to_the_first_denied_and_allowed_request() {
@@ -26,7 +26,7 @@ fn readmes_lines_lead_to_the_first_denied_and_allowed_request() {
 
     let start = Instant::now();
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let script = script(&readme, free_ports());
+    let script = script(&readme, free_ports().unwrap());
     let ended = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &format!("{script}\necho $(jobs -p) > server.pid\n")])
         .current_dir(folder.path())
@@ -39,10 +39,11 @@ fn readmes_lines_lead_to_the_first_denied_and_allowed_request() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}\n{}", String::from_utf8_lossy(&ended.stdout));
 
+    let upstream = Upstream::start().unwrap();
     let gatepass = std::fs::read_to_string(folder.path().join("gatepass.jwt")).unwrap();
     let gatepass = gatepass.trim();
     {
-        let shadow = launch(folder.path(), "shadow.yaml");
+        let shadow = launch(folder.path(), &upstream, "shadow.yaml");
         let would_have_been_refused = || {
             let stats = shadow.stats().unwrap();
             let name = |name: &str| name.contains("shadow") && name.contains("no_credential");
@@ -52,7 +53,7 @@ fn readmes_lines_lead_to_the_first_denied_and_allowed_request() {
         until(&shadow, None, |answer| answer.status == 200 && would_have_been_refused());
         assert_eq!(ask(&shadow, Some(gatepass)).status, 200);
     }
-    let enforcing = launch(folder.path(), "enforce.yaml");
+    let enforcing = launch(folder.path(), &upstream, "enforce.yaml");
     until(&enforcing, Some(gatepass), |answer| answer.verdict() == "200");
     assert_eq!(ask(&enforcing, None).verdict(), "401 no_credential");
     let took = start.elapsed();
@@ -76,13 +77,6 @@ fn server(script: &str) -> String {
     format!("http://127.0.0.1:{}", port.parse::<u16>().unwrap() + 1)
 }
 
-/// The first of four in a row.
-fn free_ports() -> u16 {
-    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let start = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    (start..).step_by(4).find(|first| (*first..first + 4).all(free)).unwrap()
-}
-
 fn with_gatepass() -> std::ffi::OsString {
     let own = binary().unwrap().parent().unwrap().to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -101,15 +95,12 @@ impl Drop for Server {
     }
 }
 
-fn launch(folder: &Path, printed: &str) -> Envoy {
+/// An operator's Envoy with what is in this file.
+fn launch(folder: &Path, upstream: &Upstream, printed: &str) -> Envoy {
     let printed = std::fs::read_to_string(folder.join(printed)).unwrap();
     let wasm = folder.join("gatepass_filter.wasm");
-    operators_own(&printed.replace("gatepass_filter.wasm", wasm.to_str().unwrap()))
-}
-
-fn ask(envoy: &Envoy, gatepass: Option<&str>) -> Response {
-    let mut connection = Connection::open(envoy.address("theirs").unwrap()).unwrap();
-    connection.exchange(&bearing("GET", "/orders", gatepass)).unwrap()
+    let printed = printed.replace("gatepass_filter.wasm", wasm.to_str().unwrap());
+    run(&with_parts(upstream.address(), &printed))
 }
 
 /// The gate has heard its control plane within seconds of Envoy's start.

@@ -7,17 +7,17 @@ use std::time::Instant;
 use gatepass_envoy::Envoy;
 use gatepass_tests::kit::desk::Desk;
 use gatepass_tests::kit::filter;
-use gatepass_tests::kit::wire::Connection;
-use gatepass_tests::kit::world::bearing;
+use gatepass_tests::kit::upstream::Upstream;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use serde_json::Value;
 
-use crate::operator::operators_own;
+use crate::operator::{ask, run, with_parts};
 
 const NODE: &str = "spiffe://corp.example/envoy/edge-1";
 
 #[test]
 fn an_envoy_follows_by_its_certificate_and_without_one_hears_nothing() {
+    let upstream = Upstream::start().unwrap();
     let mut desk = Desk::start("prod", false).unwrap();
     desk.kill();
     let files = certificates(&desk.dir());
@@ -41,15 +41,16 @@ fn an_envoy_follows_by_its_certificate_and_without_one_hears_nothing() {
     let shown = files.client.to_str().unwrap();
     let key = files.client_key.to_str().unwrap();
     {
-        let anonymous = operators_own(&print(&[]));
+        let anonymous = run(&with_parts(upstream.address(), &print(&[])));
         assert_eq!(after_polls(&anonymous), "503 not_ready");
         let fleet: Value = serde_json::from_str(&desk.done(&["fleet", "--json"]).unwrap()).unwrap();
         assert_eq!(fleet, Value::Array(vec![]));
     }
-    let known = operators_own(&print(&["--feed-cert", shown, "--feed-key", key]));
+    let printed = print(&["--feed-cert", shown, "--feed-key", key]);
+    let known = run(&with_parts(upstream.address(), &printed));
     let start = Instant::now();
-    while ask(&known) != "401 no_credential" {
-        assert!(start.elapsed().as_secs() < 20, "still {}", ask(&known));
+    while ask(&known, None).verdict() != "401 no_credential" {
+        assert!(start.elapsed().as_secs() < 20, "still {}", ask(&known, None).verdict());
     }
     let fleet: Value = serde_json::from_str(&desk.done(&["fleet", "--json"]).unwrap()).unwrap();
     assert_eq!(fleet[0]["node"], NODE);
@@ -63,12 +64,7 @@ fn after_polls(envoy: &Envoy) -> String {
     while envoy.wasm_stat("gatepass_polls_failed").unwrap_or(0) < 2 {
         assert!(start.elapsed().as_secs() < 30, "no poll has failed");
     }
-    ask(envoy)
-}
-
-fn ask(envoy: &Envoy) -> String {
-    let mut connection = Connection::open(envoy.address("theirs").unwrap()).unwrap();
-    connection.exchange(&bearing("GET", "/orders", None)).unwrap().verdict()
+    ask(envoy, None).verdict()
 }
 
 struct Files {

@@ -24,28 +24,24 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn set(options: &Options) -> Result<Self, Failed> {
-        println!(
-            "# two environments, each: root keys elsewhere, a working directory, a signed root, a server"
-        );
-        println!("  gatepass root init --root-dir roots");
-        println!(
-            "  gatepass init --dir desk --environment prod --issuer http://127.0.0.1:9402 --roots roots/pinned.json"
-        );
-        println!(
-            "  gatepass root sign --root-dir roots desk/roots/1.unsigned.json --out desk/roots/1.json"
-        );
-        println!("  gatepass serve --dir desk &");
-        let desk = Desk::start("prod", false)?;
+        println!("# root keys elsewhere, a working directory, a signed root document, a server");
+        let mut desk = Desk::start_aloud("prod")?;
+        println!("\n# people, a blueprint with its ceiling, a policy, an agent with its key");
+        let (server, token) = (desk.admin(), desk.token());
+        println!("  export GATEPASS_SERVER=http://{server} GATEPASS_TOKEN={token}");
+        let buyer = furnish(&desk)?;
+        // Another environment, made in the same way.
         let dev = Desk::start("dev", false)?;
-        println!("\n# people, a blueprint with its ceiling, an agent with its key, a policy");
-        let buyer = furnish(&desk, true)?;
-        let dev_buyer = furnish(&dev, false)?;
+        let dev_buyer = furnish(&dev)?;
+        println!("\n# Bob, who will take an agent over, and the token of the fleet of Envoys");
         let operator = ["operator", "add", "bob", "--person", BOB, "--reason", "owns agents"];
         desk.done(&operator)?;
         let added = ["token", "add", "bob", "--role", "viewer", "--reason", "to accept agents"];
         let bob = word(&desk.done(&added)?, "gpo_")?;
         let joined = desk.done(&["join-token", "add", "edge", "--reason", "the fleet `edge`"])?;
         let join = word(&joined, "gpj_")?;
+        println!("  export BOB={bob} GATEPASS_JOIN_TOKEN={join}");
+        desk.hush();
         println!(
             "\n# an Envoy with the gate on {WORKERS} workers, following the feed with its fleet's join token"
         );
@@ -96,58 +92,18 @@ impl Scene {
 }
 
 /// Alice and Bob, a blueprint that may order for 500 EUR at most, a policy, and Alice's agent.
-fn furnish(desk: &Desk, aloud: bool) -> Result<Agent, Failed> {
-    let show = |arguments: &[&str]| -> Result<String, Failed> {
-        if aloud {
-            println!("  gatepass {}", quoted(arguments));
-        }
-        desk.done(arguments)
-    };
-    let person = |id, name| {
-        show(&[
-            "person",
-            "add",
-            id,
-            "--name",
-            name,
-            "--contact",
-            "#purchasing",
-            "--reason",
-            "joined",
-        ])
-    };
-    person(ALICE, "Alice")?;
-    person(BOB, "Bob")?;
+fn furnish(desk: &Desk) -> Result<Agent, Failed> {
+    for (id, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
+        let known = ["--name", name, "--contact", "#purchasing", "--reason", "joined"];
+        desk.done(&[&["person", "add", id], &known[..]].concat())?;
+    }
     let ceiling = desk.file("ceiling.json", CEILING)?;
-    show(&[
-        "blueprint",
-        "add",
-        "buyer",
-        "--purpose",
-        "orders office supplies",
-        "--owners",
-        "purchasing",
-        "--ceiling",
-        &ceiling,
-        "--reason",
-        "agreed with finance",
-    ])?;
+    let answered_for = ["--owners", "purchasing", "--ceiling", &ceiling];
+    let why = ["--purpose", "orders office supplies", "--reason", "agreed with finance"];
+    desk.done(&[&["blueprint", "add", "buyer"], &answered_for[..], &why].concat())?;
     let policy = desk.file("policy.yaml", POLICY)?;
-    show(&["policy", "publish", &policy, "--reason", "first version"])?;
+    desk.done(&["policy", "publish", &policy, "--reason", "first version"])?;
     desk.agent("paper-bot", "buyer", ALICE)
-}
-
-/// As a shell would want it.
-pub(crate) fn quoted(arguments: &[&str]) -> String {
-    let plain = |text: &str| {
-        !text.is_empty()
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:@".contains(&b))
-    };
-    let one = |text: &&str| match plain(text) {
-        true => (*text).to_owned(),
-        false => format!("'{text}'"),
-    };
-    arguments.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 pub(crate) const ALICE: &str = "user:corp/alice";

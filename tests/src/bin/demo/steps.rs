@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use gatepass_tests::kit::desk::{Issued, PATIENCE};
+use gatepass_tests::kit::desk::{Issued, PATIENCE, quoted};
 use gatepass_tests::kit::orders::HOST;
 use gatepass_tests::kit::wire::{Connection, Response, request};
 use gatepass_tests::kit::world::{Failed, bearing};
 use serde_json::Value;
 
-use crate::scene::{ALICE, BOB, POLICY, Scene, quoted};
+use crate::scene::{ALICE, BOB, POLICY, Scene};
 use crate::summary::{Summary, folder};
 
 #[derive(Clone, Copy, Default)]
@@ -98,7 +98,7 @@ impl Demo {
             _ => (name, value),
         });
         let response = self.scene.buyer.ask(&wide)?;
-        let how = format!("  POST /oauth2/token ... authorization_details={WIDE}");
+        let how = self.asking(WIDE);
         let name = "a gatepass for more than the blueprint's ceiling is not issued";
         let expected = "400 invalid_authorization_details";
         self.summary.step(name, &how, expected, &oauth(&response), start.elapsed());
@@ -267,8 +267,8 @@ impl Demo {
     fn issuing(&mut self, name: &str, expected: &str) -> Result<(), Failed> {
         let start = Instant::now();
         let response = self.scene.buyer.ask(&ORDER)?;
-        let how = "  POST /oauth2/token grant_type=client_credentials ...";
-        self.summary.step(name, how, expected, &oauth(&response), start.elapsed());
+        let how = self.asking(LIMITED);
+        self.summary.step(name, &how, expected, &oauth(&response), start.elapsed());
         Ok(())
     }
 
@@ -313,6 +313,15 @@ impl Demo {
     fn curl(&self, method: &str, path: &str, headers: &str) -> Result<String, Failed> {
         let address = self.scene.envoy.address("in")?;
         Ok(format!("  curl -i -X {method} -H 'host: {HOST}'{headers} 'http://{address}{path}'"))
+    }
+
+    /// What the agent asks its control plane, as a line to copy.
+    fn asking(&self, details: &str) -> String {
+        let buyer = &self.scene.buyer;
+        let key = buyer.key_file.display().to_string();
+        let whom = ["ask", "--issuer", &buyer.issuer, "--agent", &buyer.id, "--key", &key];
+        let what = ["--resource", "https://orders.example", "--scope", "orders.write"];
+        format!("  gatepass {}", quoted(&[&whom[..], &what, &["--details", details]].concat()))
     }
 
     fn order(&self) -> Result<Issued, Failed> {
@@ -369,10 +378,8 @@ fn tampered(token: &str) -> String {
 const ORDER: [(&str, &str); 3] = [
     ("resource", "https://orders.example"),
     ("scope", "orders.write"),
-    (
-        "authorization_details",
-        r#"[{"type":"agent_action","actions":["orders:create"],"constraints":{"amount":{"max":"500.00 EUR"}}}]"#,
-    ),
+    ("authorization_details", LIMITED),
 ];
+const LIMITED: &str = r#"[{"type":"agent_action","actions":["orders:create"],"constraints":{"amount":{"max":"500.00 EUR"}}}]"#;
 const WIDE: &str = r#"[{"type":"agent_action","actions":["orders:create"],"constraints":{"amount":{"max":"50000.00 EUR"}}}]"#;
 const SMALL_ORDER: &str = "/orders?amount=1.00&currency=EUR";

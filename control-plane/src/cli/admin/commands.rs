@@ -1,0 +1,341 @@
+//! What operators can ask for on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use gatepass::desk::operators::Role;
+
+#[derive(Subcommand)]
+pub(crate) enum Admin {
+    /// People, who own agents.
+    #[command(subcommand)]
+    Person(Person),
+    /// Types of agents and their ceilings.
+    #[command(subcommand)]
+    Blueprint(Blueprint),
+    /// Agents.
+    #[command(subcommand)]
+    Agent(Agent),
+    /// Versions of the policy.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Operators of the control plane.
+    #[command(subcommand)]
+    Operator(Operator),
+    /// Operators' tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Tokens with which fleets follow the feed.
+    #[command(subcommand)]
+    JoinToken(JoinToken),
+    /// Changes that wait for a second person.
+    #[command(subcommand)]
+    Proposal(Proposal),
+    /// Kill gatepasses by what they carry.
+    Revoke {
+        /// credential, task, subject, agent, owner, blueprint or key.
+        kind: String,
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Kill every gatepass and close issuance.
+    Stop {
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Open issuance again.
+    Open {
+        #[command(flatten)]
+        why: Why,
+    },
+    /// The Envoys that follow, and the position of the slowest worker of each.
+    Fleet,
+    /// Where the environment stands.
+    Status {
+        /// Try again for so many seconds until the server is there.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        wait: u64,
+    },
+    /// The audit record.
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+// No doc comment: clap would print it as the help of each command that has it.
+#[derive(Args)]
+pub(crate) struct Why {
+    /// Why; it goes on record.
+    #[arg(long)]
+    pub(super) reason: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Person {
+    Add {
+        /// `user:<directory>/<id>`.
+        id: String,
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        contact: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// They left: their agents are orphaned, what these hold is dead.
+    End {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    Return {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Blueprint {
+    Add {
+        id: String,
+        #[arg(long)]
+        purpose: String,
+        /// The group that answers for it.
+        #[arg(long)]
+        owners: String,
+        /// A JSON file.
+        #[arg(long, value_name = "FILE")]
+        ceiling: PathBuf,
+        #[command(flatten)]
+        why: Why,
+    },
+    Ceiling {
+        id: String,
+        ceiling: PathBuf,
+        #[command(flatten)]
+        why: Why,
+    },
+    Disable {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    Enable {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Agent {
+    Register(Register),
+    /// Everything on one screen: owner, contact, keys, live tasks, history.
+    Show {
+        id: String,
+    },
+    List {
+        #[arg(long)]
+        state: Option<String>,
+        #[arg(long)]
+        owner: Option<String>,
+        #[arg(long)]
+        blueprint: Option<String>,
+        #[arg(long)]
+        project: Option<String>,
+        /// Somewhere in id, name, purpose, owner or contact.
+        #[arg(long)]
+        text: Option<String>,
+    },
+    Activate {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// One agent, or all of a project or blueprint.
+    Suspend {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// For good: one agent, or all of a project or blueprint.
+    Retire {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Ask somebody to take it over.
+    ProposeOwner {
+        id: String,
+        owner: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Take it over: with the token of the person who was asked.
+    Accept {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    AddKey {
+        id: String,
+        /// A public JWK in a file.
+        key: PathBuf,
+        #[command(flatten)]
+        why: Why,
+    },
+    RemoveKey {
+        id: String,
+        thumbprint: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Register {
+    pub(super) name: String,
+    #[arg(long)]
+    pub(super) blueprint: String,
+    #[arg(long)]
+    pub(super) owner: String,
+    #[arg(long)]
+    pub(super) department: String,
+    #[arg(long)]
+    pub(super) purpose: String,
+    #[arg(long)]
+    pub(super) contact: String,
+    #[arg(long)]
+    pub(super) project: String,
+    #[arg(long, default_value_t = 365)]
+    pub(super) valid_days: u64,
+    /// Its public JWK in a file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) why: Why,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    pub(super) id: Option<String>,
+    #[arg(long)]
+    pub(super) project: Option<String>,
+    #[arg(long)]
+    pub(super) blueprint: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Policy {
+    /// Compile a policy without a server and say what is wrong with it, or what it leaves open.
+    Check {
+        file: PathBuf,
+    },
+    Publish {
+        file: PathBuf,
+        #[command(flatten)]
+        why: Why,
+    },
+    List,
+    /// Print one version; `current` is the one in force.
+    Show {
+        version: String,
+    },
+    /// What changed from one version to another, or to a file.
+    Diff {
+        from: String,
+        to: String,
+    },
+    Rollback {
+        version: u64,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Operator {
+    Add {
+        id: String,
+        /// The person they are, so that they can accept agents.
+        #[arg(long)]
+        person: Option<String>,
+        #[command(flatten)]
+        why: Why,
+    },
+    End {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    List,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Makes a token here and registers its digest; it is printed once.
+    Add {
+        operator: String,
+        #[arg(long)]
+        role: Role,
+        #[arg(long, default_value_t = 90)]
+        days: u64,
+        #[command(flatten)]
+        why: Why,
+    },
+    End {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum JoinToken {
+    /// Makes a token here and registers its digest; it is printed once.
+    Add {
+        fleet: String,
+        #[arg(long, default_value_t = 90)]
+        days: u64,
+        #[command(flatten)]
+        why: Why,
+    },
+    End {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Proposal {
+    List,
+    Accept {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    Reject {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Check that the record is one chain, through an anchor that you kept if you have one.
+    Verify {
+        /// `<n>:<hash>`.
+        #[arg(long)]
+        anchor: Option<String>,
+    },
+    /// Print it as JSON lines, with its signed head.
+    Export,
+}
