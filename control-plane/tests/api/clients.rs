@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::kit::{Follower, ORDERS, Plan, Plane, key_of, python, registration};
+use crate::kit::{Follower, ORDERS, Plan, Plane, beside_python, key_of, python, registration};
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,7 +20,7 @@ fn project() -> PathBuf {
 fn node() -> Command {
     let script = project().join("target/peers-js/client.mjs");
     assert!(script.exists(), "no `{}`: run `make peers`", script.display());
-    let mut command = Command::new("node");
+    let mut command = Command::new(beside_python("node"));
     command.arg(script);
     command
 }

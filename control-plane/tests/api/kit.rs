@@ -61,16 +61,28 @@ hosts:
           path: {type: text, query: path}
 ";
 
-/// Python with the packages of tests/requirements.txt. Nothing is skipped where it is missing.
+/// Python with the packages of tests/requirements.txt.
 pub(crate) fn python() -> std::process::Command {
+    let mut command = std::process::Command::new(installed());
+    // What it says of its own deprecations is not about us.
+    command.args(["-W", "ignore"]);
+    command
+}
+
+/// A program that came with those packages.
+pub(crate) fn beside_python(name: &str) -> PathBuf {
+    let program = installed().with_file_name(name);
+    assert!(program.exists(), "no `{}`: run `make tools`", program.display());
+    program
+}
+
+/// Nothing is skipped where it is missing.
+fn installed() -> PathBuf {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/python");
     let found = std::env::var_os("GATEPASS_PYTHON").map_or(made, PathBuf::from);
     let place = found.display();
     assert!(found.exists(), "no Python with its packages at `{place}`: run `make tools`");
-    let mut command = std::process::Command::new(found);
-    // What it says of its own deprecations is not about us.
-    command.args(["-W", "ignore"]);
-    command
+    found
 }
 
 /// How a [`Plane`] is made.
