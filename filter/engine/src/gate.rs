@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::batch::{Batch, Feed, Header, MAX_PART_BYTES, Shape, exact, whole_digest};
+use crate::batch::{Batch, Feed, Header, Shape, exact, whole_digest};
 use crate::bundle::Bundle;
 use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, UnixSeconds};
 use crate::ed25519::BaseTable;
-use crate::envelope::{PayloadType, Unverified};
 use crate::freshness::Freshness;
 use crate::keyring::{CheckedKeys, IssuerKeys, Keyring};
 use crate::position::Position;
@@ -18,6 +17,12 @@ use crate::refusal::{Refusal, RefusalCode};
 use crate::revocation::{Change, HashKey, Kind, MAX_REVOCATIONS, Revocations};
 use crate::root::{Pinned, Trust};
 use crate::routes::Index;
+
+mod order;
+mod reading;
+
+use order::Order;
+pub use reading::Authentic;
 
 /// What a gate is told by its configuration.
 #[derive(Clone, Debug)]
@@ -61,22 +66,6 @@ struct Newest {
     root_version: u64,
     position: Position,
     issued_at: UnixSeconds,
-}
-
-/// A batch whose signature and identity are right; only [`Gate::read`] makes one.
-#[derive(Clone, Debug)]
-pub struct Authentic {
-    payload: Vec<u8>,
-    header: Header,
-    /// The version of the root whose key signed it.
-    read_under: u64,
-}
-
-impl Authentic {
-    #[must_use]
-    pub const fn header(&self) -> &Header {
-        &self.header
-    }
 }
 
 /// How far the gate is.
@@ -252,216 +241,10 @@ impl Gate {
         applied
     }
 
-    /// Reads a batch whose signature and identity are right, without applying it.
-    ///
-    /// # Errors
-    /// `bad_payload_type`, `bad_signature`, `poison`, `wrong_environment`, `wrong_audience`,
-    /// `filter_too_old`.
-    pub fn read(&self, envelope: &[u8]) -> Result<Authentic, Refusal> {
-        let payload = self.open(envelope)?;
-        let header = Batch::decode(&payload)?.header;
-        self.check_identity(&header)?;
-        Ok(Authentic { payload, header, read_under: self.trust.version() })
-    }
-
-    /// The header of a batch that could be applied as far as its signature, its identity and the
-    /// time say: the leader must not publish what no VM would believe.
-    ///
-    /// # Errors
-    /// Those of [`Gate::read`], `clock_skew`, `expired`.
-    pub fn preview(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
-        let authentic = self.read(envelope)?;
-        self.check_time(&authentic, now)?;
-        Ok(authentic.header)
-    }
-
-    /// # Errors
-    /// `clock_skew`, `expired`.
-    pub fn check_time(&self, authentic: &Authentic, now: Now) -> Result<(), Refusal> {
-        let header = &authentic.header;
-        if header.issued_at > now.unix.plus(MAX_CLOCK_SKEW) {
-            return Err(Refusal::new(RefusalCode::ClockSkew, "`issued_at` is in the future"));
-        }
-        if header.expires_at <= self.time_for_expiry(now.unix) {
-            return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
-        }
-        Ok(())
-    }
-
-    /// [`Gate::preview`] for the leader, which must not publish what no VM could apply either: the
-    /// feed would be asked for what comes after it, and everybody would be known to be behind.
-    ///
-    /// # Errors
-    /// Those of [`Gate::preview`], and `rollback`, `gap` or `poison` where the root, the keys, the
-    /// revocations or the digest keep it from being applied. Whether it joins on is not looked at.
-    pub fn vouch(&self, envelope: &[u8], now: Now) -> Result<Header, Refusal> {
-        let authentic = self.read(envelope)?;
-        self.check_time(&authentic, now)?;
-        let header = authentic.header;
-        if header.root_version > self.trust.version() {
-            return Err(Refusal::new(RefusalCode::Gap, ROOT_DID_NOT_COME));
-        }
-        if let Order::Refused(RefusalCode::Rollback, why) = self.order(&header) {
-            return Err(Refusal::new(RefusalCode::Rollback, why));
-        }
-        if self.newest.is_some_and(|newest| {
-            header.position() > newest.position && header.issued_at < newest.issued_at
-        }) {
-            return Err(Refusal::new(RefusalCode::Rollback, ISSUED_BEFORE));
-        }
-        let batch = Batch::decode(&authentic.payload)?;
-        let same_epoch = self.revocations.is_some()
-            && self.newest.is_some_and(|newest| newest.position.epoch == header.epoch);
-        if same_epoch || (header.shape() == Shape::Snapshot && header.part == 0) {
-            self.stage(&batch)?;
-        } else {
-            batch.revocations.map(|bytes| exact::<Change>(bytes, "the revocations")).transpose()?;
-        }
-        if header.parts == 1 {
-            check_whole(&header, &[batch.digest()])?;
-        }
-        Ok(header)
-    }
-
-    /// Whether a batch with this header is the next to apply.
-    #[must_use]
-    pub fn is_next(&self, header: &Header) -> bool {
-        matches!(self.order(header), Order::Next)
-    }
-
     /// Takes note of a verified position that could not be applied here: another VM may have, so
     /// nothing older is served from now on.
     pub fn fall_behind(&mut self, position: Position) {
         self.ahead = self.ahead.max(Some(position));
-    }
-
-    /// Walks root documents from the pinned keys without taking them; the version reached.
-    ///
-    /// # Errors
-    /// As [`Trust::advance`].
-    pub fn check_roots(&self, roots: &[&[u8]], now: UnixSeconds) -> Result<u64, Refusal> {
-        let start = self.trust.from_pinned();
-        Ok(start.advance(roots, now.max(self.floor))?.version())
-    }
-
-    fn open(&self, envelope: &[u8]) -> Result<Vec<u8>, Refusal> {
-        if envelope.len() > MAX_PART_BYTES {
-            return Err(Refusal::new(RefusalCode::Poison, "the batch is over 512 KiB"));
-        }
-        let verified = Unverified::from_postcard(envelope)?
-            .verify(PayloadType::Batch, self.trust.feed_keys())?;
-        Ok(verified.into_payload())
-    }
-
-    fn check_identity(&self, header: &Header) -> Result<(), Refusal> {
-        if header.environment != self.settings.environment {
-            return Err(Refusal::new(
-                RefusalCode::WrongEnvironment,
-                "the batch is of another environment",
-            ));
-        }
-        if header.feed_audience != self.settings.feed_audience {
-            return Err(Refusal::new(
-                RefusalCode::WrongAudience,
-                "the batch is for another feed audience",
-            ));
-        }
-        if header.min_filter > crate::FILTER_LEVEL {
-            // Not told as `ahead`: a fleet in the middle of an upgrade goes on until it is stale.
-            return Err(Refusal::new(
-                RefusalCode::FilterTooOld,
-                format!(
-                    "the batch needs filter level {}, this is {}",
-                    header.min_filter,
-                    crate::FILTER_LEVEL
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Where a header stands to what is in force.
-    fn order(&self, header: &Header) -> Order {
-        if header.root_version < self.trust.version() {
-            return Order::Refused(
-                RefusalCode::Rollback,
-                "the batch is signed under an older root",
-            );
-        }
-        if header.root_version > self.trust.version() {
-            return Order::Refused(RefusalCode::Gap, ROOT_DID_NOT_COME);
-        }
-        let position = header.position();
-        let in_force = self.position();
-        let floor = self.newest.map(|newest| newest.position);
-        // A part of the snapshot that is being loaded, in its turn.
-        if let Some(parts) = self.loading()
-            && header.shape() == Shape::Snapshot
-            && header.parts > 1
-            && parts.header.position() == position
-            && parts.header.root_version == header.root_version
-            && parts.header.parts == header.parts
-            && parts.header.whole_digest == header.whole_digest
-        {
-            return match usize::from(header.part).cmp(&parts.digests.len()) {
-                core::cmp::Ordering::Less => Order::Known,
-                core::cmp::Ordering::Equal => Order::Next,
-                core::cmp::Ordering::Greater => {
-                    Order::Refused(RefusalCode::Gap, "a part of the snapshot is missing")
-                }
-            };
-        }
-        if header.shape() == Shape::Checkpoint {
-            return match in_force {
-                Some(at) if at == position => Order::Checkpoint,
-                Some(at) if at > position => Order::Known,
-                _ => Order::Refused(
-                    RefusalCode::Gap,
-                    "a checkpoint of a position that is not in force",
-                ),
-            };
-        }
-        if header.part != 0 && in_force.is_some_and(|at| at >= position) {
-            return Order::Known;
-        }
-        if header.part != 0 {
-            return Order::Refused(RefusalCode::Gap, "the parts before are missing");
-        }
-        let newer_root = self.newest.is_none_or(|newest| header.root_version > newest.root_version);
-        let reset = self.is_reset_by(header);
-        match floor.map_or(core::cmp::Ordering::Greater, |floor| position.cmp(&floor)) {
-            core::cmp::Ordering::Less if reset => Order::Next,
-            core::cmp::Ordering::Less
-                if header.shape() == Shape::Delta || in_force.is_some_and(|at| at > position) =>
-            {
-                Order::Known
-            }
-            core::cmp::Ordering::Less => {
-                Order::Refused(RefusalCode::Rollback, "older than the baseline")
-            }
-            core::cmp::Ordering::Equal if newer_root && header.shape() == Shape::Snapshot => {
-                Order::Next
-            }
-            core::cmp::Ordering::Equal
-                if in_force.is_none() && header.shape() == Shape::Snapshot =>
-            {
-                Order::Next
-            }
-            core::cmp::Ordering::Equal => Order::Known,
-            core::cmp::Ordering::Greater if header.shape() == Shape::Snapshot => Order::Next,
-            core::cmp::Ordering::Greater => match in_force {
-                Some(at) if at.epoch == header.epoch && header.from <= at.sequence => Order::Next,
-                _ => Order::Refused(RefusalCode::Gap, "the delta does not join on"),
-            },
-        }
-    }
-
-    /// Whether a batch is the first after a root that resets: only it may go back, and it replaces
-    /// all that a stolen feed key may have said.
-    fn is_reset_by(&self, header: &Header) -> bool {
-        header.shape() == Shape::Snapshot
-            && header.part == 0
-            && self.newest.is_some_and(|newest| newest.root_version < self.trust.last_reset())
     }
 
     fn advance(&mut self, batch: &Batch<'_>, received: Milliseconds) -> Result<Applied, Refusal> {
@@ -755,13 +538,6 @@ struct Staged {
     total: usize,
     items: Vec<crate::revocation::Revocation>,
     keys: Option<CheckedKeys>,
-}
-
-enum Order {
-    Next,
-    Checkpoint,
-    Known,
-    Refused(RefusalCode, &'static str),
 }
 
 impl Newest {

@@ -8,14 +8,15 @@
 use core::fmt;
 use std::collections::HashMap;
 
-use crate::bundle::{
-    Action, ActionMode, BodyRule, Bundle, Currency, Host, Input, InputKind, Route, RouteTarget,
-    Source, Treatment,
-};
+use crate::bundle::{Action, Bundle, Host, RouteTarget, Treatment};
 use crate::decision::Header;
-use crate::ids::{Uri, is_token};
-use crate::inputs::{Inputs, currency, mangled};
-use crate::target::{Ambiguous, MAX_SEGMENTS, Target, decoded, is_host};
+use crate::inputs::Inputs;
+use crate::target::{Ambiguous, Target, decoded};
+
+mod check;
+
+pub use check::is_action_name;
+use check::{check_bundle, check_route, is_name};
 
 /// A validated bundle, ready to be looked up in.
 #[derive(Debug)]
@@ -377,251 +378,11 @@ impl Template {
     }
 }
 
-fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
-    if !bundle.policy.is_empty() {
-        return Err(flaw(Place::Bundle, "this filter evaluates no policy conditions"));
-    }
-    if bundle.actions.len() > MAX_ACTIONS {
-        return Err(flaw(Place::Bundle, format!("more than {MAX_ACTIONS} actions")));
-    }
-    if bundle.hosts.len() > MAX_HOSTS {
-        return Err(flaw(Place::Bundle, format!("more than {MAX_HOSTS} hosts")));
-    }
-    let mut names = std::collections::HashSet::new();
-    for (at, action) in bundle.actions.iter().enumerate() {
-        check_action(action).map_err(|what| flaw(Place::Action(at), what))?;
-        if !names.insert(action.name.as_str()) {
-            return Err(flaw(Place::Action(at), format!("action `{}` occurs twice", action.name)));
-        }
-    }
-    for (at, host) in bundle.hosts.iter().enumerate() {
-        check_host(host).map_err(|what| flaw(Place::Host(at), what))?;
-    }
-    Ok(())
-}
-
-fn check_action(action: &Action) -> Result<(), String> {
-    if !is_action_name(&action.name) {
-        return Err(format!(
-            "action name `{}` must match [a-z0-9_-]+(:[a-z0-9_-]+)* and have at most {MAX_ACTION_NAME_BYTES} bytes",
-            action.name
-        ));
-    }
-    let longest = action.risk.longest_lifetime();
-    if action.staleness < MIN_STALENESS || action.staleness > longest {
-        return Err(format!(
-            "a staleness bound of {} s must be {MIN_STALENESS} to {longest} s at this risk",
-            action.staleness
-        ));
-    }
-    if action.scopes_all.len().saturating_add(action.scopes_any.len()) > MAX_SCOPES {
-        return Err(format!("more than {MAX_SCOPES} scopes"));
-    }
-    if let Some(scope) =
-        action.scopes_all.iter().chain(&action.scopes_any).find(|scope| !is_token(scope))
-    {
-        return Err(format!("scope `{scope}` must be 1 to 128 visible ASCII characters"));
-    }
-    if action.approval && action.body == BodyRule::Unread {
-        return Err("an action that asks for approval must have `body: none`: what is unread is not approved".to_owned());
-    }
-    match action.mode {
-        ActionMode::Enforce | ActionMode::Shadow => Ok(()),
-    }
-}
-
-fn check_host(host: &Host) -> Result<(), String> {
-    if host.names.is_empty() {
-        return Err("a host needs a name".to_owned());
-    }
-    if let Some(name) = host.names.iter().find(|name| !is_host(name)) {
-        return Err(format!(
-            "host name `{name}` must be a lower-case name without port or trailing dot"
-        ));
-    }
-    if Uri::parse(&host.audience).is_none() {
-        return Err(format!("audience `{}` must be an absolute URI", host.audience));
-    }
-    if host.origin.as_deref().is_some_and(|origin| Uri::parse(origin).is_none()) {
-        return Err("the public origin must be an absolute URI".to_owned());
-    }
-    match &host.treatment {
-        Treatment::Guarded(routes) if routes.len() > MAX_ROUTES => {
-            Err(format!("more than {MAX_ROUTES} routes"))
-        }
-        Treatment::Guarded(_) | Treatment::PassedThrough => Ok(()),
-    }
-}
-
-fn check_route(
-    bundle: &Bundle,
-    host: usize,
-    at: usize,
-    route: &Route,
-    template: &Template,
-) -> Result<(), Flaw> {
-    let here = |what: String| flaw(Place::Route { host, route: at }, what);
-    let action = match route.target {
-        RouteTarget::Public => None,
-        RouteTarget::Action(id) => {
-            let action = usize::try_from(id).ok().and_then(|id| bundle.actions.get(id));
-            Some(action.ok_or_else(|| here(format!("names action {id}, which does not exist")))?)
-        }
-    };
-    if route.methods.is_empty() {
-        return Err(here("a route needs a method".to_owned()));
-    }
-    for (nth, method) in route.methods.iter().enumerate() {
-        if !is_method(method) {
-            return Err(here(format!(
-                "method `{method}` must be upper-case letters and not `CONNECT`"
-            )));
-        }
-        if route.methods.iter().take(nth).any(|earlier| earlier == method) {
-            return Err(here(format!("method `{method}` occurs twice")));
-        }
-    }
-    if template.segments.len() > MAX_SEGMENTS {
-        return Err(here(format!("more than {MAX_SEGMENTS} segments")));
-    }
-    if route.mcp.is_some() {
-        return Err(here("this filter matches no MCP tools".to_owned()));
-    }
-    if route.upgrade.is_some() {
-        return Err(here("`upgrade` is refused until open permits are tracked".to_owned()));
-    }
-    if route.max_duration == 0 || route.max_duration > MAX_DURATION {
-        return Err(here(format!("a maximum duration must be 1 to {MAX_DURATION} s")));
-    }
-    if !route.inputs.is_empty() && action.is_none_or(|action| action.body == BodyRule::Unread) {
-        return Err(here("a route with inputs needs an action with `body: none`: what is unread could contradict them".to_owned()));
-    }
-    if route.inputs.len() > MAX_INPUTS {
-        return Err(here(format!("more than {MAX_INPUTS} inputs")));
-    }
-    for (nth, input) in route.inputs.iter().enumerate() {
-        let place = Place::Input { host, route: at, input: nth };
-        if !is_name(&input.name)
-            || route.inputs.iter().take(nth).any(|earlier| earlier.name == input.name)
-        {
-            return Err(flaw(
-                place,
-                format!("input `{}` needs a name of its own in [a-z0-9_-]", input.name),
-            ));
-        }
-        check_source(&input.source, template).map_err(|what| flaw(place, what))?;
-        let alike = query_keys(input).find(|key| {
-            let mut others = route.inputs.iter().flat_map(query_keys);
-            others.any(|other| other != *key && mangled(other) == mangled(key))
-        });
-        if let Some(key) = alike {
-            return Err(flaw(
-                place,
-                format!("query key `{key}` reads like another input's to some servers"),
-            ));
-        }
-        match &input.kind {
-            InputKind::Money(Currency::From(source)) => {
-                check_source(source, template).map_err(|what| flaw(place, what))?
-            }
-            InputKind::Money(Currency::Fixed(code)) if currency(code).is_none() => {
-                return Err(flaw(
-                    place,
-                    format!("currency `{code}` must be three upper-case letters"),
-                ));
-            }
-            InputKind::Money(Currency::Fixed(_))
-            | InputKind::Text
-            | InputKind::Integer
-            | InputKind::Decimal
-            | InputKind::Boolean => {}
-        }
-    }
-    Ok(())
-}
-
-/// The query keys that feed an input.
-fn query_keys(input: &Input) -> impl Iterator<Item = &str> {
-    let currency = match &input.kind {
-        InputKind::Money(Currency::From(source)) => Some(source),
-        InputKind::Money(Currency::Fixed(_))
-        | InputKind::Text
-        | InputKind::Integer
-        | InputKind::Decimal
-        | InputKind::Boolean => None,
-    };
-    [Some(&input.source), currency].into_iter().flatten().filter_map(|source| match source {
-        Source::Query(key) => Some(key.as_str()),
-        Source::Path(_) | Source::Header(_) => None,
-    })
-}
-
-fn check_source(source: &Source, template: &Template) -> Result<(), String> {
-    match source {
-        Source::Path(name) if !template.has(name) => {
-            Err(format!("the path has no parameter `{{{name}}}`"))
-        }
-        Source::Query(key) if !is_key(key) => {
-            Err(format!("query key `{key}` must match [A-Za-z0-9_.-]+"))
-        }
-        Source::Header(name) if !is_header(name) => Err(format!(
-            "header `{name}` must match [a-z0-9-]+ and not be one that the gate or a proxy sets"
-        )),
-        Source::Path(_) | Source::Query(_) | Source::Header(_) => Ok(()),
-    }
-}
-
-/// Whether `name` matches `[a-z0-9_-]+(:[a-z0-9_-]+)*`, at most 64 bytes.
-#[must_use]
-pub fn is_action_name(name: &str) -> bool {
-    name.len() <= MAX_ACTION_NAME_BYTES && name.split(':').all(is_name)
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_ACTION_NAME_BYTES
-        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
-}
-
-fn is_key(key: &str) -> bool {
-    !key.is_empty()
-        && key.len() <= MAX_ACTION_NAME_BYTES
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-}
-
-fn is_header(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_ACTION_NAME_BYTES
-        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        && !name.starts_with("x-gatepass-")
-        && !matches!(
-            name,
-            "authorization" | "dpop" | "host" | "cookie" | "connection" | "txn-token"
-        )
-}
-
-fn is_method(method: &str) -> bool {
-    !method.is_empty()
-        && method.len() <= 32
-        && method != "CONNECT"
-        && method.bytes().all(|b| b.is_ascii_uppercase())
-}
-
 fn flaw(place: Place, what: impl Into<String>) -> Flaw {
     Flaw { place, what: what.into() }
 }
 
 pub const MAX_ACTIONS: usize = 10_000;
 pub const MAX_ACTION_NAME_BYTES: usize = 64;
-const MAX_HOSTS: usize = 1_000;
-/// Routes of one host.
-const MAX_ROUTES: usize = 20_000;
-const MAX_SCOPES: usize = 32;
-const MAX_INPUTS: usize = 32;
-/// Seconds.
-const MIN_STALENESS: u32 = 3;
-/// Seconds.
-const MAX_DURATION: u32 = 3600;
-
 #[cfg(test)]
 mod tests;

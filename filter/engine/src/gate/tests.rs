@@ -9,8 +9,10 @@ mod roots;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::batch::MAX_PART_BYTES;
 use crate::decision::{Decision, Reason};
 use crate::denial::Code;
+use crate::envelope::PayloadType;
 use crate::keyring::IssuerKey;
 use crate::revocation::{Below, Revocation};
 use crate::testkit::{

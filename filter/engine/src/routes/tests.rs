@@ -1,5 +1,8 @@
 use super::*;
-use crate::bundle::{Assurance, Binding, Input, Risk, Uses};
+use crate::bundle::{
+    ActionMode, Assurance, Binding, BodyRule, Input, InputKind, Risk, Route, Source, Treatment,
+    Uses,
+};
 
 fn action(name: &str) -> Action {
     Action {
