@@ -8,6 +8,7 @@ pub mod apply;
 pub mod assertion;
 pub mod ceiling;
 pub mod change;
+pub mod known_keys;
 pub mod lifecycle;
 pub mod operators;
 pub mod policies;

@@ -243,18 +243,24 @@ pub fn issue(
 /// # Errors
 /// [`IssueError::Encoding`].
 pub fn sign(claims: &Value, algorithm: Algorithm, key: &dyn Signer) -> Result<String, IssueError> {
+    let claims = serde_json::to_string(claims).map_err(|_| IssueError::Encoding)?;
+    Ok(sign_text(&claims, algorithm, key))
+}
+
+/// [`sign`] of claims that are JSON text already.
+#[must_use]
+pub fn sign_text(claims: &str, algorithm: Algorithm, key: &dyn Signer) -> String {
     let kid = KeyId::of(&key.public());
     let alg = algorithm_name(algorithm);
     // Characters that JSON escapes occur in none of the three.
     let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{kid}"}}"#);
-    let payload = serde_json::to_vec(claims).map_err(|_| IssueError::Encoding)?;
     let mut token = URL_SAFE_NO_PAD.encode(header);
     token.push('.');
-    token.push_str(&URL_SAFE_NO_PAD.encode(payload));
+    URL_SAFE_NO_PAD.encode_string(claims, &mut token);
     let signature = key.sign(token.as_bytes());
     token.push('.');
-    token.push_str(&URL_SAFE_NO_PAD.encode(signature));
-    Ok(token)
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    token
 }
 
 /// The claims in the middle part of a token, whoever signed it.

@@ -16,6 +16,7 @@ use crate::db::{Db, DbError, SigningKeys};
 use crate::desk::Refused;
 use crate::desk::apply::{self, By};
 use crate::desk::change::{AdoptRoot, Change};
+use crate::desk::known_keys::KnownKeys;
 use crate::desk::rates::Rates;
 use crate::feed::Clock;
 use crate::filter_file::{FilterError, FilterFile};
@@ -33,6 +34,7 @@ pub struct Shared {
     pub(crate) issuer: String,
     pub(crate) fleet: Fleet,
     pub(crate) rates: Rates,
+    pub(crate) known_keys: KnownKeys,
     pub(crate) metrics: Metrics,
     pub(crate) filter: Option<FilterFile>,
     /// Polls held at once.
@@ -82,6 +84,7 @@ impl Server {
             config,
             fleet: Fleet::default(),
             rates: Rates::default(),
+            known_keys: KnownKeys::default(),
             metrics: Metrics::new(),
             filter,
             polls: tokio::sync::Semaphore::new(MAX_POLLS),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{auth, status};
 use crate::audit::Entry;
 use crate::db::Tx;
-use crate::desk::assertion::{self, ASSERTION_TYPE, Assertion};
+use crate::desk::assertion::{self, ASSERTION_TYPE, AgentKeys, Assertion};
 use crate::desk::operators::Need;
 use crate::desk::tasks::{self, Task};
 use crate::desk::token::{self, Denied, OAuthError, Request};
@@ -109,23 +109,27 @@ async fn issued(shared: &Arc<Shared>, form: Posted) -> Result<Value, Denied> {
         }
         None => return Err(missing("grant_type")),
     };
-    let assertion = client(shared, &form).await?;
+    let assertion = known_client(shared, &form).await?;
     shared.rates.take(&assertion.agent, shared.config.issued_per_minute, shared.db.now())?;
     let request = request(&form, assertion, exchange)?;
+    let agent = request.assertion.agent.clone();
     let issued: Result<token::Issued, Denied> =
         shared.db.write_in_one(async move |tx: &mut Tx| token::issue(tx, request).await).await?;
-    let issued = issued?;
+    let issued = issued.inspect_err(|denied| {
+        // Its key may have been removed: whoever has that is not the agent, and must not use up the
+        // agent's share.
+        if denied.error == OAuthError::InvalidClient {
+            shared.known_keys.forget(&agent);
+        }
+    })?;
     // Signed after the commit: whoever holds it is on record.
     let algorithm = gatepass_engine::keyring::Algorithm::EdDsa;
-    let signed = issue::sign(&issued.claims, algorithm, &shared.keys.issuer).map_err(|error| {
-        tracing::error!(%error, "a gatepass on record could not be signed");
-        Denied::new(OAuthError::ServerError, "the control plane's log says why")
-    })?;
+    let signed = issue::sign_text(&issued.claims, algorithm, &shared.keys.issuer);
     let mut body = json!({
         "access_token": signed,
         "token_type": "Bearer",
         "expires_in": issued.expires_in,
-        "authorization_details": issued.claims.get("authorization_details"),
+        "authorization_details": issued.details,
         "task": issued.task,
     });
     if let Some(members) = body.as_object_mut() {
@@ -357,27 +361,62 @@ async fn completed(tx: &mut Tx, agent: &str, id: &str) -> Result<String, Denied>
 /// The agent that made the client assertion. Its `jti` is not spent yet: that is part of whatever
 /// it is for.
 async fn client(shared: &Arc<Shared>, form: &Parameters) -> Result<Assertion, Denied> {
+    proved(shared, Proof::read(form)?).await
+}
+
+/// [`client`] for issuing, whose transaction asks again whether the key is the agent's: the keys may
+/// be those that were read for an earlier request.
+async fn known_client(shared: &Arc<Shared>, form: &Parameters) -> Result<Assertion, Denied> {
+    let proof = Proof::read(form)?;
+    let known = shared.known_keys.of(&proof.agent);
+    let known = known.map(|keys| keys.verify(proof.assertion, &shared.issuer, shared.db.now()));
+    match known {
+        Some(Ok(assertion)) => Ok(assertion),
+        // A key may have been added since.
+        Some(Err(_)) | None => proved(shared, proof).await,
+    }
+}
+
+async fn proved(shared: &Arc<Shared>, proof: Proof<'_>) -> Result<Assertion, Denied> {
     let invalid = |why: String| Denied::new(OAuthError::InvalidClient, why);
-    match form.one("client_assertion_type")? {
-        Some(ASSERTION_TYPE) => {}
-        Some(_) => {
-            return Err(invalid(format!("`client_assertion_type` must be `{ASSERTION_TYPE}`")));
-        }
-        None => {
-            return Err(invalid(
-                "agents prove themselves with `client_assertion` (private_key_jwt)".to_owned(),
-            ));
-        }
-    }
-    let text = form.one("client_assertion")?.ok_or_else(|| missing("client_assertion"))?;
-    let agent = assertion::claimed_agent(text).map_err(invalid)?;
-    if form.one("client_id")?.is_some_and(|id| id != agent) {
-        return Err(invalid("`client_id` is not the agent of the assertion".to_owned()));
-    }
     let mut connection = shared.db.readers().acquire().await?;
-    let keys = agents::keys(&mut connection, &agent).await?;
+    let stored = agents::keys(&mut connection, &proof.agent).await?;
     drop(connection);
-    assertion::verify(text, &agent, &keys, &shared.issuer, shared.db.now()).map_err(invalid)
+    let keys = AgentKeys::read(&proof.agent, &stored).map_err(invalid)?;
+    let assertion = keys.verify(proof.assertion, &shared.issuer, shared.db.now());
+    let assertion = assertion.map_err(invalid)?;
+    shared.known_keys.keep(proof.agent, keys);
+    Ok(assertion)
+}
+
+/// A client assertion that nobody has verified yet.
+struct Proof<'a> {
+    assertion: &'a str,
+    /// Whose it claims to be.
+    agent: String,
+}
+
+impl<'a> Proof<'a> {
+    fn read(form: &'a Parameters) -> Result<Self, Denied> {
+        let invalid = |why: String| Denied::new(OAuthError::InvalidClient, why);
+        match form.one("client_assertion_type")? {
+            Some(ASSERTION_TYPE) => {}
+            Some(_) => {
+                return Err(invalid(format!("`client_assertion_type` must be `{ASSERTION_TYPE}`")));
+            }
+            None => {
+                return Err(invalid(
+                    "agents prove themselves with `client_assertion` (private_key_jwt)".to_owned(),
+                ));
+            }
+        }
+        let assertion = form.one("client_assertion")?.ok_or_else(|| missing("client_assertion"))?;
+        let agent = assertion::claimed_agent(assertion).map_err(invalid)?;
+        if form.one("client_id")?.is_some_and(|id| id != agent) {
+            return Err(invalid("`client_id` is not the agent of the assertion".to_owned()));
+        }
+        Ok(Self { assertion, agent })
+    }
 }
 
 /// A form as it was posted, not read yet.

@@ -133,66 +133,95 @@ pub fn claimed_agent(assertion: &str) -> Result<String, String> {
         .ok_or_else(|| "`sub` is not `agent:<uuid>`".to_owned())
 }
 
-/// Verifies an assertion against the keys of the agent that it claims to be of.
-///
-/// # Errors
-/// Says what is wrong; for the log and for the agent's developer, who has the assertion.
-pub fn verify(
-    assertion: &str,
-    agent: &str,
-    keys: &[AgentKey],
-    issuer: &str,
-    now: UnixSeconds,
-) -> Result<Assertion, String> {
-    let header = decode_header(assertion).map_err(|error| format!("the header: {error}"))?;
-    let named = header.kid.as_deref();
-    let mut why = "no key registered for the agent made it".to_owned();
-    for key in keys {
-        // A `kid` that names another of the agent's keys by thumbprint is taken at its word.
-        if named
-            .is_some_and(|kid| kid != key.thumbprint && keys.iter().any(|k| k.thumbprint == kid))
-        {
-            continue;
-        }
-        match signed_by(assertion, key, header.alg) {
-            Ok(claims) => return check(claims, agent, key, issuer, now),
-            Err(error) => why = error,
-        }
-    }
-    Err(why)
+/// The keys that one agent may prove itself with, ready to verify with.
+pub struct AgentKeys {
+    agent: String,
+    keys: Vec<ReadKey>,
 }
 
-fn signed_by(assertion: &str, key: &AgentKey, stated: Algorithm) -> Result<Claims, String> {
-    let expected = match key.algorithm.as_str() {
-        "EdDSA" => Algorithm::EdDSA,
-        "ES256" => Algorithm::ES256,
-        "RS256" => Algorithm::RS256,
-        "PS256" => Algorithm::PS256,
-        other => return Err(format!("the key's algorithm `{other}` is not taken")),
-    };
-    if stated != expected {
-        return Err(format!("`alg` is not `{}`, the one of the key", key.algorithm));
+struct ReadKey {
+    thumbprint: String,
+    /// One algorithm: what an assertion states must be the key's own.
+    validation: Validation,
+    algorithm: Algorithm,
+    public: DecodingKey,
+}
+
+impl AgentKeys {
+    /// # Errors
+    /// A stored key is not what was registered, or another agent's.
+    pub fn read(agent: &str, stored: &[AgentKey]) -> Result<Self, String> {
+        if let Some(foreign) = stored.iter().find(|key| key.agent != agent) {
+            return Err(format!("`{}` is a key of another agent", foreign.thumbprint));
+        }
+        let keys = stored.iter().map(ReadKey::read).collect::<Result<_, _>>()?;
+        Ok(Self { agent: agent.to_owned(), keys })
     }
-    let jwk: Jwk = serde_json::from_str(&key.jwk).map_err(|error| error.to_string())?;
-    let public = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
-    let mut validation = Validation::new(expected);
-    // Checked below, against the time that we are given.
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    let data = decode::<Claims>(assertion, &public, &validation);
-    data.map(|data| data.claims).map_err(|error| format!("the assertion: {error}"))
+
+    /// Verifies an assertion of the agent.
+    ///
+    /// # Errors
+    /// Says what is wrong; for the log and for the agent's developer, who has the assertion.
+    pub fn verify(
+        &self,
+        assertion: &str,
+        issuer: &str,
+        now: UnixSeconds,
+    ) -> Result<Assertion, String> {
+        let header = decode_header(assertion).map_err(|error| format!("the header: {error}"))?;
+        // A `kid` that names one of the agent's keys by thumbprint is taken at its word.
+        let named = header.kid.filter(|kid| self.keys.iter().any(|key| key.thumbprint == *kid));
+        let mut why = "no key registered for the agent made it".to_owned();
+        for key in &self.keys {
+            if named.as_ref().is_some_and(|named| *named != key.thumbprint) {
+                continue;
+            }
+            match key.verify(assertion, header.alg) {
+                Ok(claims) => return check(claims, &self.agent, key, issuer, now),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+}
+
+impl ReadKey {
+    fn read(stored: &AgentKey) -> Result<Self, String> {
+        let algorithm = match stored.algorithm.as_str() {
+            "EdDSA" => Algorithm::EdDSA,
+            "ES256" => Algorithm::ES256,
+            "RS256" => Algorithm::RS256,
+            "PS256" => Algorithm::PS256,
+            other => return Err(format!("the key's algorithm `{other}` is not taken")),
+        };
+        let jwk: Jwk = serde_json::from_str(&stored.jwk).map_err(|error| error.to_string())?;
+        let public = DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?;
+        let mut validation = Validation::new(algorithm);
+        // Checked below, against the time that we are given.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Ok(Self { thumbprint: stored.thumbprint.clone(), validation, algorithm, public })
+    }
+
+    fn verify(&self, assertion: &str, stated: Algorithm) -> Result<Claims, String> {
+        if stated != self.algorithm {
+            return Err(format!("`alg` is not `{:?}`, the one of the key", self.algorithm));
+        }
+        let data = decode::<Claims>(assertion, &self.public, &self.validation);
+        data.map(|data| data.claims).map_err(|error| format!("the assertion: {error}"))
+    }
 }
 
 fn check(
     claims: Claims,
     agent: &str,
-    key: &AgentKey,
+    key: &ReadKey,
     issuer: &str,
     now: UnixSeconds,
 ) -> Result<Assertion, String> {
     let refuse = |why: &str| Err(why.to_owned());
-    if claims.sub != agent || claims.iss != agent || key.agent != agent {
+    if claims.sub != agent || claims.iss != agent {
         return refuse("`iss` and `sub` must both be the agent");
     }
     let ours = match &claims.aud {

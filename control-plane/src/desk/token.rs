@@ -50,7 +50,10 @@ pub struct Request {
 /// A gatepass that is on record and not signed yet.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    pub claims: Value,
+    /// What will be signed, as it is on record.
+    pub claims: String,
+    /// Its `authorization_details`.
+    pub details: Value,
     pub jti: String,
     pub task: String,
     pub expires_in: u64,
@@ -132,7 +135,7 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         decision: Some(jti.clone()),
         policy: Some(position),
     };
-    let (claims, text) = admitted(tx, &grant, &standing, position, now)?;
+    let (mut claims, text) = admitted(tx, &grant, &standing, position, now)?;
     if let Work::New(id) = &task {
         tasks::open(tx, id, &grant.agent.id, "").await?;
     }
@@ -146,7 +149,15 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         claims: &text,
         expires_at: now.plus(grant.lifetime),
     };
-    record(tx, &grant, claims, &issuance).await
+    record(tx, &grant, &issuance).await?;
+    Ok(Issued {
+        details: claims.get_mut("authorization_details").map(Value::take).unwrap_or_default(),
+        claims: text,
+        jti: grant.jti,
+        task: grant.task,
+        expires_in: grant.lifetime,
+        scope: grant.scopes.join(" "),
+    })
 }
 
 /// The claims that will be signed, as a gate would take them.
@@ -180,13 +191,8 @@ fn admitted(
     Ok((claims, text))
 }
 
-/// Writes the gatepass down and answers what will be signed.
-async fn record(
-    tx: &mut Tx,
-    grant: &Grant,
-    claims: Value,
-    issuance: &Issuance<'_>,
-) -> Result<Issued, Denied> {
+/// Writes the gatepass down.
+async fn record(tx: &mut Tx, grant: &Grant, issuance: &Issuance<'_>) -> Result<(), Denied> {
     let entry = Entry {
         actor: &grant.agent.id,
         action: "gatepass.issue",
@@ -200,13 +206,7 @@ async fn record(
         reason: "",
     };
     tx.issued(issuance, entry).await?;
-    Ok(Issued {
-        claims,
-        jti: grant.jti.clone(),
-        task: grant.task.clone(),
-        expires_in: grant.lifetime,
-        scope: grant.scopes.join(" "),
-    })
+    Ok(())
 }
 
 /// Whether the agent may do anything at all now.
