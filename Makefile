@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench-issue
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-issue
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -60,7 +60,9 @@ lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p gatepass-filter --lib $(WASM) --profile filter -- -D warnings
 
+# All that any platform would build is fetched first: cargo-deny itself asks nobody.
 deny:
+	$(CARGO) fetch --locked --quiet
 	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
 
 unit:
@@ -77,6 +79,15 @@ mutants:
 	  --file 'filter/engine/src/{decision,revocation,freshness,position}.rs' \
 	  --file 'filter/engine/src/decision/*.rs' \
 	  -- -- decision:: revocation:: freshness:: position::
+
+## A decision's cost beside Envoy's own filters, all settings (about half an hour) or one (3 minutes); see
+## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.
+LINE_RATE = $(CARGO) build --locked --release -p gatepass-benches && \
+  target/release/bench-line-rate $(1) target/release/ext-authz-min target/bench README.md
+bench: setup filter
+	$(call LINE_RATE,full)
+bench-quick: setup filter
+	$(call LINE_RATE,quick)
 
 ## Gatepasses a second and core, durably; see benches/README.md. Writes target/bench/issue.json.
 bench-issue:

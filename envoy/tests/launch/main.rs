@@ -212,7 +212,10 @@ fn a_full_bootstrap_is_accepted_by_envoy() {
         .listener(Listener::responding("open", 204, "").without_path_normalization())
         .feed(NOBODY)
         .feed_named("other", NOBODY);
-    EnvoyBinary::find().unwrap().validate(&bootstrap.render("log".as_ref()).unwrap()).unwrap();
+    EnvoyBinary::find()
+        .unwrap()
+        .validate(&bootstrap.render("/dev/null".as_ref()).unwrap())
+        .unwrap();
     let envoy = Envoy::launch(&bootstrap).unwrap();
     assert_eq!(envoy.stats().unwrap()["server.concurrency"], 4);
 }

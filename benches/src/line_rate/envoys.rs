@@ -1,0 +1,191 @@
+//! One Envoy for each filter that is compared: the same binary, listeners and routes; what stands in
+//! `http_filters` is all that differs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use gatepass_envoy::{Envoy, EnvoyBinary, OperatorConfig, Settings};
+use gatepass_tests::kit::{filter, world::ControlPlane};
+use serde_json::{Value, json};
+
+use super::Failed;
+use super::cores;
+
+/// Which Envoy a row asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Plain,
+    Empty,
+    Gatepass,
+    Jwt,
+    /// With the token cache of `jwt_authn`.
+    JwtCached,
+    ExtAuthz,
+}
+
+/// What the subjects need to know of the world.
+pub(crate) struct Site<'a> {
+    pub(crate) control: &'a ControlPlane,
+    pub(crate) jwks: &'a Value,
+    pub(crate) empty: &'a Path,
+    /// A server behind Envoy, for the rows that have one.
+    pub(crate) upstream: SocketAddr,
+    pub(crate) ext_authz: SocketAddr,
+}
+
+impl Site<'_> {
+    pub(crate) fn launch(&self, subject: Subject, workers: u32) -> Result<Envoy, Failed> {
+        let settings = Settings { workers, log_level: "warning".to_owned(), ..Settings::default() };
+        let config = self.bootstrap(subject)?;
+        let envoy = Envoy::launch_yaml(&EnvoyBinary::find()?, &config.to_string(), &settings)?;
+        cores::pin(envoy.id(), &cores::of_envoy(workers))?;
+        Ok(envoy)
+    }
+
+    fn bootstrap(&self, subject: Subject) -> Result<Value, Failed> {
+        let mut clusters = vec![cluster("upstream", self.upstream)];
+        let mut filters: Vec<Value> = match subject {
+            Subject::Plain => Vec::new(),
+            Subject::Empty => {
+                let wasm = json!(self.empty).to_string();
+                read(&include_str!("../../envoy/wasm_empty.yaml").replace("${wasm}", &wasm))?
+            }
+            Subject::Gatepass => {
+                let mut plugin = self.control.plugin()?;
+                plugin.expose_position = false;
+                let feed = self.control.address().to_string();
+                let wasm = filter::path()?;
+                let ours = OperatorConfig { plugin, feed, wasm, host_env: Vec::new() };
+                clusters.extend(read(&ours.cluster()?)?);
+                read(&ours.http_filter()?)?
+            }
+            Subject::Jwt => self.jwt("null")?,
+            Subject::JwtCached => self.jwt(r#"{"jwt_cache_size": 1000}"#)?,
+            Subject::ExtAuthz => {
+                let mut server = cluster("ext_authz", self.ext_authz);
+                let http2 = json!({
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                        "explicit_http_config": { "http2_protocol_options": {} },
+                    },
+                });
+                let members = server.as_object_mut().ok_or("a cluster is an object")?;
+                members.insert("typed_extension_protocol_options".to_owned(), http2);
+                clusters.push(server);
+                read(include_str!("../../envoy/ext_authz.yaml"))?
+            }
+        };
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            },
+        }));
+        let direct = json!({
+            "match": { "prefix": "/" },
+            "direct_response": { "status": 200, "body": { "inline_string": ANSWER } },
+        });
+        let upstream = json!({ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } });
+        Ok(json!({
+            "admin": { "address": socket([127, 0, 0, 1].into(), 0) },
+            "static_resources": {
+                "listeners": [
+                    listener(DIRECT, &filters, &direct),
+                    listener(UPSTREAM, &filters, &upstream),
+                ],
+                "clusters": clusters,
+            },
+        }))
+    }
+
+    fn jwt(&self, cache: &str) -> Result<Vec<Value>, Failed> {
+        let jwks = json!(self.jwks.to_string()).to_string();
+        let yaml = include_str!("../../envoy/jwt_rbac.yaml");
+        read(&yaml.replace("${jwks}", &jwks).replace("${cache}", cache))
+    }
+}
+
+/// A list of YAML as JSON.
+fn read(yaml: &str) -> Result<Vec<Value>, Failed> {
+    let mut all: Vec<Value> = serde_saphyr::from_str(yaml)?;
+    // YAML's `key:` with nothing is for `jwt_cache_config` no configuration.
+    all.iter_mut().for_each(strip_nulls);
+    Ok(all)
+}
+
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(all) => all.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
+/// As the printed configuration has it where requests are read, and otherwise Envoy's defaults.
+fn listener(name: &str, filters: &[Value], route: &Value) -> Value {
+    json!({
+        "name": name,
+        "address": socket([127, 0, 0, 1].into(), 0),
+        "enable_reuse_port": true,
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": name,
+                "codec_type": "AUTO",
+                "use_remote_address": true,
+                "normalize_path": true,
+                "merge_slashes": true,
+                "path_with_escaped_slashes_action": "REJECT_REQUEST",
+                "common_http_protocol_options": {
+                    "headers_with_underscores_action": "REJECT_REQUEST",
+                },
+                "http_filters": filters,
+                "route_config": {
+                    "name": name,
+                    "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }],
+                },
+            },
+        }] }],
+    })
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+                "address": socket(address.ip(), address.port()),
+            } }] }],
+        },
+    })
+}
+
+fn socket(ip: std::net::IpAddr, port: u16) -> Value {
+    json!({ "socket_address": { "address": ip.to_string(), "port_value": port } })
+}
+
+/// Builds the empty filter as the gate's is built.
+pub(crate) fn empty_filter() -> Result<PathBuf, Failed> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = std::process::Command::new("cargo")
+        .args(["build", "--locked", "--quiet", "-p", "gatepass-bench-empty", "--lib"])
+        .args(["--target", "wasm32-wasip1", "--profile", "filter"])
+        .current_dir(&root)
+        .status()?;
+    if !built.success() {
+        return Err("the empty filter does not build".into());
+    }
+    Ok(root.join("target/wasm32-wasip1/filter/gatepass_bench_empty.wasm").canonicalize()?)
+}
+
+/// The listener that answers by itself, and the one in front of a server.
+pub(crate) const DIRECT: &str = "direct";
+pub(crate) const UPSTREAM: &str = "upstream";
+pub(crate) const ANSWER: &str = "{\"id\":4711}";
