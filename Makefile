@@ -76,9 +76,9 @@ mutants:
 	CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none \
 	  $(CARGO) mutants -p gatepass-engine --jobs 1 --timeout 120 --output target/mutants \
 	  --cargo-arg=--lib --cargo-arg='--config=profile.dev.package."*".opt-level=3' \
-	  --file 'filter/engine/src/{decision,revocation,freshness,position}.rs' \
+	  --file 'filter/engine/src/{decision,revocation,freshness,position,token_cache}.rs' \
 	  --file 'filter/engine/src/decision/*.rs' \
-	  -- -- decision:: revocation:: freshness:: position::
+	  -- -- decision:: revocation:: freshness:: position:: token_cache::
 
 ## A decision's cost beside Envoy's own filters, all settings (about half an hour) or one (3 minutes); see
 ## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.

@@ -22,7 +22,9 @@ pub(crate) fn prepare_upstream(
     if permit.strips_authorization() {
         host::remove_header(Map::Request, b"authorization")?;
         // The proof goes with the token (RFC 9449).
-        host::remove_header(Map::Request, b"dpop")?;
+        if headers.iter().any(|header| header.name == b"dpop") {
+            host::remove_header(Map::Request, b"dpop")?;
+        }
     }
     if let (Reason::Decided(identity), Some(action)) = (permit.reason(), permit.action()) {
         host::set_header(Map::Request, "x-gatepass-agent", &identity.agent)?;

@@ -11,6 +11,7 @@
 
 pub mod attempts;
 pub mod configuration;
+pub mod decision_id;
 pub mod exchange;
 pub mod lease;
 pub mod log;

@@ -9,14 +9,49 @@ use crate::host::{self, MetricKind};
 #[derive(Default)]
 pub(crate) struct Metrics {
     ids: HashMap<String, u32>,
+    /// Those of every decision, found without writing their names: by outcome and code, and by outcome
+    /// and action.
+    by_code: Vec<(&'static str, &'static str, u32)>,
+    by_action: Vec<(&'static str, HashMap<Box<str>, u32>)>,
 }
 
 impl Metrics {
     /// Counts one decision.
-    pub(crate) fn decided(&mut self, outcome: &str, code: &str, action: Option<&str>) {
-        self.count(&format!("gatepass_decisions_by_code.{outcome}.{code}"), 1);
-        if let Some(action) = action {
-            self.count(&format!("gatepass_decisions_by_action.{outcome}.{action}"), 1);
+    pub(crate) fn decided(
+        &mut self,
+        outcome: &'static str,
+        code: &'static str,
+        action: Option<&str>,
+    ) {
+        let known = self.by_code.iter().find(|(o, c, _)| *o == outcome && *c == code);
+        match known.map(|(_, _, id)| *id) {
+            Some(id) => host::increment_metric(id, 1),
+            None => {
+                let name = format!("gatepass_decisions_by_code.{outcome}.{code}");
+                if let Some(id) = self.id(MetricKind::Counter, &name) {
+                    self.by_code.push((outcome, code, id));
+                    host::increment_metric(id, 1);
+                }
+            }
+        }
+        let Some(action) = action else { return };
+        let known = self.by_action.iter().find(|(o, _)| *o == outcome);
+        match known.and_then(|(_, ids)| ids.get(action)) {
+            Some(id) => host::increment_metric(*id, 1),
+            None => {
+                let name = format!("gatepass_decisions_by_action.{outcome}.{action}");
+                if let Some(id) = self.id(MetricKind::Counter, &name) {
+                    self.note_action(outcome, action, id);
+                    host::increment_metric(id, 1);
+                }
+            }
+        }
+    }
+
+    fn note_action(&mut self, outcome: &'static str, action: &str, id: u32) {
+        match self.by_action.iter_mut().find(|(o, _)| *o == outcome) {
+            Some((_, ids)) => drop(ids.insert(action.into(), id)),
+            None => self.by_action.push((outcome, HashMap::from([(action.into(), id)]))),
         }
     }
 

@@ -6,13 +6,15 @@ use std::rc::Rc;
 
 use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::Now;
-use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide};
+use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::Denial;
 use gatepass_engine::refusal::Refusal;
+use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
 use crate::answer;
 use crate::configuration::Configuration;
+use crate::decision_id::DecisionIds;
 use crate::exchange::{Checked, Exchange};
 use crate::headers;
 use crate::held::{Held, Stage};
@@ -35,9 +37,11 @@ pub(crate) struct Shell {
     /// otherwise, and up to 256 signatures on each tick would be a quarter of the worker.
     pub(crate) news: bool,
     gate: Gate,
+    cache: TokenCache,
     exchange: Exchange,
     metrics: Metrics,
     vm: VmId,
+    ids: DecisionIds,
     place: OwnPlace,
     place_renewed: Option<gatepass_engine::Milliseconds>,
     leads: bool,
@@ -63,7 +67,7 @@ impl Shell {
             let feed = Feed::decode(bytes).map_err(|refusal| refusal.to_string())?;
             gate.baseline(&feed, now).map_err(|refusal| format!("`baseline`: {refusal}"))?;
         }
-        let random = host::random().map_err(|_| "the host gives no randomness".to_owned())?;
+        let random = host::random().map_err(|_| no_randomness())?;
         let vm = VmId(u64::from_le_bytes(random.first_chunk().copied().unwrap_or_default()));
         let exchange = Exchange::new(configuration.prefix.clone());
         Ok(Self {
@@ -72,9 +76,11 @@ impl Shell {
             open: Open::default(),
             news: false,
             gate,
+            cache: TokenCache::new(MAX_CACHE_BYTES),
             exchange,
             metrics: Metrics::default(),
             vm,
+            ids: DecisionIds::new(host::random().map_err(|_| no_randomness())?),
             place: OwnPlace::default(),
             place_renewed: None,
             leads: false,
@@ -108,20 +114,21 @@ impl Shell {
     ) -> Result<Verdict, Failed> {
         self.check(now);
         let request = Request { headers, ends_with_headers };
-        let id = decision_id(now)?;
-        match decide(&request, &self.gate, now) {
-            Decision::Allow(permit) => self
-                .forward(headers, &permit, &id)
-                .map(|()| Verdict::Allowed(permit.max_duration())),
+        let id = self.ids.next(now.unix);
+        let id = id.as_str();
+        match decide_with(&request, &self.gate, &mut self.cache, now) {
+            Decision::Allow(permit) => {
+                self.forward(headers, &permit, id).map(|()| Verdict::Allowed(permit.max_duration()))
+            }
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
-            Decision::Deny(denial) => self.refuse(&denial, &id).map(|()| Verdict::Denied),
+            Decision::Deny(denial) => self.refuse(&denial, id).map(|()| Verdict::Denied),
         }
     }
 
     /// Answers a request whose time is over.
     pub(crate) fn refuse_held(&mut self, now: Now, denial: &Denial) -> Result<(), Failed> {
-        let id = decision_id(now)?;
-        self.refuse(denial, &id)
+        let id = self.ids.next(now.unix);
+        self.refuse(denial, id.as_str())
     }
 
     /// Watches a request that was let on. An error: there is no place left, so it must not go on.
@@ -178,8 +185,8 @@ impl Shell {
 
     fn record(
         &mut self,
-        outcome: &str,
-        code: &str,
+        outcome: &'static str,
+        code: &'static str,
         agent: Option<&str>,
         action: Option<&str>,
         id: &str,
@@ -397,21 +404,14 @@ fn read_answer() -> Result<Vec<u8>, String> {
         .map_err(|_| "no body".to_owned())
 }
 
-/// A UUIDv7 (RFC 9562 section 5.7): milliseconds, then randomness.
-fn decision_id(now: Now) -> Result<String, Failed> {
-    let random = host::random()?;
-    let milliseconds = now.unix.0.saturating_mul(1_000) & 0xffff_ffff_ffff;
-    let random = u128::from_le_bytes(random);
-    let version = 0x7_u128 << 76;
-    let variant = 0b10_u128 << 62;
-    let noise = random & 0x0fff_3fff_ffff_ffff_ffff;
-    let id = (u128::from(milliseconds) << 80) | version | variant | noise;
-    let hex = format!("{id:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    Ok(format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)))
+fn no_randomness() -> String {
+    "the host gives no randomness".to_owned()
 }
 
 /// What a request is marked as before anything is known of it.
 pub(crate) const FIRST_STAGE: Stage = Stage::Undecided;
+/// Bytes of gatepasses that one gate in one VM knows to be signed: some 20,000 of them. They are taken
+/// as gatepasses come, so a worker that sees few has few.
+const MAX_CACHE_BYTES: usize = 32 << 20;
 /// Milliseconds between renewals of a VM's place.
 const PLACE_EVERY: u64 = 1_000;

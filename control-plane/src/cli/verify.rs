@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::{Present, Token};
-use gatepass_engine::keyring::{Algorithm, IssuerKey};
+use gatepass_engine::keyring::{Algorithm, IssuerKey, Listed};
 use serde_json::Value;
 
 use super::{Outcome, now};
@@ -66,7 +66,9 @@ impl VerifyArgs {
         let text = |denial: gatepass_engine::Denial| denial.to_string();
         let split = Token::split(token.as_bytes()).map_err(text)?;
         let unverified = split.read().map_err(text)?;
-        let authentic = unverified.verify_with(&keys, |_| false, now()).map_err(text)?;
+        let listed = Listed { keys: &keys, now: now() };
+        let signed = unverified.verify(&listed, |_| false).map_err(text)?;
+        let authentic = signed.authentic(&listed, |_| false).map_err(text)?;
         let audience = Some(self.audience.as_str());
         let verified = authentic.check(&self.environment, audience, now()).map_err(text)?;
         let details = &verified.claims().authorization_details;

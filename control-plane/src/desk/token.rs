@@ -11,6 +11,7 @@ use gatepass_engine::decision::{admit, alive};
 use gatepass_engine::denial::Denial;
 use gatepass_engine::gatepass::{Claims, Token};
 use gatepass_engine::ids::{Uri, is_token};
+use gatepass_engine::keyring::Listed;
 use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
 use serde_json::{Value, json};
@@ -404,7 +405,9 @@ pub fn is_active(
     let unverified = split.read().map_err(text)?;
     let revoked = |kid: &str| publisher.hits(Kind::Key, kid, 0);
     let state = publisher.state();
-    let authentic = unverified.verify_with(&state.keys.keys, revoked, now).map_err(text)?;
+    let listed = Listed { keys: &state.keys.keys, now };
+    let signed = unverified.verify(&listed, revoked).map_err(text)?;
+    let authentic = signed.authentic(&listed, revoked).map_err(text)?;
     let verified = authentic.check(&state.environment, None, now).map_err(text)?;
     let claims = verified.claims();
     if claims.seq.epoch < publisher.position().epoch {

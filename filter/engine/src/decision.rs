@@ -12,10 +12,12 @@ use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Present, Token};
 use crate::ids::Subject;
 use crate::inputs::Inputs;
+use crate::keyring::Speaking;
 use crate::position::Position;
 use crate::revocation::{Kind, Revocations};
 use crate::routes::HostMatch;
 use crate::target::{Ambiguous, Target, host};
+use crate::token_cache::TokenCache;
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
 
 mod admission;
@@ -105,18 +107,36 @@ impl Permit {
 /// Decides one request on the gate's state.
 #[must_use]
 pub fn decide(request: &Request<'_>, gate: &Gate, now: Now) -> Decision {
-    run(request, gate, now, &mut Silent)
+    decide_with(request, gate, &mut TokenCache::new(0), now)
+}
+
+/// The same decision, without verifying again what `cache` knows to be signed. What it knows changes
+/// how long the decision takes, and nothing else.
+#[must_use]
+pub fn decide_with(
+    request: &Request<'_>,
+    gate: &Gate,
+    cache: &mut TokenCache,
+    now: Now,
+) -> Decision {
+    run(request, gate, cache, now, &mut Silent)
 }
 
 /// The same decision with each check and how it ended, in order.
 #[must_use]
 pub fn explain(request: &Request<'_>, gate: &Gate, now: Now) -> (Decision, Recorded) {
     let mut recorded = Recorded::default();
-    let decision = run(request, gate, now, &mut recorded);
+    let decision = run(request, gate, &mut TokenCache::new(0), now, &mut recorded);
     (decision, recorded)
 }
 
-fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) -> Decision {
+fn run<T: Trace>(
+    request: &Request<'_>,
+    gate: &Gate,
+    cache: &mut TokenCache,
+    now: Now,
+    trace: &mut T,
+) -> Decision {
     let mut judge = Judge {
         request,
         gate,
@@ -127,7 +147,7 @@ fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) ->
         authentic: false,
         max_duration: None,
     };
-    match judge.judge() {
+    match judge.judge(cache) {
         Ok(reason) => Decision::Allow(Permit {
             reason,
             action: judge.about.action,
@@ -140,7 +160,7 @@ fn run<T: Trace>(request: &Request<'_>, gate: &Gate, now: Now, trace: &mut T) ->
             if shadow {
                 // The denial may have come before the signature was looked at.
                 if !judge.authentic {
-                    judge.note_foreign_credential();
+                    judge.note_foreign_credential(cache);
                 }
                 let action = judge.about.action;
                 let strip_authorization = judge.authentic;
@@ -178,15 +198,15 @@ struct Wanted<'a> {
     facts: ActionFacts<'a, 'a>,
 }
 
-impl<T: Trace> Judge<'_, '_, T> {
-    fn judge(&mut self) -> Result<Reason, Denial> {
+impl<'g, T: Trace> Judge<'_, 'g, T> {
+    fn judge(&mut self, cache: &mut TokenCache) -> Result<Reason, Denial> {
         let line = RequestLine::read(self.request.headers);
         let line = self.step(Check::Request, line.map_err(ambiguous))?;
         let host_name = self.step(Check::Host, host(line.authority).map_err(ambiguous))?;
         let index = self.gate.index();
         let matched_host = index.and_then(|index| index.host(host_name));
         if matches!(matched_host, Some(HostMatch::PassedThrough)) && !line.stream {
-            self.note_foreign_credential();
+            self.note_foreign_credential(cache);
             return Ok(Reason::PassedThrough);
         }
         let credential = self.step(Check::OneCredential, Credential::find(self.request.headers))?;
@@ -210,7 +230,7 @@ impl<T: Trace> Judge<'_, '_, T> {
             && found.action.is_none()
             && !line.stream
         {
-            self.note_foreign_credential();
+            self.note_foreign_credential(cache);
             return Ok(Reason::Public);
         }
         // What passes as a plain request, and is here because it is none.
@@ -237,16 +257,24 @@ impl<T: Trace> Judge<'_, '_, T> {
         }
         let position = self.step(Check::Ready, self.ready(&credential))?;
         let presented = self.step(Check::Credential, credential.presented())?;
-        let token = self.step(Check::Shape, Token::split(presented.token))?;
-        let unverified = self.step(Check::Shape, token.read())?;
         let expiry_time = self.gate.time_for_expiry(self.now.unix);
         let revocations = self.gate.revocations();
-        let authentic = unverified.verify(
-            self.gate.keyring(),
-            self.gate.base(),
-            |kid| revocations.is_none_or(|table| table.hits(Kind::Key, kid, 0)),
-            expiry_time,
-        );
+        let key_is_revoked =
+            |kid: &str| revocations.is_none_or(|table| table.hits(Kind::Key, kid, 0));
+        let speaking = self.speaking();
+        let place = match cache.find(presented.token) {
+            Some(place) => Some(place),
+            None => {
+                let token = self.step(Check::Shape, Token::split(presented.token))?;
+                let unverified = self.step(Check::Shape, token.read())?;
+                let signed = unverified.verify(&speaking, key_is_revoked);
+                let signed = self.step(Check::Signature, signed)?;
+                cache.keep(presented.token, signed)
+            }
+        };
+        // INVARIANT: it was found or kept just now. Without it there is nothing to go by.
+        let signed = place.and_then(|place| cache.get(place)).ok_or_else(not_kept)?;
+        let authentic = signed.authentic(&speaking, key_is_revoked);
         let authentic = self.step(Check::Signature, authentic)?;
         self.authentic = true;
         let audience = guarded.as_ref().map(|guarded| guarded.audience());
@@ -270,7 +298,8 @@ impl<T: Trace> Judge<'_, '_, T> {
         self.step(Check::Age, young(claims, wanted.action, expiry_time.since(claims.iat)))?;
         self.step(Check::Scope, scopes(claims, wanted.action))?;
         self.step(Check::Restrictions, restrictions(claims, wanted.action))?;
-        let digest = wanted.facts.digest();
+        let pinned = claims.authorization_details.pins_digest() || claims.approval.is_some();
+        let digest = if pinned { wanted.facts.digest() } else { None };
         let asked = Asked {
             action: &wanted.action.name,
             audience: wanted.facts.audience,
@@ -288,6 +317,15 @@ impl<T: Trace> Judge<'_, '_, T> {
             owner: claims.owner.as_str().to_owned(),
             task: claims.txn.as_str().to_owned(),
         }))
+    }
+
+    /// The issuer keys as they may speak at the time of this request.
+    fn speaking(&self) -> Speaking<'g> {
+        Speaking {
+            keyring: self.gate.keyring(),
+            base: self.gate.base(),
+            now: self.gate.time_for_expiry(self.now.unix),
+        }
     }
 
     fn step<V>(&mut self, check: Check, result: Result<V, Denial>) -> Result<V, Denial> {
@@ -324,7 +362,7 @@ impl<T: Trace> Judge<'_, '_, T> {
 
     /// A request that goes on without a decision may carry a gatepass of ours all the same; it must
     /// not reach the upstream, which could use it elsewhere.
-    fn note_foreign_credential(&mut self) {
+    fn note_foreign_credential(&mut self, cache: &mut TokenCache) {
         let revocable = |_: &str| false;
         let mut looked_at = 0_usize;
         for header in self.request.headers.iter().filter(|header| header.name == AUTHORIZATION) {
@@ -332,21 +370,23 @@ impl<T: Trace> Judge<'_, '_, T> {
                 let Ok(presented) = scheme_and_token(part.trim_ascii()) else {
                     continue;
                 };
-                let Ok(token) = Token::split(presented.token) else {
+                let kept = cache.find(presented.token);
+                let token = Token::split(presented.token);
+                if kept.is_none() && token.is_err() {
                     continue;
-                };
+                }
                 if looked_at >= MAX_FOREIGN_CREDENTIALS {
                     // More than anyone sends: not worth verifying, not worth passing on.
                     self.authentic = true;
                     return;
                 }
                 looked_at = looked_at.saturating_add(1);
-                let Ok(unverified) = token.read() else {
-                    continue;
-                };
-                let time = self.gate.time_for_expiry(self.now.unix);
-                if unverified.verify(self.gate.keyring(), self.gate.base(), revocable, time).is_ok()
-                {
+                let place = kept.or_else(|| {
+                    let signed = token.ok()?.read().ok()?.verify(&self.speaking(), revocable);
+                    cache.keep(presented.token, signed.ok()?)
+                });
+                let signed = place.and_then(|place| cache.get(place));
+                if signed.is_some_and(|one| one.authentic(&self.speaking(), revocable).is_ok()) {
                     self.authentic = true;
                     return;
                 }
@@ -389,6 +429,10 @@ fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Amb
         (value, None) => Ok(value),
         (_, Some(_)) => Err(Ambiguous::new("a pseudo-header occurs twice")),
     }
+}
+
+fn not_kept() -> Denial {
+    Denial::new(Code::Malformed, "the gatepass could not be looked at")
 }
 
 fn ambiguous(why: Ambiguous) -> Denial {

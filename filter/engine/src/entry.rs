@@ -99,6 +99,19 @@ impl Details<'_> {
         self.0.is_empty()
     }
 
+    /// Whether some entry is for one exact request.
+    #[must_use]
+    pub fn pins_digest(&self) -> bool {
+        self.0.iter().any(|entry| entry.args_digest.is_some())
+    }
+
+    /// Bytes that the entries take on the heap.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let entries = self.0.capacity().saturating_mul(size_of::<Entry<'_>>());
+        self.0.iter().map(Entry::weight).fold(entries, usize::saturating_add)
+    }
+
     /// Every action that some entry names, with the entry's locations (`None`: every `aud`).
     pub fn named(&self) -> impl Iterator<Item = (&str, Option<&[&str]>)> {
         self.0.iter().flat_map(|entry| {
@@ -123,6 +136,18 @@ const fn rank(reason: &NotGranted) -> u8 {
 }
 
 impl Entry<'_> {
+    fn weight(&self) -> usize {
+        let text = size_of::<&str>();
+        let locations = self.locations.as_ref().map_or(0, Vec::capacity);
+        let constraints = self.constraints.capacity().saturating_mul(size_of::<Constraint<'_>>());
+        let literals = self.constraints.iter().map(|constraint| constraint.operator.weight());
+        literals
+            .fold(constraints, usize::saturating_add)
+            .saturating_add(self.actions.capacity().saturating_mul(text))
+            .saturating_add(locations.saturating_mul(text))
+            .saturating_add(self.unsupported.as_ref().map_or(0, String::capacity))
+    }
+
     fn grants(&self, asked: &Asked<'_, '_>) -> Result<(), NotGranted> {
         if !self.actions.contains(&asked.action) {
             return Err(NotGranted::NotNamed);
@@ -145,6 +170,30 @@ impl Entry<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+impl Operator<'_> {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Max(one) | Self::Min(one) | Self::Equals(one) => one.weight(),
+            Self::In(all) => {
+                let places = all.capacity().saturating_mul(size_of::<Literal<'_>>());
+                all.iter().map(Literal::weight).fold(places, usize::saturating_add)
+            }
+            // What the payload holds takes nothing more.
+            Self::Prefix(Cow::Borrowed(_)) => 0,
+            Self::Prefix(Cow::Owned(text)) => text.capacity(),
+        }
+    }
+}
+
+impl Literal<'_> {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Integer(_) | Self::Boolean(_) | Self::Text(Cow::Borrowed(_)) => 0,
+            Self::Text(Cow::Owned(text)) => text.capacity(),
+        }
     }
 }
 

@@ -1,9 +1,14 @@
-//! The gatepass: bytes -> [`Token`] -> [`Unverified`] -> [`Authentic`] -> [`Verified`].
+//! The gatepass: bytes -> [`Token`] -> [`Unverified`] -> [`Signed`] -> [`Authentic`] -> [`Verified`].
 //!
 //! A JWS compact JWT (RFC 7515, RFC 7519) with the claim set of RFC 9068 and stricter than all of
 //! them: header members are exactly `alg`, `typ`, `kid`; base64url is canonical; JSON has one
-//! spelling. Each state is consumed by the check that builds the next, so a claim cannot be used
-//! before the checks in front of it have passed.
+//! spelling. Each state is made by the check in front of it alone, so a claim cannot be used before
+//! that check has passed.
+//!
+//! [`Signed`] is the one state that may be kept: that bytes verify under a key never changes. Whether
+//! the key may speak now, and for whom, is asked each time that [`Authentic`] is made of it.
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,14 +18,17 @@ use serde::de::{Deserializer, Error as _, IgnoredAny};
 use crate::bundle::Assurance;
 use crate::clock::{MAX_CLOCK_SKEW, UnixSeconds};
 use crate::denial::{Code, Denial};
-use crate::ed25519::{BaseTable, PublicKey};
 use crate::entry::{Bounded, Details};
 use crate::ids::{
     AgentId, BlueprintId, EnvironmentName, Jti, PersonId, Subject, TaskId, Uri, is_token,
 };
 use crate::json::Object;
-use crate::keyring::{Algorithm, IssuerKey, KeyId, Keyring};
+use crate::keyring::{Algorithm, KeyId};
 use crate::position::Position;
+
+mod owned;
+
+use owned::OwnedClaims;
 
 /// The decoded parts of a compact JWS of the right shape.
 #[derive(Debug)]
@@ -63,7 +71,7 @@ impl<'a> Token<'a> {
     ///
     /// # Errors
     /// `malformed`.
-    pub fn read(&self) -> Result<Unverified<'_>, Denial> {
+    pub fn read(self) -> Result<Unverified<'a>, Denial> {
         let malformed = |what: &str, e: &serde_json::Error| {
             Denial::new(Code::Malformed, format!("{what}: {e}"))
         };
@@ -72,81 +80,80 @@ impl<'a> Token<'a> {
         if header.typ != TOKEN_TYPE {
             return Err(Denial::new(Code::Malformed, "`typ` is not `at+jwt`"));
         }
-        let claims = Claims::parse(&self.payload)?;
-        Ok(Unverified { token: self, header, claims })
+        let head = Head { algorithm: Algorithm::parse(header.alg), key: KeyId::parse(header.kid) };
+        let claims = OwnedClaims::parse(self.payload)?;
+        let (signing_input, signature) = (self.signing_input, self.signature);
+        Ok(Unverified { signing_input, signature, head, claims })
     }
 }
 
 /// Header and claims that nobody has vouched for.
-#[derive(Debug)]
-pub struct Unverified<'t> {
-    token: &'t Token<'t>,
-    header: JoseHeader<'t>,
-    claims: Claims<'t>,
+pub struct Unverified<'a> {
+    signing_input: &'a [u8],
+    signature: [u8; 64],
+    head: Head,
+    claims: OwnedClaims,
 }
 
-impl<'t> Unverified<'t> {
+/// What a gatepass says of its signature. `None`: nothing that a gatepass may say.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    algorithm: Option<Algorithm>,
+    key: Option<KeyId>,
+}
+
+/// Whoever says which keys speak for which issuer.
+pub trait Speakers {
+    /// The key in force of this id.
+    fn find(&self, key: &KeyId) -> Option<Speaker<'_>>;
+    /// Whether the key of this id made the signature.
+    fn verifies(&self, key: &KeyId, message: &[u8], signature: &[u8; 64]) -> bool;
+}
+
+/// What is known of a key.
+#[derive(Clone, Debug)]
+pub struct Speaker<'k> {
+    pub algorithm: Algorithm,
+    /// Its id as revocations name it.
+    pub name: Cow<'k, str>,
+    pub issuer: &'k str,
+    pub in_window: bool,
+}
+
+impl Unverified<'_> {
     /// Checks algorithm, key and signature.
     ///
     /// # Errors
     /// `unsupported_algorithm`, `unknown_key`, `revoked_key`, `bad_signature`.
     pub fn verify(
         self,
-        keyring: &Keyring,
-        base: &BaseTable,
+        speakers: &(impl Speakers + ?Sized),
         key_is_revoked: impl FnOnce(&str) -> bool,
-        now: UnixSeconds,
-    ) -> Result<Authentic<'t>, Denial> {
-        let key = KeyId::parse(self.header.kid).and_then(|id| keyring.find(&id));
-        let speaker = key.map(|key| Speaker {
-            algorithm: key.algorithm,
-            issuer: &key.issuer,
-            in_window: key.in_window(now),
-        });
-        let verifies = |input: &[u8], signature: &[u8; 64]| {
-            key.is_some_and(|key| key.verifies(base, input, signature))
-        };
-        self.spoken_by(speaker, key_is_revoked, verifies)
+    ) -> Result<Signed, Denial> {
+        self.head.speaker(speakers, key_is_revoked)?;
+        let key =
+            self.head.key.filter(|key| speakers.verifies(key, self.signing_input, &self.signature));
+        match key {
+            Some(_) => Ok(Signed { head: self.head, claims: self.claims }),
+            None => Err(Denial::new(Code::BadSignature, "the signature does not verify")),
+        }
     }
+}
 
-    /// [`Unverified::verify`] for whoever checks few gatepasses: without tables, against a list of
-    /// keys that the caller trusts.
-    ///
-    /// # Errors
-    /// As [`Unverified::verify`].
-    pub fn verify_with(
-        self,
-        keys: &[IssuerKey],
+impl Head {
+    /// The key, if it may speak now.
+    fn speaker<'k>(
+        &self,
+        speakers: &'k (impl Speakers + ?Sized),
         key_is_revoked: impl FnOnce(&str) -> bool,
-        now: UnixSeconds,
-    ) -> Result<Authentic<'t>, Denial> {
-        let id = KeyId::parse(self.header.kid);
-        let key = keys.iter().find(|key| Some(KeyId::of(&key.public)) == id);
-        let speaker = key.map(|key| Speaker {
-            algorithm: key.algorithm,
-            issuer: &key.issuer,
-            in_window: key.not_before <= now && now < key.not_after,
-        });
-        let verifies = |input: &[u8], signature: &[u8; 64]| {
-            let public = key.and_then(|key| PublicKey::from_bytes(&key.public).ok());
-            public.is_some_and(|public| public.verifies(input, signature))
-        };
-        self.spoken_by(speaker, key_is_revoked, verifies)
-    }
-
-    fn spoken_by(
-        self,
-        key: Option<Speaker<'_>>,
-        key_is_revoked: impl FnOnce(&str) -> bool,
-        verifies: impl FnOnce(&[u8], &[u8; 64]) -> bool,
-    ) -> Result<Authentic<'t>, Denial> {
-        let Some(algorithm) = Algorithm::parse(self.header.alg) else {
+    ) -> Result<Speaker<'k>, Denial> {
+        let Some(algorithm) = self.algorithm else {
             return Err(Denial::new(
                 Code::UnsupportedAlgorithm,
                 "`alg` is none that a gatepass may have",
             ));
         };
-        let Some(key) = key else {
+        let Some(key) = self.key.and_then(|key| speakers.find(&key)) else {
             return Err(Denial::new(Code::UnknownKey, "no issuer key in force has this `kid`"));
         };
         if key.algorithm != algorithm {
@@ -155,33 +162,57 @@ impl<'t> Unverified<'t> {
                 "`alg` is not the one registered with the key",
             ));
         }
-        if key_is_revoked(self.header.kid) {
+        if key_is_revoked(&key.name) {
             return Err(Denial::new(Code::RevokedKey, "a revocation matches the key's hash"));
         }
         if !key.in_window {
             return Err(Denial::new(Code::RevokedKey, "outside the key's window"));
         }
-        if !verifies(self.token.signing_input, &self.token.signature) {
-            return Err(Denial::new(Code::BadSignature, "the signature does not verify"));
-        }
-        // Of another issuer it is still authentic: whoever holds it must not pass it on. But never
-        // usable.
-        let issuer_matches = self.claims.iss.as_str() == key.issuer;
-        Ok(Authentic { claims: self.claims, issuer_matches })
+        Ok(key)
     }
 }
 
-/// What is known of the key that a gatepass names.
-struct Speaker<'k> {
-    algorithm: Algorithm,
-    issuer: &'k str,
-    in_window: bool,
+/// Signed by the key that it names. Says nothing of what that key may do now.
+pub struct Signed {
+    head: Head,
+    claims: OwnedClaims,
+}
+
+impl Signed {
+    /// The claims, if the key may speak now.
+    ///
+    /// # Errors
+    /// As [`Unverified::verify`], without `bad_signature`.
+    pub fn authentic(
+        &self,
+        speakers: &(impl Speakers + ?Sized),
+        key_is_revoked: impl FnOnce(&str) -> bool,
+    ) -> Result<Authentic<'_>, Denial> {
+        let speaker = self.head.speaker(speakers, key_is_revoked)?;
+        let claims = self.claims.get();
+        // Of another issuer it is still authentic: whoever holds it must not pass it on. But never
+        // usable.
+        let issuer_matches = claims.iss.as_str() == speaker.issuer;
+        Ok(Authentic { claims, issuer_matches })
+    }
+
+    /// Bytes that keeping it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let claims = self.claims.get();
+        size_of::<Claims<'_>>()
+            .saturating_add(self.claims.payload_bytes())
+            .saturating_add(claims.aud.0.capacity().saturating_mul(size_of::<Uri<'_>>()))
+            .saturating_add(claims.act.capacity().saturating_mul(size_of::<Actor<'_>>()))
+            .saturating_add(claims.anc.capacity().saturating_mul(size_of::<Jti<'_>>()))
+            .saturating_add(claims.authorization_details.weight())
+    }
 }
 
 /// Signed by an issuer key in force; not yet known to be for this gate.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Authentic<'t> {
-    claims: Claims<'t>,
+    claims: &'t Claims<'t>,
     issuer_matches: bool,
 }
 
@@ -197,7 +228,7 @@ impl<'t> Authentic<'t> {
         now: UnixSeconds,
     ) -> Result<Verified<'t>, Denial> {
         let deny = |code: Code, detail: &str| Err(Denial::new(code, detail));
-        let claims = &self.claims;
+        let claims = self.claims;
         if !self.issuer_matches {
             return deny(
                 Code::WrongIssuer,
@@ -222,15 +253,15 @@ impl<'t> Authentic<'t> {
 }
 
 /// A gatepass of this environment, for this audience, in its time.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Verified<'t> {
-    claims: Claims<'t>,
+    claims: &'t Claims<'t>,
 }
 
 impl<'t> Verified<'t> {
     #[must_use]
-    pub const fn claims(&self) -> &Claims<'t> {
-        &self.claims
+    pub const fn claims(&self) -> &'t Claims<'t> {
+        self.claims
     }
 }
 

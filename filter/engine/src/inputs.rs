@@ -221,7 +221,7 @@ impl<'a> Carrier<'_, 'a> {
         for (spelled, value) in &self.target.query {
             let plain = decoded(spelled)?;
             let base = plain.split('[').next().unwrap_or_default();
-            if mangled(base) != mangled(key) && mangled(&plain) != mangled(key) {
+            if !same_key(base, key) && !same_key(&plain, key) {
                 continue;
             }
             if *spelled != key || found.is_some() {
@@ -272,13 +272,12 @@ pub fn same_header(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().map(plain).eq(b.iter().map(plain))
 }
 
-/// A query key as the most tolerant readers have it: without leading blanks, in any case, and
-/// whatever is no letter or digit alike (PHP makes `_` of `.`, of a blank and of an open `[`).
-pub(crate) fn mangled(key: &str) -> String {
-    key.trim_start_matches([' ', '+'])
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
-        .collect()
+/// Query keys compared as the most tolerant readers have them: without leading blanks, in any case,
+/// and whatever is no letter or digit alike (PHP makes `_` of `.`, of a blank and of an open `[`).
+pub(crate) fn same_key(a: &str, b: &str) -> bool {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let a = a.trim_start_matches([' ', '+']).chars().map(plain);
+    a.eq(b.trim_start_matches([' ', '+']).chars().map(plain))
 }
 
 fn typed<'a>(

@@ -4,6 +4,7 @@
 //! does not name is refused, and one that a newer root no longer names is gone at once. The policy
 //! bundle holds no keys, so a policy rollback cannot bring a dead key back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::UnixSeconds;
 use crate::ed25519::{BaseTable, FixedKey, PublicKey};
+use crate::gatepass::{Speaker, Speakers};
 use crate::ids::Uri;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::root::Trust;
@@ -87,6 +89,8 @@ impl core::fmt::Display for KeyId {
 #[derive(Clone)]
 pub struct Entry {
     pub id: KeyId,
+    /// The id as tokens and revocations write it.
+    name: String,
     pub issuer: String,
     pub algorithm: Algorithm,
     pub not_before: UnixSeconds,
@@ -175,6 +179,7 @@ impl Keyring {
     pub fn changed(&self, change: CheckedKeys) -> Self {
         let entry = |(id, public, new): (KeyId, PublicKey, IssuerKey)| Entry {
             id,
+            name: id.to_string(),
             issuer: new.issuer,
             algorithm: new.algorithm,
             not_before: new.not_before,
@@ -203,6 +208,57 @@ impl Keyring {
             .cloned()
             .collect();
         Self { version: self.version, keys }
+    }
+}
+
+/// The keys in force at one moment, with the tables that verify.
+pub struct Speaking<'g> {
+    pub keyring: &'g Keyring,
+    pub base: &'g BaseTable,
+    pub now: UnixSeconds,
+}
+
+impl Speakers for Speaking<'_> {
+    fn find(&self, key: &KeyId) -> Option<Speaker<'_>> {
+        self.keyring.find(key).map(|key| Speaker {
+            algorithm: key.algorithm,
+            name: Cow::Borrowed(&key.name),
+            issuer: &key.issuer,
+            in_window: key.in_window(self.now),
+        })
+    }
+
+    fn verifies(&self, key: &KeyId, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.keyring.find(key).is_some_and(|key| key.verifies(self.base, message, signature))
+    }
+}
+
+/// A list of keys that the caller trusts, at one moment: for whoever checks few gatepasses, without
+/// tables.
+pub struct Listed<'k> {
+    pub keys: &'k [IssuerKey],
+    pub now: UnixSeconds,
+}
+
+impl Listed<'_> {
+    fn key(&self, id: &KeyId) -> Option<&IssuerKey> {
+        self.keys.iter().find(|key| KeyId::of(&key.public) == *id)
+    }
+}
+
+impl Speakers for Listed<'_> {
+    fn find(&self, key: &KeyId) -> Option<Speaker<'_>> {
+        self.key(key).map(|found| Speaker {
+            algorithm: found.algorithm,
+            name: Cow::Owned(key.to_string()),
+            issuer: &found.issuer,
+            in_window: found.not_before <= self.now && self.now < found.not_after,
+        })
+    }
+
+    fn verifies(&self, key: &KeyId, message: &[u8], signature: &[u8; 64]) -> bool {
+        let public = self.key(key).and_then(|key| PublicKey::from_bytes(&key.public).ok());
+        public.is_some_and(|public| public.verifies(message, signature))
     }
 }
 

@@ -34,10 +34,11 @@ pub mod routes;
 pub mod target;
 #[cfg(test)]
 mod testkit;
+pub mod token_cache;
 pub mod trace;
 
 pub use clock::{Milliseconds, Now, UnixSeconds};
-pub use decision::{Decision, Permit, Reason, Request, decide, explain};
+pub use decision::{Decision, Permit, Reason, Request, decide, decide_with, explain};
 pub use denial::{Code, Denial};
 pub use gate::{Gate, Mode, Settings};
 pub use position::Position;

@@ -4,7 +4,7 @@
 //! It signs with `ed25519-compact`, which shares no code with the verifier. It is long because it
 //! is one place: a test that needs a key, a batch or a gatepass finds it here.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,13 +18,14 @@ use crate::bundle::{
     Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use crate::clock::{Milliseconds, Now, UnixSeconds};
-use crate::decision::{Decision, Header as RequestHeader, Request, decide};
+use crate::decision::{Decision, Header as RequestHeader, Request, decide, decide_with};
 use crate::envelope::{PayloadType, Unverified};
 use crate::gate::{Applied, Gate, Mode, Settings};
 use crate::keyring::{Algorithm, IssuerKey, IssuerKeys, KeyId, Keyring};
 use crate::refusal::RefusalCode;
 use crate::revocation::{Below, Change, HashKey, Kind, Revocation};
 use crate::root::{Document, Pinned, Role, RoleKey, RootKeys};
+use crate::token_cache::TokenCache;
 
 /// The wall clock of every scene, in seconds.
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -561,6 +562,9 @@ pub(crate) struct Scene {
     pub(crate) now: Now,
 }
 
+/// What all tests of this process have presented.
+static SEEN: LazyLock<Mutex<TokenCache>> = LazyLock::new(|| Mutex::new(TokenCache::new(4 << 20)));
+
 impl Scene {
     pub(crate) fn good() -> Self {
         Self {
@@ -672,8 +676,16 @@ impl Scene {
         self.decide_at(&self.gate())
     }
 
-    /// The decision of a gate that the test made itself.
+    /// The decision of a gate that the test made itself. Each is taken twice more, with a cache that
+    /// has seen what every other test asked: it must not change a thing.
     pub(crate) fn decide_at(&self, gate: &Gate) -> Decision {
-        self.request(|request| decide(request, gate, self.now))
+        self.request(|request| {
+            let decision = decide(request, gate, self.now);
+            let mut cache = SEEN.lock().unwrap();
+            for _ in 0..2 {
+                assert_eq!(decide_with(request, gate, &mut cache, self.now), decision);
+            }
+            decision
+        })
     }
 }

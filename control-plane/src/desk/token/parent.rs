@@ -6,7 +6,9 @@
 
 use gatepass_engine::bundle::Assurance;
 use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::denial::Denial;
 use gatepass_engine::gatepass::{Present, Token};
+use gatepass_engine::keyring::Listed;
 use gatepass_engine::revocation::Kind;
 use serde_json::Value;
 
@@ -44,10 +46,13 @@ impl Parent {
         let split = Token::split(token.as_bytes()).map_err(|d| invalid(d.to_string()))?;
         let unverified = split.read().map_err(|d| invalid(d.to_string()))?;
         let revoked = |kid: &str| publisher.hits(Kind::Key, kid, 0);
-        let verified = unverified
-            .verify_with(&publisher.state().keys.keys, revoked, now)
+        let denied = |denial: Denial| invalid(format!("the `subject_token` is denied: {denial}"));
+        let listed = Listed { keys: &publisher.state().keys.keys, now };
+        let signed = unverified.verify(&listed, revoked).map_err(denied)?;
+        let verified = signed
+            .authentic(&listed, revoked)
             .and_then(|authentic| authentic.check(&environment, None, now))
-            .map_err(|denial| invalid(format!("the `subject_token` is denied: {denial}")))?;
+            .map_err(denied)?;
         let claims = verified.claims();
         if claims.seq.epoch != publisher.position().epoch {
             return Err(invalid("the `subject_token` is of another epoch".to_owned()));

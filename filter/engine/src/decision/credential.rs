@@ -72,7 +72,9 @@ pub(super) fn scheme_and_token(value: &[u8]) -> Result<Presented<'_>, Option<()>
     } else {
         return Err(None);
     };
-    if token.is_empty() || token.iter().any(|byte| byte.is_ascii_whitespace()) {
+    // Without an early end, so that many bytes are looked at at once.
+    let blank = token.iter().fold(false, |blank, byte| blank | byte.is_ascii_whitespace());
+    if token.is_empty() || blank {
         return Err(Some(()));
     }
     Ok(Presented { scheme, token })

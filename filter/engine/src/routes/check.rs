@@ -6,7 +6,7 @@ use crate::bundle::{
     Source, Treatment,
 };
 use crate::ids::{Uri, is_token};
-use crate::inputs::{currency, mangled};
+use crate::inputs::{currency, same_key};
 use crate::target::{MAX_SEGMENTS, is_host};
 
 pub(super) fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
@@ -144,7 +144,7 @@ pub(super) fn check_route(
         check_source(&input.source, template).map_err(|what| flaw(place, what))?;
         let alike = query_keys(input).find(|key| {
             let mut others = route.inputs.iter().flat_map(query_keys);
-            others.any(|other| other != *key && mangled(other) == mangled(key))
+            others.any(|other| other != *key && same_key(other, key))
         });
         if let Some(key) = alike {
             return Err(flaw(
