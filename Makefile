@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-issue
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-issue differential
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -79,6 +79,11 @@ mutants:
 	  --file 'filter/engine/src/{decision,revocation,freshness,position,token_cache}.rs' \
 	  --file 'filter/engine/src/decision/*.rs' \
 	  -- -- decision:: revocation:: freshness:: position:: token_cache::
+
+## Long (a quarter of an hour): ten million sums of our curve arithmetic beside curve25519-dalek's. `make test`
+## does a hundred thousand of them.
+differential:
+	CASES=10000000 $(CARGO) test --locked --release -p gatepass-ed25519 --test beside_dalek random
 
 ## A decision's cost beside Envoy's own filters, all settings (about half an hour) or one (3 minutes); see
 ## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.

@@ -198,6 +198,9 @@ impl Bench {
         let help = helped()? - help;
         let pace = Pace::Open(RATE * f64::from(self.workers));
         let open = Load { pace, lasting: OPEN, ..load }.run(credentials)?;
+        if open.answered == 0 {
+            return Err(format!("`{}`: no gatepass was left for the open load", row.name).into());
+        }
         Ok(Round::of(&closed, &open, cpu, help))
     }
 }
@@ -245,5 +248,5 @@ const OPEN: Duration = Duration::from_millis(1200);
 /// Requests a second and worker of the open load: what the slowest row carries on the slowest of our
 /// machines without a queue that grows.
 const RATE: f64 = 2000.0;
-/// Gatepasses that a row uses once; a round ends early when there are no more.
-const FRESH: usize = 90_000;
+/// Gatepasses that a row uses once. A round ends early when there are no more.
+const FRESH: usize = 160_000;

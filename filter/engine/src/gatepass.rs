@@ -50,7 +50,7 @@ impl<'a> Token<'a> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(malformed("the gatepass is over 8 KiB"));
         }
-        let mut dots = text.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
+        let mut dots = memchr::memchr_iter(b'.', text);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(malformed("the gatepass does not have three parts"));
         };

@@ -12,12 +12,17 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+mod plain;
+
 /// Reads one strict JSON document, an object, into `T`.
 ///
 /// # Errors
 /// The text is not strict JSON, or is not a `T`; the error names line and column.
 pub fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
-    scan(bytes)?;
+    if !plain::is_plain(bytes) {
+        scan(bytes)?;
+    }
+    // INVARIANT: this reads every byte, so what is plain and gets through is well-formed.
     serde_json::from_slice(bytes).map(|Object(value)| value)
 }
 

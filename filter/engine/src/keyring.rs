@@ -268,7 +268,7 @@ pub struct CheckedKeys {
     keys: Vec<(KeyId, PublicKey, IssuerKey)>,
 }
 
-/// Issuer keys in force at once; each costs a table of 123 KB in every VM.
+/// Issuer keys in force at once; each costs a table of 480 KiB in every VM.
 pub const MAX_ISSUER_KEYS: usize = 8;
 
 #[cfg(test)]
