@@ -40,6 +40,8 @@ use append::Writer;
 #[derive(Debug)]
 pub struct Exchange {
     prefix: Prefix,
+    /// Asked for by every request.
+    gen_key: String,
     remembered: Option<u32>,
     /// The envelopes of the newest log that this VM has looked at, and what it found.
     seen: HashMap<EnvelopeDigest, Seen>,
@@ -101,6 +103,7 @@ impl Exchange {
     #[must_use]
     pub fn new(prefix: Prefix) -> Self {
         Self {
+            gen_key: prefix.key("gen"),
             prefix,
             remembered: None,
             seen: HashMap::new(),
@@ -113,8 +116,7 @@ impl Exchange {
 
     /// Brings `gate` up to the newest state that any VM of this Envoy has served.
     pub fn check(&mut self, data: &mut impl SharedData, gate: &mut Gate, now: Now) -> Checked {
-        let gen_key = self.prefix.key("gen");
-        let x = data.number(&gen_key);
+        let x = data.number(&self.gen_key);
         if x.is_some() && x == self.remembered {
             return Checked::default();
         }
@@ -141,7 +143,7 @@ impl Exchange {
         };
         if !later && y.is_some() {
             // Cannot fail: it has no condition.
-            let _ = data.write(&gen_key, &[], When::Always);
+            let _ = data.write(&self.gen_key, &[], When::Always);
         }
         if gate.behind().is_some() || checked.forged > 0 {
             let _ = data.write(&self.prefix.key("want"), &[], When::Always);
@@ -225,7 +227,7 @@ impl Exchange {
             out.refusals.extend(appended.refusals);
             out.wants_snapshot |= out.refusals.iter().any(is_mended_by_snapshot);
             if !appended.changed {
-                if let (Some(x), When::Still(y)) = (data.number(&self.prefix.key("gen")), when)
+                if let (Some(x), When::Still(y)) = (data.number(&self.gen_key), when)
                     && !is_later(x, y)
                 {
                     self.announce(data);
@@ -281,17 +283,16 @@ impl Exchange {
 
     /// A new leader writes `gen` again: the one before may have died between its two writes.
     pub fn announce(&self, data: &mut impl SharedData) {
-        let _ = data.write(&self.prefix.key("gen"), &[], When::Always);
+        let _ = data.write(&self.gen_key, &[], When::Always);
     }
 
     /// The number of `gen`, which is set first where it is missing.
     fn gen_number(&self, data: &mut impl SharedData) -> u32 {
-        let key = self.prefix.key("gen");
-        if let Some(number) = data.number(&key) {
+        if let Some(number) = data.number(&self.gen_key) {
             return number;
         }
         self.announce(data);
-        data.number(&key).unwrap_or(u32::MAX)
+        data.number(&self.gen_key).unwrap_or(u32::MAX)
     }
 
     /// Whether a VM asked for a new base since this was asked last.

@@ -2,12 +2,33 @@
 //! longest duration is cut, or a gatepass of minutes would be good for a stream of days.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use gatepass_engine::clock::Milliseconds;
 
 /// The open requests of one gate in this VM, and when each ends at the latest.
 #[derive(Default)]
-pub(crate) struct Open(HashMap<u32, Milliseconds>);
+pub(crate) struct Open(HashMap<u32, Milliseconds, BuildHasherDefault<Spread>>);
+
+/// Envoy counts contexts up, so nobody chooses them; a multiplication spreads them (Knuth, The Art of
+/// Computer Programming 6.4).
+#[derive(Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        let mixed = (self.0 ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
 
 impl Open {
     /// False when there is no place left: the request must not go on unwatched.

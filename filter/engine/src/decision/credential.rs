@@ -30,7 +30,10 @@ impl<'a> Credential<'a> {
         let twice = || Denial::new(Code::AmbiguousRequest, "two `authorization` headers");
         let mut found = None;
         for header in headers.iter().filter(|header| same_header(header.name, AUTHORIZATION)) {
-            if found.is_some() || header.name != AUTHORIZATION || header.value.contains(&b',') {
+            if found.is_some()
+                || header.name != AUTHORIZATION
+                || memchr::memchr(b',', header.value).is_some()
+            {
                 return Err(twice());
             }
             found = Some(header.value);
@@ -72,8 +75,9 @@ pub(super) fn scheme_and_token(value: &[u8]) -> Result<Presented<'_>, Option<()>
     } else {
         return Err(None);
     };
-    // Without an early end, so that many bytes are looked at at once.
-    let blank = token.iter().fold(false, |blank, byte| blank | byte.is_ascii_whitespace());
+    // Nothing of a token is a blank or below it. Without an early end, so that sixteen bytes are looked at
+    // at once.
+    let blank = token.iter().fold(false, |blank, byte| blank | (*byte <= b' '));
     if token.is_empty() || blank {
         return Err(Some(()));
     }
