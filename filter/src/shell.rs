@@ -412,6 +412,6 @@ fn no_randomness() -> String {
 pub(crate) const FIRST_STAGE: Stage = Stage::Undecided;
 /// Bytes of gatepasses that one gate in one VM knows to be signed: some 20,000 of them. They are taken
 /// as gatepasses come, so a worker that sees few has few.
-const MAX_CACHE_BYTES: usize = 32 << 20;
+const MAX_CACHE_BYTES: usize = 48 << 20;
 /// Milliseconds between renewals of a VM's place.
 const PLACE_EVERY: u64 = 1_000;

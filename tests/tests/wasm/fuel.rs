@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gatepass::publish::{Changes, Revoke};
+use gatepass_engine::bundle::{Route, Treatment};
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::{Request, Vm};
 use gatepass_tests::kit::signed::grant;
@@ -61,6 +63,41 @@ fn measure() -> Counts {
     };
     counts.insert("reload".to_owned(), start);
     counts
+}
+
+/// What a seen gatepass costs when there are so many routes and revocations besides.
+fn among(routes: usize, revocations: usize) -> u64 {
+    let mut site = Site::cold(1, |_| {}).unwrap();
+    let now = site.now();
+    let mut bundle = site.control.publisher().index().bundle().clone();
+    if let Treatment::Guarded(all) = &mut bundle.hosts[0].treatment {
+        let like = all.iter().find(|route| route.path == "/orders").unwrap().clone();
+        all.extend(
+            (0..routes).map(|at| Route { path: format!("/more{at}/{{id}}"), ..like.clone() }),
+        );
+    }
+    let revoked =
+        (0..revocations).map(|at| Revoke::new(Kind::Credential, &format!("dead-{at}"), now));
+    let changes =
+        Changes { bundle: Some(bundle), revocations: revoked.collect(), ..Changes::default() };
+    site.control.publisher().advance(&changes).unwrap();
+    site.hear_snapshot().unwrap();
+    site.tick().unwrap();
+    let token = site.control.issue(&grant("orders:read"), now).unwrap();
+    let request = order("GET", "/orders", Some(&token));
+    (0..8).map(|_| fuel(&mut site.workers[0], &request, "allow")).min().unwrap()
+}
+
+/// Within a tenth: the look-ups are by hash and by segment, whatever there is besides. Memory that does not
+/// fit the caches is not in these counts.
+#[test]
+fn what_a_decision_costs_does_not_grow_with_routes_or_revocations() {
+    let least = among(0, 0);
+    for (routes, revocations) in [(10_000, 0), (0, 100_000)] {
+        let much = among(routes, revocations);
+        println!("{routes} routes, {revocations} revocations: {least} -> {much}");
+        assert!(much <= least + least / 10, "{routes} {revocations}: {least} -> {much}");
+    }
 }
 
 #[test]
