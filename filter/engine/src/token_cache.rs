@@ -7,8 +7,12 @@
 //!
 //! Bounded in bytes. Only what is signed by an issuer key gets in, so whoever sends junk neither fills it
 //! nor drives anything out. The whole text is compared: no two texts are ever taken for each other.
+//!
+//! Who stays when there is no room is decided as S3-FIFO does (Yang and others, "FIFO queues are all you
+//! need for cache eviction", 2023): newcomers queue in a tenth of the room, whoever is used again there, or
+//! comes back soon after, moves to the rest. A flood of gatepasses that are used once drives out no others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::gatepass::Signed;
@@ -16,19 +20,30 @@ use crate::gatepass::Signed;
 /// The cache of one gate in one VM.
 pub struct TokenCache {
     most: usize,
-    bytes: usize,
     index: HashMap<u64, usize, BuildHasherDefault<AsIs>>,
-    slots: Vec<Slot>,
-    /// Where the next to go is looked for (the clock algorithm: who was used since the hand came by
-    /// stays once more).
-    hand: usize,
+    slots: Vec<Option<Slot>>,
+    /// Places in `slots` that hold nothing.
+    free: Vec<usize>,
+    /// Oldest first.
+    newcomers: Queue,
+    residents: Queue,
+    /// Fingerprints of newcomers that went unused, each in the one place that it can be in, where the next
+    /// takes it: what is forgotten so is only a newcomer again.
+    left: Vec<u64>,
 }
 
 struct Slot {
     text: Box<[u8]>,
+    fingerprint: u64,
     signed: Signed,
     weight: usize,
     used: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    places: VecDeque<usize>,
+    bytes: usize,
 }
 
 /// Where a gatepass is kept, until the next [`TokenCache::keep`].
@@ -39,88 +54,137 @@ impl TokenCache {
     /// One that takes so many bytes at most; the newest is kept whatever it takes.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most, bytes: 0, index: HashMap::default(), slots: Vec::new(), hand: 0 }
+        Self {
+            most,
+            index: HashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            newcomers: Queue::default(),
+            residents: Queue::default(),
+            left: Vec::new(),
+        }
     }
 
     #[must_use]
     pub fn find(&mut self, text: &[u8]) -> Option<Place> {
         let at = *self.index.get(&fingerprint(text)?)?;
-        let slot = self.slots.get_mut(at).filter(|slot| same(&slot.text, text))?;
+        let slot = self.slots.get_mut(at)?.as_mut().filter(|slot| same(&slot.text, text))?;
         slot.used = true;
         Some(Place(at))
     }
 
     #[must_use]
     pub fn get(&self, place: Place) -> Option<&Signed> {
-        self.slots.get(place.0).map(|slot| &slot.signed)
+        self.slots.get(place.0)?.as_ref().map(|slot| &slot.signed)
     }
 
     /// Keeps a gatepass, at the cost of others where there is no room.
     pub fn keep(&mut self, text: &[u8], signed: Signed) -> Option<Place> {
-        let key = fingerprint(text)?;
-        if let Some(at) = self.index.get(&key).copied() {
-            self.drop_slot(at);
+        let fingerprint = fingerprint(text)?;
+        if let Some(at) = self.index.get(&fingerprint).copied() {
+            self.replace(at, text, signed);
+            return Some(Place(at));
         }
-        let weight = text.len().saturating_add(signed.weight()).saturating_add(OVERHEAD);
-        while !self.slots.is_empty() && self.bytes.saturating_add(weight) > self.most {
-            let victim = self.victim();
-            self.drop_slot(victim);
+        let weight = weight(text, &signed);
+        while !self.is_empty() && self.bytes().saturating_add(weight) > self.most {
+            self.make_room();
         }
-        let at = self.slots.len();
-        self.slots.push(Slot { text: text.into(), signed, weight, used: false });
-        self.index.insert(key, at);
-        self.bytes = self.bytes.saturating_add(weight);
+        let slot = Slot { text: text.into(), fingerprint, signed, weight, used: false };
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None => {
+                self.slots.push(None);
+                self.slots.len().saturating_sub(1)
+            }
+        };
+        *self.slots.get_mut(at)? = Some(slot);
+        self.index.insert(fingerprint, at);
+        match self.left_lately(fingerprint) {
+            true => self.residents.push(at, weight),
+            false => self.newcomers.push(at, weight),
+        }
         Some(Place(at))
     }
 
     /// Bytes taken, as they are counted.
     #[must_use]
     pub const fn bytes(&self) -> usize {
-        self.bytes
+        self.newcomers.bytes.saturating_add(self.residents.bytes)
     }
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.index.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.index.is_empty()
     }
 
-    /// The next that was not used lately; after [`MAX_STEPS`] the next whichever it is.
-    fn victim(&mut self) -> usize {
-        for _ in 0..MAX_STEPS {
-            if self.hand >= self.slots.len() {
-                self.hand = 0;
-            }
-            match self.slots.get_mut(self.hand) {
-                Some(slot) if slot.used => slot.used = false,
-                _ => break,
-            }
-            self.hand = self.hand.saturating_add(1);
+    /// The same again, or another text of the same fingerprint, for which whoever signs would have to
+    /// sign two with one `R`: it is counted as the one before.
+    fn replace(&mut self, at: usize, text: &[u8], signed: Signed) {
+        if let Some(Some(slot)) = self.slots.get_mut(at) {
+            (slot.text, slot.signed) = (text.into(), signed);
         }
-        if self.hand >= self.slots.len() {
-            self.hand = 0;
-        }
-        self.hand
     }
 
-    /// The last slot takes the place.
-    fn drop_slot(&mut self, at: usize) {
-        if at >= self.slots.len() {
+    /// Lets one go, or a few move.
+    fn make_room(&mut self) {
+        for step in 0..=MAX_STEPS {
+            let newcomers = self.newcomers.bytes > self.most / NEWCOMERS_SHARE
+                || self.residents.places.is_empty();
+            let queue = if newcomers { &mut self.newcomers } else { &mut self.residents };
+            let Some(at) = queue.places.pop_front() else { return };
+            let Some(slot) = self.slots.get_mut(at) else { return };
+            let (weight, used) = slot.as_ref().map_or((0, false), |slot| (slot.weight, slot.used));
+            queue.bytes = queue.bytes.saturating_sub(weight);
+            if used && step < MAX_STEPS {
+                if let Some(slot) = slot {
+                    slot.used = false;
+                }
+                self.residents.push(at, weight);
+                continue;
+            }
+            if let Some(gone) = slot.take() {
+                self.free.push(at);
+                self.index.remove(&gone.fingerprint);
+                if newcomers {
+                    self.remember(gone.fingerprint);
+                }
+            }
             return;
         }
-        let gone = self.slots.swap_remove(at);
-        self.bytes = self.bytes.saturating_sub(gone.weight);
-        if let Some(key) = fingerprint(&gone.text) {
-            self.index.remove(&key);
+    }
+
+    fn remember(&mut self, fingerprint: u64) {
+        if self.left.is_empty() {
+            self.left = vec![0; LEFT_PLACES];
         }
-        if let Some(key) = self.slots.get(at).and_then(|moved| fingerprint(&moved.text)) {
-            self.index.insert(key, at);
+        if let Some(place) = self.left.get_mut(place_of(fingerprint)) {
+            *place = fingerprint;
         }
     }
+
+    fn left_lately(&self, fingerprint: u64) -> bool {
+        self.left.get(place_of(fingerprint)) == Some(&fingerprint)
+    }
+}
+
+impl Queue {
+    fn push(&mut self, at: usize, weight: usize) {
+        self.places.push_back(at);
+        self.bytes = self.bytes.saturating_add(weight);
+    }
+}
+
+const fn place_of(fingerprint: u64) -> usize {
+    fingerprint as usize & (LEFT_PLACES - 1)
+}
+
+fn weight(text: &[u8], signed: &Signed) -> usize {
+    text.len().saturating_add(signed.weight()).saturating_add(OVERHEAD)
 }
 
 /// Twelve characters at the start of the signature: 72 bits that whoever signs cannot choose (`R` of
@@ -165,8 +229,13 @@ const SIGNATURE_CHARACTERS: usize = 86;
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Bytes that a slot and its place in the index take beside what is counted, with the allocator's.
 const OVERHEAD: usize = 160;
-/// Slots that are looked at for one that may go.
+/// Used ones that move on before one goes, used or not.
 const MAX_STEPS: usize = 64;
+/// Newcomers have one part in so many of the room.
+const NEWCOMERS_SHARE: usize = 10;
+/// Of those that went unused, at most so many are known when they come back: 512 KiB, taken when the
+/// first goes. A power of two.
+const LEFT_PLACES: usize = 65_536;
 
 #[cfg(test)]
 mod tests;

@@ -56,29 +56,82 @@ fn what_is_kept_is_found_by_its_whole_text_only() {
     assert!(!knows(&mut cache, &mixed));
 }
 
+/// What must hold after every step.
+fn check(cache: &TokenCache) {
+    let kept: Vec<(usize, &Slot)> = cache
+        .slots
+        .iter()
+        .enumerate()
+        .filter_map(|(at, slot)| slot.as_ref().map(|slot| (at, slot)))
+        .collect();
+    assert_eq!(kept.len(), cache.index.len());
+    assert_eq!(kept.len() + cache.free.len(), cache.slots.len());
+    for (at, slot) in &kept {
+        assert_eq!(cache.index.get(&slot.fingerprint), Some(at));
+        assert_eq!(fingerprint(&slot.text), Some(slot.fingerprint));
+    }
+    let queued: Vec<usize> =
+        cache.newcomers.places.iter().chain(&cache.residents.places).copied().collect();
+    let mut places: Vec<usize> = kept.iter().map(|(at, _)| *at).collect();
+    let mut sorted = queued.clone();
+    sorted.sort_unstable();
+    places.sort_unstable();
+    assert_eq!(sorted, places, "each is in one queue, once");
+    let weights: usize = kept.iter().map(|(_, slot)| slot.weight).sum();
+    assert_eq!(cache.bytes(), weights);
+    assert!(cache.left.is_empty() || cache.left.len() == LEFT_PLACES);
+}
+
+fn weight_of_one() -> usize {
+    let mut cache = TokenCache::new(0);
+    keep(&mut cache, &token(100));
+    cache.bytes()
+}
+
 #[test]
 fn it_stays_within_its_bytes_and_keeps_what_is_used() {
-    let one = {
-        let mut cache = TokenCache::new(0);
-        keep(&mut cache, &token(0));
-        cache.bytes()
-    };
-    let mut cache = TokenCache::new(one * 10 + one / 2);
-    for jti in 0..10 {
+    let one = weight_of_one();
+    let most = one * 10 + one / 2;
+    let mut cache = TokenCache::new(most);
+    for jti in 100..110 {
         keep(&mut cache, &token(jti));
     }
     assert_eq!(cache.len(), 10);
-    for jti in 10..60 {
-        assert!(knows(&mut cache, &token(3)), "used before each of the others came: {jti}");
+    for jti in 110..200 {
+        assert!(knows(&mut cache, &token(103)), "used before each of the others came: {jti}");
         keep(&mut cache, &token(jti));
-        assert!(cache.bytes() <= one * 10 + one / 2);
+        assert!(cache.bytes() <= most);
         assert!(knows(&mut cache, &token(jti)));
-        for (at, slot) in cache.slots.iter().enumerate() {
-            assert_eq!(cache.index.get(&fingerprint(&slot.text).unwrap()), Some(&at));
-        }
-        assert_eq!(cache.index.len(), cache.slots.len());
+        check(&cache);
     }
-    assert!(!knows(&mut cache, &token(0)));
+    assert!(!knows(&mut cache, &token(100)));
+}
+
+#[test]
+fn who_comes_back_soon_stays_and_a_flood_of_others_passes_by() {
+    let one = weight_of_one();
+    let mut cache = TokenCache::new(one * 40 + one / 2);
+    // How many of them are known; those that are not are kept.
+    let mut ask = |jtis: core::ops::Range<usize>| {
+        jtis.filter(|jti| {
+            let known = knows(&mut cache, &token(*jti));
+            if !known {
+                keep(&mut cache, &token(*jti));
+            }
+            check(&cache);
+            known
+        })
+        .count()
+    };
+    // Full of what nobody wants, then thirty in turn: more than the newcomers' share, less than all.
+    assert_eq!(ask(100..160), 0);
+    for _ in 0..3 {
+        ask(200..230);
+    }
+    assert_eq!(ask(200..230), 30);
+    // Four times the room of gatepasses that are used once.
+    assert_eq!(ask(300..460), 0);
+    assert_eq!(ask(200..230), 30);
 }
 
 #[test]
@@ -99,14 +152,27 @@ fn a_cache_of_nothing_holds_the_newest_alone_and_the_same_twice_once() {
 #[test]
 fn all_used_still_lets_one_go() {
     let mut cache = TokenCache::new(1 << 20);
-    for jti in 0..MAX_STEPS + 8 {
-        keep(&mut cache, &token(100 + jti));
-        assert!(knows(&mut cache, &token(100 + jti)));
+    for jti in 100..100 + 2 * MAX_STEPS {
+        keep(&mut cache, &token(jti));
+        assert!(knows(&mut cache, &token(jti)));
     }
     cache.most = cache.bytes();
     keep(&mut cache, &token(900));
     assert!(knows(&mut cache, &token(900)));
-    assert_eq!(cache.len(), MAX_STEPS + 8);
+    assert_eq!(cache.len(), 2 * MAX_STEPS);
+    check(&cache);
+}
+
+#[test]
+fn those_that_left_are_remembered_until_another_takes_the_place() {
+    let mut cache = TokenCache::new(0);
+    assert!(!cache.left_lately(7));
+    cache.remember(7);
+    cache.remember(8);
+    assert!(cache.left_lately(7) && cache.left_lately(8) && !cache.left_lately(9));
+    cache.remember(7 + LEFT_PLACES as u64);
+    assert!(!cache.left_lately(7) && cache.left_lately(7 + LEFT_PLACES as u64));
+    assert_eq!(cache.left.len(), LEFT_PLACES);
 }
 
 /// What is kept counts at least its text, its payload and its claims.
