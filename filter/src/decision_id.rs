@@ -1,29 +1,35 @@
 //! The id of each decision: a UUIDv7 (RFC 9562 section 5.7).
 //!
-//! It names a decision in logs and answers and is no secret, so the host is asked for randomness once
-//! for each VM and not once for each request: what follows is a sequence of full period whose start
-//! nobody else has.
+//! The host is asked for randomness once for each VM and not once for each request: an id is the keyed hash
+//! of a count, so that who has seen some of them knows neither the next nor how many lay between.
+
+use core::hash::Hasher as _;
 
 use gatepass_engine::clock::UnixSeconds;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 /// The ids of one VM.
 pub struct DecisionIds {
-    state: u128,
+    keyed: SipHasher24,
+    count: u64,
 }
 
 impl DecisionIds {
-    /// `seed` is random.
+    /// `key` is random, and nobody else's.
     #[must_use]
-    pub fn new(seed: [u8; 16]) -> Self {
-        Self { state: u128::from_le_bytes(seed) }
+    pub fn new(key: [u8; 16]) -> Self {
+        Self { keyed: SipHasher24::new_with_key(&key), count: 0 }
     }
 
     /// The next, with the second it was made in.
     pub fn next(&mut self, now: UnixSeconds) -> DecisionId {
-        self.state = self.state.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT);
+        self.count = self.count.wrapping_add(1);
+        let mut hasher = self.keyed;
+        hasher.write_u64(self.count);
+        let hash = hasher.finish128();
         let milliseconds = u128::from(now.0.saturating_mul(1_000) & 0xffff_ffff_ffff);
-        // The high bits are the good ones: 12 after the version, 62 after the variant.
-        let (a, b) = (self.state >> 116, (self.state >> 54) & ((1 << 62) - 1));
+        // 12 bits after the version, 62 after the variant.
+        let (a, b) = (u128::from(hash.h1 & 0xfff), u128::from(hash.h2 >> 2));
         let id = (milliseconds << 80) | (0x7 << 76) | (a << 64) | (0b10 << 62) | b;
         let mut text = [b'-'; LENGTH];
         let bytes = id.to_be_bytes();
@@ -51,9 +57,6 @@ impl DecisionId {
 }
 
 const LENGTH: usize = 36;
-/// Of a linear congruential generator modulo 2^128 with full period (O'Neill, HMC-CS-2014-0905).
-const MULTIPLIER: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
-const INCREMENT: u128 = 0x5851_F42D_4C95_7F2D_1405_7B7E_F767_814F;
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +73,22 @@ mod tests {
             assert_eq!((uuid.get_version_num(), uuid.get_variant()), (7, uuid::Variant::RFC4122));
             assert_eq!(uuid.get_timestamp().unwrap().to_unix(), (1_700_000_000, 0));
             assert_eq!(uuid.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn ids_tell_nothing_of_their_count() {
+        // The text after the time differs in about half of its bits from one to the next.
+        let bits = |id: DecisionId| {
+            let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap().as_u128();
+            uuid & ((1 << 62) - 1)
+        };
+        let mut ids = DecisionIds::new([9; 16]);
+        let mut last = bits(ids.next(UnixSeconds(1)));
+        for _ in 0..1000 {
+            let next = bits(ids.next(UnixSeconds(1)));
+            assert!((8..=54).contains(&(last ^ next).count_ones()));
+            last = next;
         }
     }
 

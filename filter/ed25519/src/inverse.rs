@@ -84,8 +84,8 @@ impl Step {
         let (d0, e0) = (i64::from(d[0]), i64::from(e[0]));
         let mut d_sum = self.u * d0 + self.v * e0;
         let mut e_sum = self.q * d0 + self.r * e0;
-        d_times -= (P_INVERSE.wrapping_mul(d_sum) + d_times) & MASK;
-        e_times -= (P_INVERSE.wrapping_mul(e_sum) + e_times) & MASK;
+        d_times -= P_INVERSE.wrapping_mul(d_sum).wrapping_add(d_times) & MASK;
+        e_times -= P_INVERSE.wrapping_mul(e_sum).wrapping_add(e_times) & MASK;
         for i in 0..9 {
             if i > 0 {
                 let (d, e) = (i64::from(d[i]), i64::from(e[i]));

@@ -262,7 +262,8 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let key_is_revoked =
             |kid: &str| revocations.is_none_or(|table| table.hits(Kind::Key, kid, 0));
         let speaking = self.speaking();
-        let place = match cache.find(presented.token) {
+        let known = cache.find(presented.token);
+        let place = match known {
             Some(place) => Some(place),
             None => {
                 let token = self.step(Check::Shape, Token::split(presented.token))?;
@@ -280,6 +281,9 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let audience = guarded.as_ref().map(|guarded| guarded.audience());
         let verified = authentic.check(&self.gate.settings().environment, audience, expiry_time);
         let verified = self.step(Check::IssuerEnvironmentAudienceTime, verified)?;
+        if let Some(place) = known {
+            cache.note_used(place);
+        }
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
 

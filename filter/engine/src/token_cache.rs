@@ -12,6 +12,7 @@
 //! need for cache eviction", 2023): newcomers queue in a tenth of the room, whoever is used again there, or
 //! comes back soon after, moves to the rest. A flood of gatepasses that are used once drives out no others.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -37,7 +38,7 @@ struct Slot {
     fingerprint: u64,
     signed: Signed,
     weight: usize,
-    used: bool,
+    used: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -66,11 +67,16 @@ impl TokenCache {
     }
 
     #[must_use]
-    pub fn find(&mut self, text: &[u8]) -> Option<Place> {
+    pub fn find(&self, text: &[u8]) -> Option<Place> {
         let at = *self.index.get(&fingerprint(text)?)?;
-        let slot = self.slots.get_mut(at)?.as_mut().filter(|slot| same(&slot.text, text))?;
-        slot.used = true;
-        Some(Place(at))
+        self.slots.get(at)?.as_ref().filter(|slot| same(&slot.text, text)).map(|_| Place(at))
+    }
+
+    /// It was of use: found, and in its time. One that has expired is no reason to keep it.
+    pub fn note_used(&self, place: Place) {
+        if let Some(Some(slot)) = self.slots.get(place.0) {
+            slot.used.set(true);
+        }
     }
 
     #[must_use]
@@ -89,7 +95,7 @@ impl TokenCache {
         while !self.is_empty() && self.bytes().saturating_add(weight) > self.most {
             self.make_room();
         }
-        let slot = Slot { text: text.into(), fingerprint, signed, weight, used: false };
+        let slot = Slot { text: text.into(), fingerprint, signed, weight, used: Cell::new(false) };
         let at = match self.free.pop() {
             Some(at) => at,
             None => {
@@ -138,11 +144,12 @@ impl TokenCache {
             let queue = if newcomers { &mut self.newcomers } else { &mut self.residents };
             let Some(at) = queue.places.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(at) else { return };
-            let (weight, used) = slot.as_ref().map_or((0, false), |slot| (slot.weight, slot.used));
+            let (weight, used) =
+                slot.as_ref().map_or((0, false), |slot| (slot.weight, slot.used.get()));
             queue.bytes = queue.bytes.saturating_sub(weight);
             if used && step < MAX_STEPS {
                 if let Some(slot) = slot {
-                    slot.used = false;
+                    slot.used.set(false);
                 }
                 self.residents.push(at, weight);
                 continue;

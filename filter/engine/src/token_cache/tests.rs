@@ -26,8 +26,11 @@ fn keep(cache: &mut TokenCache, token: &str) -> Place {
     cache.keep(token.as_bytes(), signed(token)).unwrap()
 }
 
+/// Whether it is known; then it was of use.
 fn knows(cache: &mut TokenCache, token: &str) -> bool {
-    cache.find(token.as_bytes()).is_some()
+    let place = cache.find(token.as_bytes());
+    place.into_iter().for_each(|place| cache.note_used(place));
+    place.is_some()
 }
 
 #[test]
@@ -240,6 +243,23 @@ fn a_hit_asks_all_that_a_miss_asks() {
         assert_eq!(ask(&scene, &mut cache), code);
         assert_eq!(cache.len(), 1, "{code}: the same bytes were presented");
         assert_eq!(ask(&good, &mut cache), "allow", "{code} flipped back");
+    }
+}
+
+/// Replaying old ones must not keep them at the cost of live ones.
+#[test]
+fn one_that_has_expired_is_not_of_use() {
+    let mut cache = TokenCache::new(1 << 20);
+    let used = |cache: &TokenCache| -> Vec<bool> {
+        cache.slots.iter().flatten().map(|slot| slot.used.get()).collect()
+    };
+    let expired = Scene::with(|scene| scene.now = later(3600));
+    for (scene, expected) in [(&expired, false), (&expired, false), (&Scene::good(), true)] {
+        let gate = scene.gate();
+        scene.request(|request| {
+            let _ = decide_with(request, &gate, &mut cache, scene.now);
+        });
+        assert_eq!(used(&cache), [expected]);
     }
 }
 
