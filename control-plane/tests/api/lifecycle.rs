@@ -157,6 +157,8 @@ fn a_removed_key_ends_what_it_was_used_to_get_and_is_of_no_more_use() {
     let token = agent.gatepass(&plane, &Ask::read());
     let second = json!({ "key": crate::kit::key_of(9) });
     plane.change(&format!("/v1/agents/{}/keys", agent.id), second.clone());
+    // While the keys of the first request are still known.
+    crate::kit::Agent::new(&agent.id, 9).gatepass(&plane, &Ask::read());
     let dossier = plane.get(&format!("/v1/agents/{}", agent.id));
     let x = crate::kit::key_of(1)["x"].clone();
     let is_first =

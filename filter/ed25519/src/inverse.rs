@@ -78,49 +78,37 @@ impl Step {
     /// `(d, e)` goes the way of `(f, g)`, modulo p, so that a multiple of p is added first which makes
     /// the low thirty bits zero.
     fn update(&self, d: &mut Limbs, e: &mut Limbs) {
-        let (d_sign, e_sign) = (i64::from(d[8] >> 31), i64::from(e[8] >> 31));
-        let mut d_times = (self.u & d_sign) + (self.v & e_sign);
-        let mut e_times = (self.q & d_sign) + (self.r & e_sign);
         let (d0, e0) = (i64::from(d[0]), i64::from(e[0]));
-        let mut d_sum = self.u * d0 + self.v * e0;
-        let mut e_sum = self.q * d0 + self.r * e0;
-        d_times -= P_INVERSE.wrapping_mul(d_sum).wrapping_add(d_times) & MASK;
-        e_times -= P_INVERSE.wrapping_mul(e_sum).wrapping_add(e_times) & MASK;
-        for i in 0..9 {
-            if i > 0 {
-                let (d, e) = (i64::from(d[i]), i64::from(e[i]));
-                d_sum += self.u * d + self.v * e;
-                e_sum += self.q * d + self.r * e;
-            }
-            let p = i64::from(P[i]);
-            d_sum += p * d_times;
-            e_sum += p * e_times;
-            if i > 0 {
-                d[i - 1] = (d_sum & MASK) as i32;
-                e[i - 1] = (e_sum & MASK) as i32;
-            }
-            d_sum >>= 30;
-            e_sum >>= 30;
-        }
-        d[8] = d_sum as i32;
-        e[8] = e_sum as i32;
+        let (d_sign, e_sign) = (i64::from(d[8] >> 31), i64::from(e[8] >> 31));
+        let times = |by_d: i64, by_e: i64| {
+            let times = (by_d & d_sign) + (by_e & e_sign);
+            let low = by_d * d0 + by_e * e0;
+            times - (P_INVERSE.wrapping_mul(low).wrapping_add(times) & MASK)
+        };
+        let times = (times(self.u, self.v), times(self.q, self.r));
+        self.apply(d, e, times);
     }
 
     fn advance(&self, f: &mut Limbs, g: &mut Limbs) {
-        let (mut f_sum, mut g_sum) = (0_i64, 0_i64);
+        self.apply(f, g, (0, 0));
+    }
+
+    /// `(u a + v b + times p, q a + r b + times p) / 2^30`.
+    fn apply(&self, a: &mut Limbs, b: &mut Limbs, times: (i64, i64)) {
+        let (mut a_sum, mut b_sum) = (0_i64, 0_i64);
         for i in 0..9 {
-            let (low, high) = (i64::from(f[i]), i64::from(g[i]));
-            f_sum += self.u * low + self.v * high;
-            g_sum += self.q * low + self.r * high;
+            let (low, high, p) = (i64::from(a[i]), i64::from(b[i]), i64::from(P[i]));
+            a_sum += self.u * low + self.v * high + p * times.0;
+            b_sum += self.q * low + self.r * high + p * times.1;
             if i > 0 {
-                f[i - 1] = (f_sum & MASK) as i32;
-                g[i - 1] = (g_sum & MASK) as i32;
+                a[i - 1] = (a_sum & MASK) as i32;
+                b[i - 1] = (b_sum & MASK) as i32;
             }
-            f_sum >>= 30;
-            g_sum >>= 30;
+            a_sum >>= 30;
+            b_sum >>= 30;
         }
-        f[8] = f_sum as i32;
-        g[8] = g_sum as i32;
+        a[8] = a_sum as i32;
+        b[8] = b_sum as i32;
     }
 }
 

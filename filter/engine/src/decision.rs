@@ -22,9 +22,11 @@ use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
 
 mod admission;
 mod credential;
+mod line;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, Presented, Scheme, scheme_and_token};
+use line::RequestLine;
 
 /// One header as bytes: a value that is not UTF-8 is data like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -396,42 +398,6 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
                 }
             }
         }
-    }
-}
-
-/// Method, authority and path, each exactly once.
-struct RequestLine<'a> {
-    method: &'a str,
-    authority: &'a [u8],
-    path: &'a [u8],
-    connect: bool,
-    /// An upgrade or a tunnel.
-    stream: bool,
-}
-
-impl<'a> RequestLine<'a> {
-    fn read(headers: &[Header<'a>]) -> Result<Self, Ambiguous> {
-        let method = only(headers, b":method")?.ok_or_else(|| Ambiguous::new("no method"))?;
-        let method =
-            core::str::from_utf8(method).map_err(|_| Ambiguous::new("the method is not UTF-8"))?;
-        let authority = only(headers, b":authority")?.ok_or_else(|| Ambiguous::new("no host"))?;
-        let connect = method.eq_ignore_ascii_case("CONNECT");
-        let path = match only(headers, b":path")? {
-            Some(path) => path,
-            None if connect => b"",
-            None => return Err(Ambiguous::new("no path")),
-        };
-        let upgrade =
-            headers.iter().any(|header| header.name == b"upgrade" || header.name == b":protocol");
-        Ok(Self { method, authority, path, connect, stream: connect || upgrade })
-    }
-}
-
-fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Ambiguous> {
-    let mut found = headers.iter().filter(|header| header.name == name).map(|header| header.value);
-    match (found.next(), found.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Ambiguous::new("a pseudo-header occurs twice")),
     }
 }
 

@@ -175,7 +175,7 @@ fn stricter(a: Below, b: Below) -> Below {
 
 /// The keys are hashes already; hashing them again would cost and add nothing.
 #[derive(Clone, Copy, Debug, Default)]
-struct AlreadyHashed(u64);
+pub(crate) struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
     fn finish(&self) -> u64 {

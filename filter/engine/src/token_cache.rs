@@ -14,14 +14,15 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use crate::gatepass::Signed;
+use crate::revocation::AlreadyHashed;
 
 /// The cache of one gate in one VM.
 pub struct TokenCache {
     most: usize,
-    index: HashMap<u64, usize, BuildHasherDefault<AsIs>>,
+    index: HashMap<u64, usize, BuildHasherDefault<AlreadyHashed>>,
     slots: Vec<Option<Slot>>,
     /// Places in `slots` that hold nothing.
     free: Vec<usize>,
@@ -92,9 +93,7 @@ impl TokenCache {
             return Some(Place(at));
         }
         let weight = weight(text, &signed);
-        while !self.is_empty() && self.bytes().saturating_add(weight) > self.most {
-            self.make_room();
-        }
+        while self.bytes().saturating_add(weight) > self.most && self.make_room() {}
         let slot = Slot { text: text.into(), fingerprint, signed, weight, used: Cell::new(false) };
         let at = match self.free.pop() {
             Some(at) => at,
@@ -136,14 +135,14 @@ impl TokenCache {
         }
     }
 
-    /// Lets one go, or a few move.
-    fn make_room(&mut self) {
+    /// Lets one go. False when there is none.
+    fn make_room(&mut self) -> bool {
         for step in 0..=MAX_STEPS {
             let newcomers = self.newcomers.bytes > self.most / NEWCOMERS_SHARE
                 || self.residents.places.is_empty();
             let queue = if newcomers { &mut self.newcomers } else { &mut self.residents };
-            let Some(at) = queue.places.pop_front() else { return };
-            let Some(slot) = self.slots.get_mut(at) else { return };
+            let Some(at) = queue.places.pop_front() else { return false };
+            let Some(slot) = self.slots.get_mut(at) else { return false };
             let (weight, used) =
                 slot.as_ref().map_or((0, false), |slot| (slot.weight, slot.used.get()));
             queue.bytes = queue.bytes.saturating_sub(weight);
@@ -161,8 +160,9 @@ impl TokenCache {
                     self.remember(gone.fingerprint);
                 }
             }
-            return;
+            return true;
         }
+        false
     }
 
     fn remember(&mut self, fingerprint: u64) {
@@ -208,26 +208,6 @@ fn fingerprint(text: &[u8]) -> Option<u64> {
 /// Compared without an early end, so that sixteen bytes are at once; nothing here is secret.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-/// The fingerprint is a hash already.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
 }
 
 /// 64 bytes in base64url.

@@ -1,0 +1,40 @@
+//! The request line: what is asked of whom.
+
+use super::Header;
+use crate::target::Ambiguous;
+
+/// Method, authority and path, each exactly once.
+pub(super) struct RequestLine<'a> {
+    pub(super) method: &'a str,
+    pub(super) authority: &'a [u8],
+    pub(super) path: &'a [u8],
+    pub(super) connect: bool,
+    /// An upgrade or a tunnel.
+    pub(super) stream: bool,
+}
+
+impl<'a> RequestLine<'a> {
+    pub(super) fn read(headers: &[Header<'a>]) -> Result<Self, Ambiguous> {
+        let method = only(headers, b":method")?.ok_or_else(|| Ambiguous::new("no method"))?;
+        let method =
+            core::str::from_utf8(method).map_err(|_| Ambiguous::new("the method is not UTF-8"))?;
+        let authority = only(headers, b":authority")?.ok_or_else(|| Ambiguous::new("no host"))?;
+        let connect = method.eq_ignore_ascii_case("CONNECT");
+        let path = match only(headers, b":path")? {
+            Some(path) => path,
+            None if connect => b"",
+            None => return Err(Ambiguous::new("no path")),
+        };
+        let upgrade =
+            headers.iter().any(|header| header.name == b"upgrade" || header.name == b":protocol");
+        Ok(Self { method, authority, path, connect, stream: connect || upgrade })
+    }
+}
+
+fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let mut found = headers.iter().filter(|header| header.name == name).map(|header| header.value);
+    match (found.next(), found.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Ambiguous::new("a pseudo-header occurs twice")),
+    }
+}
