@@ -187,7 +187,7 @@ impl Bench {
             address: envoy.address(if setting.upstream { UPSTREAM } else { DIRECT })?,
             http: setting.http,
             pace: Pace::Closed,
-            lasting: if warm_up { WARM_UP } else { CLOSED },
+            lasting: if warm_up { row.presents.warm_up() } else { CLOSED },
             expected: &row.expected,
         };
         let helper = (row.subject == Subject::ExtAuthz).then(|| self.server.child.id());
@@ -242,7 +242,6 @@ const POLICY: &str = include_str!("../../envoy/orders.yaml");
 const USAGE: &str = "usage: bench-line-rate quick|full EXT_AUTHZ OUT README
        bench-line-rate only EXT_AUTHZ ROW";
 const ROUNDS: usize = 5;
-const WARM_UP: Duration = Duration::from_millis(500);
 const CLOSED: Duration = Duration::from_millis(1200);
 const OPEN: Duration = Duration::from_millis(1200);
 /// Requests a second and worker of the open load: what the slowest row carries on the slowest of our
