@@ -42,6 +42,13 @@ struct Slot {
     used: Cell<bool>,
 }
 
+/// Which queue has no room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Full {
+    Newcomers,
+    Residents,
+}
+
 #[derive(Default)]
 struct Queue {
     places: VecDeque<usize>,
@@ -93,7 +100,10 @@ impl TokenCache {
             return Some(Place(at));
         }
         let weight = weight(text, &signed);
-        while self.bytes().saturating_add(weight) > self.most && self.make_room() {}
+        let comes_back = self.left_lately(fingerprint);
+        while let Some(full) = self.full(weight, comes_back)
+            && self.make_room(full)
+        {}
         let slot = Slot { text: text.into(), fingerprint, signed, weight, used: Cell::new(false) };
         let at = match self.free.pop() {
             Some(at) => at,
@@ -104,7 +114,7 @@ impl TokenCache {
         };
         *self.slots.get_mut(at)? = Some(slot);
         self.index.insert(fingerprint, at);
-        match self.left_lately(fingerprint) {
+        match comes_back {
             true => self.residents.push(at, weight),
             false => self.newcomers.push(at, weight),
         }
@@ -135,12 +145,29 @@ impl TokenCache {
         }
     }
 
-    /// Lets one go. False when there is none.
-    fn make_room(&mut self) -> bool {
+    /// Which queue must let one go before another of that weight comes. Newcomers keep to their part even
+    /// while the rest is empty: a flood of gatepasses that are used once then grows nothing, and its
+    /// memory stays in the processor's cache.
+    fn full(&self, weight: usize, comes_back: bool) -> Option<Full> {
+        let share = self.most / NEWCOMERS_SHARE;
+        let newcomers = self.newcomers.bytes.saturating_add(weight) > share;
+        if newcomers && !comes_back && !self.newcomers.places.is_empty() {
+            return Some(Full::Newcomers);
+        }
+        if self.bytes().saturating_add(weight) <= self.most {
+            return None;
+        }
+        let newcomers = self.newcomers.bytes > share || self.residents.places.is_empty();
+        Some(if newcomers { Full::Newcomers } else { Full::Residents })
+    }
+
+    /// Lets one go, or a newcomer that was used move on. False when there is none.
+    fn make_room(&mut self, full: Full) -> bool {
         for step in 0..=MAX_STEPS {
-            let newcomers = self.newcomers.bytes > self.most / NEWCOMERS_SHARE
-                || self.residents.places.is_empty();
-            let queue = if newcomers { &mut self.newcomers } else { &mut self.residents };
+            let queue = match full {
+                Full::Newcomers => &mut self.newcomers,
+                Full::Residents => &mut self.residents,
+            };
             let Some(at) = queue.places.pop_front() else { return false };
             let Some(slot) = self.slots.get_mut(at) else { return false };
             let (weight, used) =
@@ -151,12 +178,15 @@ impl TokenCache {
                     slot.used.set(false);
                 }
                 self.residents.push(at, weight);
-                continue;
+                match full {
+                    Full::Newcomers => return true,
+                    Full::Residents => continue,
+                }
             }
             if let Some(gone) = slot.take() {
                 self.free.push(at);
                 self.index.remove(&gone.fingerprint);
-                if newcomers {
+                if full == Full::Newcomers {
                     self.remember(gone.fingerprint);
                 }
             }
