@@ -1,9 +1,8 @@
 //! Raw host calls (proxy-wasm ABI 0.2.1): headers as bytes, statuses as values, nothing that
-//! panics. The only module with `unsafe`.
+//! panics. With [`crate::callbacks`] the only module with `unsafe`.
 //!
 //! The SDK's wrappers unwrap `from_utf8` and statuses; here a call that fails gives `None` or
-//! `Err`, and the caller decides what fails closed. HTTP calls alone go through the SDK, because
-//! its dispatcher panics on a token that it did not register.
+//! `Err`, and the caller decides what fails closed.
 
 use core::time::Duration;
 
@@ -108,6 +107,31 @@ pub(crate) fn send_local_response(
             -1,
         )
     })
+}
+
+/// Sends a request without a body to a cluster and gives the token that its answer will carry. The
+/// answer comes to the context that is effective now.
+pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32> {
+    let headers = crate::pairs::write(headers);
+    let none = crate::pairs::write(&[]);
+    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let mut token = 0;
+    // SAFETY: the host reads each slice within its length and writes one u32.
+    ok(unsafe {
+        raw::proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            core::ptr::null(),
+            0,
+            none.as_ptr(),
+            none.len(),
+            timeout,
+            &mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// Lets a paused request go on.
@@ -294,6 +318,18 @@ mod raw {
             headers: *const u8,
             headers_size: usize,
             grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_http_call(
+            cluster: *const u8,
+            cluster_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            body: *const u8,
+            body_size: usize,
+            trailers: *const u8,
+            trailers_size: usize,
+            timeout: u32,
+            token: *mut u32,
         ) -> u32;
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_close_stream(stream: u32) -> u32;

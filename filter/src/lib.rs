@@ -1,12 +1,12 @@
 //! The proxy-wasm shell of Gatepass: a thin layer that brings the engine what it decides on and
 //! carries out what it decided. It makes no decision of its own.
 //!
-//! Everything that talks to Envoy is in [`host`] (raw host calls), [`root`] and [`request`], which
-//! exist on wasm32 only. The rest is plain Rust that native tests run: the configuration, the
+//! Everything that talks to Envoy is in [`callbacks`] (what it calls), [`host`] (what is called of it),
+//! [`root`] and [`request`], which exist on wasm32 only. The rest is plain Rust that native tests run: the configuration, the
 //! shared log and the exchange between the VMs of one Envoy, the lease, the feed's pace.
 //!
-//! It refuses to use the SDK's header and property getters: they panic on bytes that are not
-//! UTF-8, and a panic is an outage of the worker.
+//! It uses no SDK: the one there is panics on bytes that are not UTF-8 and on contexts that it does not
+//! know, and a panic is an outage of the worker.
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod attempts;
@@ -22,6 +22,8 @@ pub mod shared;
 
 #[cfg(target_arch = "wasm32")]
 mod answer;
+#[cfg(target_arch = "wasm32")]
+mod callbacks;
 #[cfg(target_arch = "wasm32")]
 mod headers;
 #[cfg(target_arch = "wasm32")]
@@ -40,8 +42,3 @@ mod request;
 mod root;
 #[cfg(target_arch = "wasm32")]
 mod shell;
-
-#[cfg(target_arch = "wasm32")]
-proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
-}}

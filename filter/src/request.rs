@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use gatepass_engine::Denial;
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 
 use crate::answer;
 use crate::headers;
@@ -13,6 +11,14 @@ use crate::held::{HeldRequest, Stage};
 use crate::host::{self, Failed, Map};
 use crate::pairs;
 use crate::shell::{SharedShell, Verdict};
+
+/// Whether Envoy goes on with a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Next {
+    Continue = 0,
+    Pause = 1,
+}
 
 pub(crate) struct GuardedRequest {
     context: u32,
@@ -67,31 +73,17 @@ impl GuardedRequest {
         }
     }
 
-    fn goes_on(&self) -> Action {
+    fn goes_on(&self) -> Next {
         match self.stage.get() {
-            Stage::Allowed => Action::Continue,
-            Stage::Undecided | Stage::Held | Stage::Denied => Action::Pause,
+            Stage::Allowed => Next::Continue,
+            Stage::Undecided | Stage::Held | Stage::Denied => Next::Pause,
         }
     }
 }
 
-impl Context for GuardedRequest {
-    fn on_done(&mut self) -> bool {
-        if let Ok(mut guard) = self.shell.try_borrow_mut()
-            && let Some(shell) = guard.as_mut()
-        {
-            shell.open.remove(self.context);
-            if self.stage.get() == Stage::Held {
-                shell.held.drop_context(self.context);
-            }
-        }
-        true
-    }
-}
-
-impl HttpContext for GuardedRequest {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        match self.judge(end_of_stream) {
+impl GuardedRequest {
+    pub(crate) fn on_headers(&self, ends: bool) -> Next {
+        match self.judge(ends) {
             Ok(stage) => self.stage.set(stage),
             Err(Failed) => {
                 self.stage.set(Stage::Denied);
@@ -103,7 +95,7 @@ impl HttpContext for GuardedRequest {
         self.goes_on()
     }
 
-    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
+    pub(crate) fn on_body(&self, size: usize) -> Next {
         // Cumulative while the request is paused.
         if self.stage.get() == Stage::Held && size > MAX_HELD_BODY {
             self.drop_held();
@@ -111,17 +103,12 @@ impl HttpContext for GuardedRequest {
         self.goes_on()
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    pub(crate) fn on_trailers(&self) -> Next {
         clean_trailers(Map::RequestTrailers);
         self.goes_on()
     }
 
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        clean_trailers(Map::ResponseTrailers);
-        Action::Continue
-    }
-
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+    pub(crate) fn on_response_headers(&self) -> Next {
         let cleaned = host::map(Map::Response).and_then(|bytes| {
             let all = pairs::read(&bytes).map_err(|_| Failed)?;
             headers::clean(Map::Response, &all)?;
@@ -133,10 +120,26 @@ impl HttpContext for GuardedRequest {
         if cleaned.is_err() {
             // An upstream that speaks in the gate's name is not passed on.
             let _ = host::close_request();
-            return Action::Pause;
+            return Next::Pause;
         }
-        Action::Continue
+        Next::Continue
     }
+
+    pub(crate) fn on_done(&self) {
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
+            && let Some(shell) = guard.as_mut()
+        {
+            shell.open.remove(self.context);
+            if self.stage.get() == Stage::Held {
+                shell.held.drop_context(self.context);
+            }
+        }
+    }
+}
+
+pub(crate) fn on_response_trailers() -> Next {
+    clean_trailers(Map::ResponseTrailers);
+    Next::Continue
 }
 
 /// Nobody but the gate speaks in its name, in trailers either. What cannot be cleaned is cut.

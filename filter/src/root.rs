@@ -5,8 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gatepass_engine::clock::Now;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 
 use crate::answer;
 use crate::configuration::Configuration;
@@ -96,29 +94,8 @@ fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
     }
 }
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _: usize, _: usize, _: usize) {
-        let Ok(now) = host::now() else { return };
-        if let Ok(mut guard) = self.shell.try_borrow_mut()
-            && let Some(shell) = guard.as_mut()
-        {
-            shell.polled(token, now);
-        }
-        self.work_off_held(now);
-    }
-
-    fn on_done(&mut self) -> bool {
-        if let Ok(mut guard) = self.shell.try_borrow_mut()
-            && let Some(shell) = guard.as_mut()
-        {
-            shell.release();
-        }
-        true
-    }
-}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, _: usize) -> bool {
+impl Root {
+    pub(crate) fn on_configure(&self) -> bool {
         match self.configure() {
             Ok(()) => true,
             Err(why) => {
@@ -128,7 +105,7 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
+    pub(crate) fn on_tick(&self) {
         let Ok(now) = host::now() else { return };
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
@@ -138,16 +115,27 @@ impl RootContext for Root {
         self.work_off_held(now);
     }
 
-    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(GuardedRequest::new(
-            context,
-            Rc::clone(&self.shell),
-            Rc::new(Cell::new(FIRST_STAGE)),
-        )))
+    /// The call of this token was answered.
+    pub(crate) fn on_answer(&self, token: u32) {
+        let Ok(now) = host::now() else { return };
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
+            && let Some(shell) = guard.as_mut()
+        {
+            shell.polled(token, now);
+        }
+        self.work_off_held(now);
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    pub(crate) fn on_done(&self) {
+        if let Ok(mut guard) = self.shell.try_borrow_mut()
+            && let Some(shell) = guard.as_mut()
+        {
+            shell.release();
+        }
+    }
+
+    pub(crate) fn request(&self, context: u32) -> GuardedRequest {
+        GuardedRequest::new(context, Rc::clone(&self.shell), Rc::new(Cell::new(FIRST_STAGE)))
     }
 }
 

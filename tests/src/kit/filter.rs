@@ -1,8 +1,11 @@
 //! The shipped `filter.wasm`, built from this checkout so that a test never runs a stale one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+
+use crate::host::{Stream, Vm};
 
 /// Builds the filter with its shipping profile and gives its path. Once per process; cargo itself
 /// serialises processes.
@@ -32,4 +35,12 @@ fn build() -> Result<PathBuf, String> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(target.join("wasm32-wasip1/filter/gatepass_filter.wasm"))
+}
+
+/// What the filter said of a decision in the filter state `gatepass`, by its parts.
+#[must_use]
+pub fn record(vm: &Vm, stream: Stream) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(vm.filter_state(stream, "gatepass").unwrap_or_default());
+    let parts = text.split(' ').filter_map(|part| part.split_once('='));
+    parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -103,11 +103,9 @@ pub(crate) fn verdict(vector: &GatepassVector) -> String {
     }
     let stream = gated.vm.send(request).unwrap();
     let said = verdict_of(&gated.vm.outcome(stream).unwrap());
-    let state = |name: &str| {
-        let value = gated.vm.filter_state(stream, name).unwrap_or_default();
-        String::from_utf8_lossy(value).into_owned()
-    };
-    let (decision, code) = (state("gatepass_decision"), state("gatepass_code"));
+    let record = filter::record(&gated.vm, stream);
+    let state = |name: &str| record.get(name).cloned().unwrap_or_default();
+    let (decision, code) = (state("decision"), state("code"));
     match decision.as_str() {
         "deny" => {
             assert!(said.ends_with(&code), "answered `{said}`, recorded `{code}`");

@@ -203,3 +203,13 @@ fn news_that_another_request_read_first_releases_those_that_wait() {
     site.workers[0].tick().unwrap();
     assert_eq!(state(&site.workers[0], waiting), "allow");
 }
+
+#[test]
+fn a_request_of_a_configuration_that_nobody_knows_is_refused() {
+    let mut site = Site::start(1).unwrap();
+    let token = site.control.issue(&grant("orders:read"), site.now()).unwrap();
+    let good = order("GET", "/orders", Some(&token));
+    assert_eq!(site.ask(0, good.clone()).unwrap(), "allow");
+    assert_eq!(site.ask(0, good.clone().root(4_242)).unwrap(), "503 not_ready");
+    assert_eq!(site.ask(0, good).unwrap(), "allow", "the VM lives on");
+}

@@ -2,6 +2,7 @@
 
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::{Outcome, Request};
+use gatepass_tests::kit::filter;
 use gatepass_tests::kit::signed::{AGENT, JTI, grant};
 use gatepass_tests::kit::site::{Site, order};
 use serde_json::Value;
@@ -17,13 +18,13 @@ fn passed(site: &mut Site, request: Request) -> (String, String, Option<String>)
     let Outcome::Continued(upstream) = worker.outcome(stream).unwrap() else {
         panic!("{:?}", worker.outcome(stream).unwrap());
     };
-    let state = |name| {
-        let value = worker.filter_state(stream, name).unwrap_or_default();
-        String::from_utf8(value.to_vec()).unwrap()
-    };
+    let record = filter::record(worker, stream);
+    let code = worker.filter_state(stream, "gatepass_code");
+    let refused = code.map(|code| String::from_utf8(code.to_vec()).unwrap());
+    assert_eq!(refused.as_ref(), record.get("code").filter(|_| record["decision"] != "allow"));
     let said = (
-        state("gatepass_decision"),
-        state("gatepass_code"),
+        record["decision"].clone(),
+        record["code"].clone(),
         upstream.text("x-gatepass-agent").map(str::to_owned),
     );
     worker.finish(stream).unwrap();
