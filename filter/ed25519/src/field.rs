@@ -193,6 +193,8 @@ impl Sub for &Pair {
 impl Mul for Pair {
     type Output = Self;
 
+    /// Not inlined: tables are made of hundreds of these, once.
+    #[inline(never)]
     fn mul(self, other: Self) -> Self {
         self.times(&other.factor())
     }
