@@ -134,13 +134,18 @@ impl Points {
         }
         let [first, second] = product.to_bytes();
         let mut inverse = Pair::from_bytes([&invert(&first)?, &invert(&second)?]);
-        let twice_d = &Pair::both(&D) + &Pair::both(&D);
+        let twice_d = (&Pair::both(&D) + &Pair::both(&D)).factor();
+        let mut factor = Factor::none();
         let mut out = Vec::with_capacity(points.len());
         for (point, before) in points.iter().zip(&products).rev() {
-            let z = inverse * *before;
-            inverse = inverse * point.z;
-            let (x, y) = (point.x * z, point.y * z);
-            out.push(Addend::both([&y + &x, &y - &x, x * y * twice_d]));
+            factor.set(&inverse);
+            let z = before.times(&factor);
+            inverse = point.z.times(&factor);
+            factor.set(&z);
+            let (x, y) = (point.x.times(&factor), point.y.times(&factor));
+            factor.set(&y);
+            let t2d = x.times(&factor).times(&twice_d);
+            out.push(Addend::both([&y + &x, &y - &x, t2d]));
         }
         out.reverse();
         Some(out)
@@ -150,9 +155,12 @@ impl Points {
 impl Addend {
     fn both(numbers: [Pair; 3]) -> [Self; 2] {
         let [a, b, c] = numbers.map(|number| number.packed());
-        let join = |[a, b, c]: [[u32; PACKED]; 3]| {
-            let mut words = a.into_iter().chain(b).chain(c);
-            Self(core::array::from_fn(|_| words.next().unwrap_or(0)))
+        let join = |numbers: [[u32; PACKED]; 3]| {
+            let mut words = [0; 3 * PACKED + 1];
+            for (to, from) in words.chunks_mut(PACKED).zip(numbers) {
+                to.copy_from_slice(&from);
+            }
+            Self(words)
         };
         let ([a0, a1], [b0, b1], [c0, c1]) = (a, b, c);
         [join([a0, b0, c0]), join([a1, b1, c1])]
