@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-issue differential
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-footprint bench-hot-paths bench-issue differential
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -85,14 +85,31 @@ mutants:
 differential:
 	CASES=10000000 $(CARGO) test --locked --release -p gatepass-ed25519 --test beside_dalek random
 
-## A decision's cost beside Envoy's own filters, all settings (about half an hour) or one (3 minutes); see
+## A decision's cost beside Envoy's own filters, all settings (three quarters of an hour, with the two below) or one (3 minutes); see
 ## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.
 LINE_RATE = $(CARGO) build --locked --release -p gatepass-benches && \
   target/release/bench-line-rate $(1) target/release/ext-authz-min target/bench README.md
-bench: setup filter
+bench: bench-hot-paths setup filter
 	$(call LINE_RATE,full)
+	target/release/bench-line-rate footprint target/bench
 bench-quick: setup filter
 	$(call LINE_RATE,quick)
+
+## Memory of a worker, time to the first listener, and a decision's cost among 10,000 routes and a million
+## revocations (8 minutes). Writes target/bench/footprint.json.
+bench-footprint: setup filter
+	$(CARGO) build --locked --release -p gatepass-benches
+	target/release/bench-line-rate footprint target/bench
+
+## Native instructions of the hot paths under callgrind.
+RUNNER := target/tools/gungraun
+bench-hot-paths:
+	@valgrind --version >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq valgrind; \
+	  else echo 'missing package; run: sudo apt-get install -y valgrind' >&2; exit 1; fi; }
+	@test -x $(RUNNER)/bin/gungraun-runner || $(CARGO) install --locked --quiet --root $(RUNNER) \
+	  gungraun-runner --version $$(sed -n '/^name = "gungraun-runner"/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+	PATH="$(CURDIR)/$(RUNNER)/bin:$$PATH" $(CARGO) bench --locked -p gatepass-benches --bench hot-paths
 
 ## Gatepasses a second and core, durably; see benches/README.md. Writes target/bench/issue.json.
 bench-issue:

@@ -6,6 +6,7 @@
 
 mod cores;
 mod envoys;
+mod footprint;
 mod http1;
 mod http2;
 mod load;
@@ -24,8 +25,8 @@ use gatepass_envoy::Envoy;
 use gatepass_tests::kit::world::ControlPlane;
 
 use envoys::{DIRECT, Site, Subject, UPSTREAM};
-use load::{Credentials, Http, Load, Pace};
-use report::{Measured, Report, Round};
+use load::{Credentials, Http, Load, Outcome, Pace};
+use report::{Flood, Measured, Report, Round};
 use rows::{Presents, Row, rows};
 use tokens::{Again, Kind, Mint, Nothing, Once, REVOKED};
 
@@ -35,6 +36,7 @@ fn main() -> Result<(), Failed> {
     let arguments: Vec<String> = std::env::args().collect();
     let (extent, ext_authz, out, readme) = match arguments.as_slice() {
         [_, extent, ext_authz, out, readme] => (extent, ext_authz, out, readme),
+        [_, word, out] if word == "footprint" => return footprint::run(Path::new(out)),
         [_, word, ext_authz, row] if word == "only" => return only(Path::new(ext_authz), row),
         _ => return Err(USAGE.into()),
     };
@@ -44,13 +46,18 @@ fn main() -> Result<(), Failed> {
         other => return Err(format!("`{other}` is neither `quick` nor `full`").into()),
     };
     let mut measured = Vec::new();
+    let mut flood = None;
     for (workers, settings) in by_workers(&settings) {
         let bench = Bench::start(Path::new(ext_authz), workers)?;
+        if flood.is_none() {
+            flood = Some(bench.flood()?);
+        }
         for setting in settings {
             measured.extend(bench.measure(setting)?);
         }
     }
-    let report = Report { measured, command: format!("make {}", command(extent)) };
+    let flood = flood.ok_or("nothing to measure")?;
+    let report = Report { measured, flood, command: format!("make {}", command(extent)) };
     report.write(Path::new(out))?;
     print!("{}", report.table());
     report.refuse_void()?;
@@ -145,7 +152,7 @@ impl Bench {
 
     fn measure(&self, setting: Setting) -> Result<Vec<Measured>, Failed> {
         let rows = rows();
-        let mut credentials: Vec<Box<dyn Credentials>> = Vec::new();
+        let mut credentials: Vec<Box<dyn Credentials + Send>> = Vec::new();
         for row in &rows {
             credentials.push(self.credentials(row)?);
         }
@@ -163,7 +170,47 @@ impl Bench {
         Ok(measured)
     }
 
-    fn credentials(&self, row: &Row) -> Result<Box<dyn Credentials>, Failed> {
+    /// Who has good gatepasses, alone and beside a flood of bad signatures.
+    fn flood(&self) -> Result<Flood, Failed> {
+        let of = |name: &str| rows().into_iter().find(|row| row.name == name).ok_or("no such row");
+        let (good, bad) = (of("gatepass_recurring_200")?, of("gatepass_denied_signature")?);
+        let (mut goods, mut bads) = (self.credentials(&good)?, self.credentials(&bad)?);
+        let (mut alone, mut beside, mut flooded) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let quiet = self.load(&good, QUICK, Pace::Closed, CLOSED)?;
+            alone.push(per_second(&quiet.run(goods.as_mut())?)?);
+            let flood = self.load(&bad, QUICK, Pace::Closed, CLOSED)?;
+            let (one, other) = std::thread::scope(|scope| {
+                let flood = scope.spawn(|| flood.run(bads.as_mut()));
+                (quiet.run(goods.as_mut()), flood.join())
+            });
+            beside.push(per_second(&one?)?);
+            flooded.push(per_second(&other.map_err(|_| "the flood panicked")??)?);
+        }
+        let [alone, beside, bad] = [alone, beside, flooded].map(median);
+        Ok(Flood { alone, beside, bad })
+    }
+
+    fn load<'r>(
+        &self,
+        row: &'r Row,
+        setting: Setting,
+        pace: Pace,
+        lasting: Duration,
+    ) -> Result<Load<'r>, Failed> {
+        let listener = if setting.upstream { UPSTREAM } else { DIRECT };
+        let address = self.envoy(row)?.address(listener)?;
+        Ok(Load { address, http: setting.http, pace, lasting, expected: &row.expected })
+    }
+
+    fn envoy(&self, row: &Row) -> Result<&Envoy, Failed> {
+        let mut envoys = self.envoys.iter();
+        let (_, envoy) =
+            envoys.find(|(subject, _)| *subject == row.subject).ok_or("no such subject")?;
+        Ok(envoy)
+    }
+
+    fn credentials(&self, row: &Row) -> Result<Box<dyn Credentials + Send>, Failed> {
         Ok(match row.presents {
             Presents::Nothing => Box::new(Nothing),
             Presents::Fresh(kind) => Box::new(Once::new(self.mint.make(kind, FRESH)?)),
@@ -178,18 +225,9 @@ impl Bench {
         credentials: &mut dyn Credentials,
         warm_up: bool,
     ) -> Result<Round, Failed> {
-        let (_, envoy) = self
-            .envoys
-            .iter()
-            .find(|(subject, _)| *subject == row.subject)
-            .ok_or("no such subject")?;
-        let load = Load {
-            address: envoy.address(if setting.upstream { UPSTREAM } else { DIRECT })?,
-            http: setting.http,
-            pace: Pace::Closed,
-            lasting: if warm_up { row.presents.warm_up() } else { CLOSED },
-            expected: &row.expected,
-        };
+        let envoy = self.envoy(row)?;
+        let lasting = if warm_up { row.presents.warm_up() } else { CLOSED };
+        let load = self.load(row, setting, Pace::Closed, lasting)?;
         let helper = (row.subject == Subject::ExtAuthz).then(|| self.server.child.id());
         let helped = || helper.map_or(Ok(0.0), cores::run_time);
         let (cpu, help) = (cores::run_time(envoy.id())?, helped()?);
@@ -203,6 +241,19 @@ impl Bench {
         }
         Ok(Round::of(&closed, &open, cpu, help))
     }
+}
+
+/// An error where one answer was not the expected one.
+fn per_second(outcome: &Outcome) -> Result<f64, Failed> {
+    match &outcome.example {
+        Some(example) => Err(format!("an answer that was not expected: {example}").into()),
+        None => Ok(outcome.answered as f64 / outcome.lasted.as_secs_f64()),
+    }
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The server that `ext_authz` asks.
@@ -240,7 +291,8 @@ const SUBJECTS: [Subject; 6] = [
 ];
 const POLICY: &str = include_str!("../../envoy/orders.yaml");
 const USAGE: &str = "usage: bench-line-rate quick|full EXT_AUTHZ OUT README
-       bench-line-rate only EXT_AUTHZ ROW";
+       bench-line-rate only EXT_AUTHZ ROW
+       bench-line-rate footprint OUT";
 const ROUNDS: usize = 5;
 const CLOSED: Duration = Duration::from_millis(1200);
 const OPEN: Duration = Duration::from_millis(1200);

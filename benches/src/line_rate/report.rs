@@ -120,6 +120,7 @@ impl Measured {
 /// A whole run.
 pub(crate) struct Report {
     pub(crate) measured: Vec<Measured>,
+    pub(crate) flood: Flood,
     pub(crate) command: String,
 }
 
@@ -128,7 +129,7 @@ impl Report {
         std::fs::create_dir_all(out)?;
         let rows: Vec<Value> = self.measured.iter().map(Measured::json).collect();
         let ratios: Vec<Value> = self.ratios().into_iter().map(Ratio::into_json).collect();
-        let report = json!({ "command": self.command, "machine": machine(), "rows": rows, "ratios": ratios });
+        let report = json!({ "command": self.command, "machine": machine(), "rows": rows, "ratios": ratios, "flood": self.flood.json() });
         std::fs::write(out.join("line-rate.json"), serde_json::to_string_pretty(&report)? + "\n")?;
         std::fs::write(out.join("line-rate.svg"), self.chart())?;
         Ok(())
@@ -182,6 +183,7 @@ impl Report {
                 one.median(|round| round.p999),
             );
         }
+        out += &self.flood.line();
         out += "\n| goal | wanted | measured |\n|---|---|---|\n";
         for ratio in self.ratios() {
             out += &format!("| {} | {} | {:.2} |\n", ratio.what, ratio.wanted, ratio.measured);
@@ -234,6 +236,16 @@ impl Report {
                 over("gatepass_denied_none", "gatepass_recurring_200", &cpu),
             ),
             ratio(
+                "malformed, CPU over a recurring one",
+                "at most 1.0",
+                over("gatepass_denied_malformed", "gatepass_recurring_200", &cpu),
+            ),
+            ratio(
+                "unknown key, CPU over a recurring one",
+                "at most 1.0",
+                over("gatepass_denied_key", "gatepass_recurring_200", &cpu),
+            ),
+            ratio(
                 "bad signature, CPU over a fresh one",
                 "at most 1.0",
                 over("gatepass_denied_signature", "gatepass_fresh", &cpu),
@@ -274,6 +286,29 @@ impl Report {
             );
         }
         out + "</svg>\n"
+    }
+}
+
+/// Recurring gatepasses beside as many connections that send bad signatures as fast as they are answered:
+/// requests a second of each, medians.
+pub(crate) struct Flood {
+    pub(crate) alone: f64,
+    pub(crate) beside: f64,
+    pub(crate) bad: f64,
+}
+
+impl Flood {
+    fn json(&self) -> Value {
+        let [alone, beside, bad] = [self.alone, self.beside, self.bad].map(rounded);
+        json!({ "alone_rps": alone, "beside_rps": beside, "bad_rps": bad })
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "\nA flood of bad signatures ({:.0} a second on as many connections) leaves {:.0} of {:.0} requests/s to \
+             recurring gatepasses on the same worker.\n",
+            self.bad, self.beside, self.alone,
+        )
     }
 }
 

@@ -38,7 +38,7 @@ impl Presents {
 
 /// All of them, in the order of the table.
 pub(crate) fn rows() -> Vec<Row> {
-    use Kind::{Es256, Forged, Good, Revoked};
+    use Kind::{Es256, Forged, Good, Malformed, Revoked, Stranger};
     use Presents::{Fresh, Nothing, Recurring};
     use Subject::{Empty, ExtAuthz, Gatepass, Jwt, JwtCached, Plain};
     let allowed = || Expected { status: 200, text: "4711" };
@@ -51,6 +51,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row("gatepass_recurring_200", Gatepass, Recurring(200), allowed()),
         row("gatepass_recurring_20000", Gatepass, Recurring(20_000), allowed()),
         row("gatepass_denied_none", Gatepass, Nothing, denied(401, "\"no_credential\"")),
+        row("gatepass_denied_malformed", Gatepass, Fresh(Malformed), denied(401, "\"malformed\"")),
+        row("gatepass_denied_key", Gatepass, Fresh(Stranger), denied(401, "\"unknown_key\"")),
         row("gatepass_denied_signature", Gatepass, Fresh(Forged), denied(401, "\"bad_signature\"")),
         row("gatepass_denied_revoked", Gatepass, Fresh(Revoked), denied(401, "\"revoked_agent\"")),
         row("jwt_rbac_fresh_eddsa", Jwt, Fresh(Good), allowed()),

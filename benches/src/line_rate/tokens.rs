@@ -33,6 +33,10 @@ pub(crate) enum Kind {
     Revoked,
     /// Its signature was changed.
     Forged,
+    /// Its last claim has a type that it may not have: found as late as that can be.
+    Malformed,
+    /// It names a key that nobody has.
+    Stranger,
     Es256,
 }
 
@@ -85,6 +89,14 @@ impl Mint {
         match kind {
             Kind::Good | Kind::Revoked => Ok(sign(&claims, Algorithm::EdDsa, &self.key)?),
             Kind::Forged => Ok(forged(&sign(&claims, Algorithm::EdDsa, &self.key)?)),
+            Kind::Malformed => {
+                let mut claims = claims;
+                let members = claims.as_object_mut().ok_or("claims are an object")?;
+                members.insert("uses".to_owned(), json!(""));
+                members.insert("txn".to_owned(), json!(7));
+                Ok(unsigned(&self.kid(), &claims))
+            }
+            Kind::Stranger => Ok(unsigned(&KeyId::of(&[7; 32]).to_string(), &claims)),
             Kind::Es256 => self.es256(&claims),
         }
     }
@@ -96,6 +108,13 @@ impl Mint {
         let signature = self.p256.sign(&SystemRandom::new(), input.as_bytes()).map_err(text)?;
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
+}
+
+/// Of the right shape, with a signature that nobody looks at.
+fn unsigned(kid: &str, claims: &Value) -> String {
+    let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": kid });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{}", part(&header), part(claims), URL_SAFE_NO_PAD.encode([7; 64]))
 }
 
 /// Another character in the middle of the signature: the bytes decode, and are wrong.
