@@ -242,6 +242,8 @@ impl Shell {
     pub(crate) fn tick(&mut self, now: Now) {
         let renewed = self.place_renewed.is_some_and(|at| now.monotonic.since(at) < PLACE_EVERY);
         let news = self.check(now);
+        // Never while a request waits: a new key's first gatepasses are verified slowly instead.
+        self.gate.prepare();
         if news || !renewed {
             let prefix = self.configuration.prefix.clone();
             let position = self.gate.position();

@@ -9,7 +9,7 @@
 //! fixed and there are no doublings left. The sum is `gatepass-ed25519`'s; scalars, keys and their
 //! checks are `curve25519-dalek`'s, which also stands in where a table does not pass its self-test.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
@@ -80,19 +80,39 @@ pub enum KeyError {
     MixedOrder,
 }
 
-/// A key with a table of its own (480 KiB): for issuer keys, which are verified on each request.
+/// A key with a table of its own (452 KiB): for issuer keys, which are verified on each request.
 pub struct FixedKey {
     key: PublicKey,
-    /// `None` where it did not pass its self-test: then the key verifies without, and slowly.
-    minus_a: Option<Table>,
+    /// Nothing yet before [`FixedKey::prepare`]; `None` where it did not pass its self-test. Then the key
+    /// verifies without, and slowly.
+    minus_a: OnceLock<Option<Table>>,
 }
 
 impl FixedKey {
+    /// With its table.
     #[must_use]
     pub fn new(key: PublicKey) -> Self {
-        let table = Table::new(&key.minus_a.compress().to_bytes());
-        let minus_a = table.filter(|table| is_sound(&BASE, table, &key));
-        Self { key, minus_a }
+        let key = Self::unprepared(key);
+        key.prepare();
+        key
+    }
+
+    /// Without its table, which takes as long to make as a thousand signatures to verify: whoever brings
+    /// the key should not make a request wait for it.
+    #[must_use]
+    pub const fn unprepared(key: PublicKey) -> Self {
+        Self { key, minus_a: OnceLock::new() }
+    }
+
+    /// Makes the table. False where it was made before.
+    pub fn prepare(&self) -> bool {
+        let mut made = false;
+        self.minus_a.get_or_init(|| {
+            made = true;
+            let table = Table::new(&self.key.minus_a.compress().to_bytes());
+            table.filter(|table| is_sound(&BASE, table, &self.key))
+        });
+        made
     }
 
     #[must_use]
@@ -103,7 +123,8 @@ impl FixedKey {
     /// Verifies one signature with the tables of `B` and `-A`.
     #[must_use]
     pub fn verifies(&self, base: &BaseTable, message: &[u8], signature: &[u8; 64]) -> bool {
-        let Some((base, minus_a)) = base.0.zip(self.minus_a.as_ref()) else {
+        let minus_a = self.minus_a.get().and_then(Option::as_ref);
+        let Some((base, minus_a)) = minus_a.and_then(|table| base.table().zip(Some(table))) else {
             return self.key.verifies(message, signature);
         };
         check(&self.key.bytes, message, signature, |s, h| {
@@ -124,17 +145,22 @@ fn is_sound(base: &Option<Table>, minus_a: &Table, key: &PublicKey) -> bool {
     pairs.iter().all(|(s, h)| combine(base, s.as_bytes(), minus_a, h.as_bytes()) == key.sum(s, h))
 }
 
-/// The table of the base point `B`: a constant of the curve, computed once per VM.
+/// The table of the base point `B`: a constant of the curve, computed once per VM, with the first key's.
 #[derive(Clone, Copy)]
-pub struct BaseTable(Option<&'static Table>);
+pub struct BaseTable(());
 
 static BASE: LazyLock<Option<Table>> =
     LazyLock::new(|| Table::new(&ED25519_BASEPOINT_COMPRESSED.to_bytes()));
 
 impl BaseTable {
     #[must_use]
-    pub fn new() -> Self {
-        Self(BASE.as_ref())
+    pub const fn new() -> Self {
+        Self(())
+    }
+
+    /// Computes it where no key was prepared.
+    fn table(self) -> Option<&'static Table> {
+        BASE.as_ref()
     }
 }
 
@@ -180,10 +206,17 @@ mod tests {
         let other = Table::new(&ED25519_BASEPOINT_COMPRESSED.to_bytes()).unwrap();
         assert!(!is_sound(&BASE, &other, &key));
         assert!(!is_sound(&Some(own), &other, &key));
-        let slow = FixedKey { key, minus_a: None };
         let good: [u8; 64] = *pair.sk.sign(b"message", None);
-        assert!(slow.verifies(&BaseTable::new(), b"message", &good));
-        assert!(!slow.verifies(&BaseTable::new(), b"messagf", &good));
+        let unprepared = FixedKey::unprepared(key.clone());
+        let unsound = FixedKey { key, minus_a: OnceLock::from(None) };
+        for slow in [&unprepared, &unsound] {
+            assert!(slow.verifies(&BaseTable::new(), b"message", &good));
+            assert!(!slow.verifies(&BaseTable::new(), b"messagf", &good));
+        }
+        assert!(unprepared.prepare());
+        assert!(!unprepared.prepare() && !unsound.prepare());
+        assert!(unprepared.verifies(&BaseTable::new(), b"message", &good));
+        assert!(!unprepared.verifies(&BaseTable::new(), b"messagf", &good));
     }
 
     fn pair() -> ed25519_compact::KeyPair {

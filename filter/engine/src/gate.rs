@@ -510,6 +510,12 @@ impl Gate {
         self.index.as_deref()
     }
 
+    /// Makes the table of one issuer key that has none yet; until then its gatepasses are verified slowly.
+    /// False when all have theirs. Between requests, because it takes milliseconds.
+    pub fn prepare(&self) -> bool {
+        self.keyring.prepare()
+    }
+
     #[must_use]
     pub const fn keyring(&self) -> &Keyring {
         &self.keyring

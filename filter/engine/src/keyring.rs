@@ -85,7 +85,7 @@ impl core::fmt::Display for KeyId {
     }
 }
 
-/// One key in force, with its table.
+/// One key in force; it goes, with its table, when the last keyring that has it goes.
 #[derive(Clone)]
 pub struct Entry {
     pub id: KeyId,
@@ -186,10 +186,15 @@ impl Keyring {
             not_after: new.not_after,
             key: match self.find(&id) {
                 Some(entry) => Arc::clone(&entry.key),
-                None => Arc::new(FixedKey::new(public)),
+                None => Arc::new(FixedKey::unprepared(public)),
             },
         };
         Self { version: change.version, keys: change.keys.into_iter().map(entry).collect() }
+    }
+
+    /// Makes the table of one key that has none yet. False when all have theirs.
+    pub fn prepare(&self) -> bool {
+        self.keys.iter().any(|entry| entry.key.prepare())
     }
 
     /// The same keys, and any list may follow: after a reset the version may be lower.
@@ -268,7 +273,7 @@ pub struct CheckedKeys {
     keys: Vec<(KeyId, PublicKey, IssuerKey)>,
 }
 
-/// Issuer keys in force at once; each costs a table of 480 KiB in every VM.
+/// Issuer keys in force at once; each costs a table of 452 KiB in every VM.
 pub const MAX_ISSUER_KEYS: usize = 8;
 
 #[cfg(test)]

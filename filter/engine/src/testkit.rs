@@ -366,6 +366,7 @@ static TABLES: LazyLock<Keyring> = LazyLock::new(|| {
     let mut gate = unprimed();
     let keys = IssuerKeys { version: 0, keys: vec![issuer_key(ISSUER), issuer_key(OTHER_ISSUER)] };
     feed(&mut gate, &Message::snapshot(1).keys(&keys)).unwrap();
+    while gate.prepare() {}
     gate.keyring().clone()
 });
 

@@ -66,7 +66,7 @@ impl Vm {
             .ok_or(HostError::MissingExport("memory"))?;
         vm.state_mut().memory = Some(memory);
         vm.state_mut().instance = Some(instance);
-        // `_initialize` is what the SDK exports; `_start` is for guests that are commands.
+        // `_initialize` is what the filter and SDKs export; `_start` is for guests that are commands.
         for name in ["_initialize", "_start"] {
             if vm.enter::<_, ()>(name, 0, ())?.is_some() {
                 break;

@@ -30,6 +30,7 @@ fn hear(gate: &mut Gate, answer: &[u8], now: Now) -> Result<Option<Applied>, Ref
     }
     let applied = feed.batches.iter().map(|batch| gate.apply(batch, now.monotonic, now));
     let last = applied.last().transpose();
+    while gate.prepare() {}
     last.map_err(|refusal| refusal.code)
 }
 

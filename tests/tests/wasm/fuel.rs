@@ -21,6 +21,8 @@ fn fuel(vm: &mut Vm, request: &Request, expected: &str) -> u64 {
 
 fn measure() -> Counts {
     let mut site = Site::start(1).unwrap();
+    // Its first makes the tables.
+    site.tick().unwrap();
     let now = site.now();
     let good = site.control.issue(&grant("orders:read"), now).unwrap();
     let other = site.control.issue(&grant("orders:create"), now).unwrap();
@@ -57,6 +59,7 @@ fn measure() -> Counts {
     let (name, request, expected) = &cases[1];
     let first = fuel(&mut site.workers[0], request, expected);
     counts.insert("one_delta".to_owned(), first - counts[*name]);
+    site.tick().unwrap();
     let ((), start) = {
         let mut fresh = site.another().unwrap();
         fresh.fuel_of(|vm| vm.reload().unwrap())
@@ -126,3 +129,23 @@ fn a_decision_costs_no_more_instructions_than_it_is_known_to() {
 const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
 const REMEDY: &str = "if it is meant, run this test with UPDATE_FUEL=1 and commit \
                       tests/vectors/fuel.json";
+
+#[test]
+fn no_request_waits_for_the_table_of_a_key() {
+    let mut site = Site::cold(1, |_| {}).unwrap();
+    site.hear_snapshot().unwrap();
+    let mut fresh = |jti: &str| {
+        let mut grant = grant("orders:read");
+        jti.clone_into(&mut grant.jti);
+        let token = site.control.issue(&grant, site.now()).unwrap();
+        let request = order("GET", "/orders", Some(&token));
+        let verified = fuel(&mut site.workers[0], &request, "allow");
+        let ((), tick) = site.workers[0].fuel_of(|vm| vm.tick().unwrap());
+        (verified, tick)
+    };
+    // The first brings the state along; the second has the state, and no table but by then.
+    let (applied, made) = fresh("one");
+    let (verified, idle) = fresh("two");
+    assert!(made > 5 * applied, "the tick made it");
+    assert!(verified < applied && idle < verified, "and the next has it");
+}
