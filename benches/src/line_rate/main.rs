@@ -68,7 +68,7 @@ fn main() -> Result<(), Failed> {
 fn only(ext_authz: &Path, name: &str) -> Result<(), Failed> {
     let row = rows().into_iter().find(|row| row.name == name).ok_or("no such row")?;
     let bench = Bench::start(ext_authz, 1)?;
-    let mut credentials = bench.credentials(&row)?;
+    let mut credentials = bench.credentials(&row, QUICK)?;
     for _ in 0..ROUNDS {
         let round = bench.round(&row, QUICK, credentials.as_mut(), false)?;
         println!("{}", round.line());
@@ -91,6 +91,11 @@ pub(crate) struct Setting {
 impl Setting {
     fn lasting(self) -> Duration {
         if self == QUICK { CLOSED } else { SHORT }
+    }
+
+    /// Gatepasses that a row uses once: more than the fastest of them takes.
+    fn fresh(self) -> usize {
+        if self == QUICK { 280_000 } else { 160_000 }
     }
 }
 
@@ -160,7 +165,7 @@ impl Bench {
         let rows = rows();
         let mut credentials: Vec<Box<dyn Credentials + Send>> = Vec::new();
         for row in &rows {
-            credentials.push(self.credentials(row)?);
+            credentials.push(self.credentials(row, setting)?);
         }
         let mut measured: Vec<Measured> =
             rows.iter().map(|row| Measured::new(row.clone(), setting)).collect();
@@ -180,7 +185,8 @@ impl Bench {
     fn flood(&self) -> Result<Flood, Failed> {
         let of = |name: &str| rows().into_iter().find(|row| row.name == name).ok_or("no such row");
         let (good, bad) = (of("gatepass_recurring_200")?, of("gatepass_denied_signature")?);
-        let (mut goods, mut bads) = (self.credentials(&good)?, self.credentials(&bad)?);
+        let (mut goods, mut bads) =
+            (self.credentials(&good, QUICK)?, self.credentials(&bad, QUICK)?);
         let (mut alone, mut beside, mut flooded) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let quiet = self.load(&good, QUICK, Pace::Closed, CLOSED)?;
@@ -216,10 +222,14 @@ impl Bench {
         Ok(envoy)
     }
 
-    fn credentials(&self, row: &Row) -> Result<Box<dyn Credentials + Send>, Failed> {
+    fn credentials(
+        &self,
+        row: &Row,
+        setting: Setting,
+    ) -> Result<Box<dyn Credentials + Send>, Failed> {
         Ok(match row.presents {
             Presents::Nothing => Box::new(Nothing),
-            Presents::Fresh(kind) => Box::new(Once::new(self.mint.make(kind, FRESH)?)),
+            Presents::Fresh(kind) => Box::new(Once::new(self.mint.make(kind, setting.fresh())?)),
             Presents::Recurring(count) => Box::new(Again::new(self.mint.make(Kind::Good, count)?)),
         })
     }
@@ -306,5 +316,3 @@ const SHORT: Duration = Duration::from_millis(400);
 /// Requests a second and worker of the open load: what the slowest row carries on the slowest of our
 /// machines without a queue that grows.
 const RATE: f64 = 2000.0;
-/// Gatepasses that a row uses once: more than the fastest of them takes.
-const FRESH: usize = 280_000;
