@@ -12,6 +12,7 @@ use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 
 use crate::answer;
+use crate::host;
 use crate::open::Spread;
 use crate::request::{GuardedRequest, Next};
 use crate::root::Root;
@@ -30,12 +31,12 @@ impl Contexts {
 
     fn create(&mut self, id: u32, parent: u32) {
         match self.root(parent) {
-            Some(root) => {
+            Some(root) if self.requests.len() < MAX_REQUESTS => {
                 self.requests.insert(id, Rc::new(root.request(id)));
             }
             None if parent == 0 => self.roots.push((id, Rc::new(Root::new(id)))),
             // Refused when its headers come, as every request that nobody knows.
-            None => {}
+            Some(_) | None => {}
         }
     }
 
@@ -124,8 +125,9 @@ extern "C" fn proxy_on_request_headers(id: u32, _: usize, ends: bool) -> Next {
     match request(id) {
         Some(request) => request.on_headers(ends),
         None => {
-            // Where even this fails, the pause holds it.
-            let _ = answer::unavailable();
+            if answer::unavailable().is_err() {
+                let _ = host::close_request();
+            }
             Next::Pause
         }
     }
@@ -162,3 +164,7 @@ extern "C" fn proxy_on_done(id: u32) -> bool {
     }
     true
 }
+
+/// Requests of one VM that have begun and not ended: a host that never says that one has ended must not make
+/// it grow. Twice as many as may be open with a permit.
+const MAX_REQUESTS: usize = 131_072;
