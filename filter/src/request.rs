@@ -79,9 +79,7 @@ impl GuardedRequest {
             Stage::Undecided | Stage::Held | Stage::Denied => Next::Pause,
         }
     }
-}
 
-impl GuardedRequest {
     pub(crate) fn on_headers(&self, ends: bool) -> Next {
         match self.judge(ends) {
             Ok(stage) => self.stage.set(stage),

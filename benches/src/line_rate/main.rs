@@ -95,7 +95,7 @@ impl Setting {
 
     /// Gatepasses that a row uses once: more than the fastest of them takes.
     fn fresh(self) -> usize {
-        if self == QUICK { 280_000 } else { 160_000 }
+        if self == QUICK { 210_000 } else { 160_000 }
     }
 }
 
@@ -311,7 +311,7 @@ const USAGE: &str = "usage: bench-line-rate quick|full EXT_AUTHZ OUT README
        bench-line-rate footprint OUT";
 const ROUNDS: usize = 5;
 /// A round of the setting that the table shows, under each of the two loads; and of the other seven.
-const CLOSED: Duration = Duration::from_millis(1200);
+const CLOSED: Duration = Duration::from_millis(900);
 const SHORT: Duration = Duration::from_millis(400);
 /// Requests a second and worker of the open load: what the slowest row carries on the slowest of our
 /// machines without a queue that grows.

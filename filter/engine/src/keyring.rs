@@ -279,6 +279,28 @@ pub const MAX_ISSUER_KEYS: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::{ISSUER, OTHER_ISSUER, issuer_key, public};
+
+    fn listing(seeds: &[u8]) -> CheckedKeys {
+        let checked = |seed: &u8| {
+            let bytes = public(*seed);
+            (KeyId::of(&bytes), PublicKey::from_bytes(&bytes).unwrap(), issuer_key(*seed))
+        };
+        CheckedKeys { version: 1, keys: seeds.iter().map(checked).collect() }
+    }
+
+    #[test]
+    fn a_key_that_stays_keeps_its_table_and_one_that_ends_gives_it_back() {
+        let both = Keyring::default().changed(listing(&[ISSUER, OTHER_ISSUER]));
+        assert!(both.prepare() && both.prepare(), "one at a time");
+        assert!(!both.prepare());
+        let tables: Vec<_> = both.keys.iter().map(|entry| Arc::downgrade(&entry.key)).collect();
+        let one = both.changed(listing(&[ISSUER]));
+        assert!(!one.prepare(), "made before");
+        drop(both);
+        let left: Vec<bool> = tables.iter().map(|table| table.upgrade().is_some()).collect();
+        assert_eq!(left, [true, false]);
+    }
 
     #[test]
     fn the_thumbprint_is_that_of_rfc_8037() {
