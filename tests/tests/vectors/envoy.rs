@@ -55,6 +55,14 @@ struct Told {
     heard: Option<Poll>,
 }
 
+impl Told {
+    /// Whether a VM asks that was not told the last answer but knows of it: what comes before it
+    /// was refused there.
+    fn is_refused_after_the_last(&self, poll: &Poll) -> bool {
+        !self.said_to.is_empty() && !poll.header("x-gatepass-refusal").is_empty()
+    }
+}
+
 type Tellings = Arc<Mutex<BTreeMap<String, Told>>>;
 
 fn now() -> u64 {
@@ -167,8 +175,11 @@ impl Play {
                 let moves = case.verdict.as_str() == "moved";
                 let first = match begins == scene.before.position {
                     true => None,
-                    // After a new root a leader asks for a new base, signed under it.
-                    false if was_told && moves => Some(scene.base()),
+                    // After a new root a leader asks for a new base, signed under it; so does one
+                    // that took over and found in shared data what another was told.
+                    false if moves && (was_told || told.is_refused_after_the_last(poll)) => {
+                        Some(scene.base())
+                    }
                     false => scene.answers().into_iter().next(),
                 };
                 let heard = was_told && self.is_heard(gated, poll);
