@@ -233,7 +233,7 @@ pub fn issue(
     let claims = grant.claims(issuer, position, now)?;
     let token = sign(&claims, issuer.algorithm, key)?;
     Token::split(token.as_bytes())
-        .and_then(|split| split.read().map(|_| ()))
+        .and_then(|split| split.read()?.check_claims())
         .map_err(IssueError::Refused)?;
     Ok(token)
 }

@@ -271,7 +271,12 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
                 let token = self.step(Check::Shape, Token::split(presented.token))?;
                 let unverified = self.step(Check::Shape, token.read())?;
                 let signed = unverified.verify(&speaking, key_is_revoked);
-                let signed = self.step(Check::Signature, signed)?;
+                let unreadable = |denial: &Denial| denial.code() == Code::Malformed;
+                let check = match &signed {
+                    Err(denial) if unreadable(denial) => Check::Shape,
+                    Ok(_) | Err(_) => Check::Signature,
+                };
+                let signed = self.step(check, signed)?;
                 cache.keep(presented.token, signed)
             }
         };

@@ -21,7 +21,7 @@ pub fn token(bytes: &[u8]) {
     assert_eq!(parts.len(), 3);
     let again: Vec<String> = parts.iter().map(|part| URL_SAFE_NO_PAD.encode(part)).collect();
     assert_eq!(again.join(".").as_bytes(), bytes);
-    let read = token.read().is_ok();
+    let read = token.read().is_ok_and(|unverified| unverified.check_claims().is_ok());
     let [header, claims, signature] = parts.as_slice() else {
         return;
     };
