@@ -8,12 +8,14 @@
 //! [`Signed`] is the one state that may be kept: that bytes verify under a key never changes. Whether
 //! the key may speak now, and for whom, is asked each time that [`Authentic`] is made of it.
 
+use core::fmt;
+use core::marker::PhantomData;
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny};
+use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
 use crate::bundle::Assurance;
 use crate::clock::{MAX_CLOCK_SKEW, UnixSeconds};
@@ -420,22 +422,37 @@ pub struct Audiences<'a>(pub Vec<Uri<'a>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Audiences<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form<'a> {
-            One(#[serde(borrow)] &'a str),
-            Many(#[serde(borrow)] Vec<&'a str>),
-        }
-        let all = match Form::deserialize(deserializer)? {
-            Form::One(one) => vec![one],
-            Form::Many(many) => many,
-        };
-        if all.is_empty() || all.len() > MAX_AUDIENCES {
-            return Err(D::Error::custom("expected 1 to 16 audiences"));
-        }
-        let uris: Option<Vec<_>> = all.into_iter().map(Uri::parse).collect();
-        uris.map(Audiences).ok_or_else(|| D::Error::custom("an audience is not an absolute URI"))
+        deserializer.deserialize_any(AudiencesVisitor(PhantomData))
     }
+}
+
+struct AudiencesVisitor<'a>(PhantomData<&'a ()>);
+
+impl<'de: 'a, 'a> Visitor<'de> for AudiencesVisitor<'a> {
+    type Value = Audiences<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an absolute URI or 1 to {MAX_AUDIENCES} of them")
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, one: &'de str) -> Result<Self::Value, E> {
+        audience(one).map(|one| Audiences(vec![one]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(next) = list.next_element()? {
+            if all.len() >= MAX_AUDIENCES {
+                return Err(A::Error::invalid_length(MAX_AUDIENCES.saturating_add(1), &self));
+            }
+            all.push(audience(next)?);
+        }
+        if all.is_empty() { Err(A::Error::invalid_length(0, &self)) } else { Ok(Audiences(all)) }
+    }
+}
+
+fn audience<E: serde::de::Error>(text: &str) -> Result<Uri<'_>, E> {
+    Uri::parse(text).ok_or_else(|| E::custom("an audience is not an absolute URI"))
 }
 
 /// `scope`: tokens with one space between them (RFC 6749 section 3.3).

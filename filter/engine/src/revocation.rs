@@ -4,14 +4,17 @@
 //! can only deny, and the denial says so. No clock decides: a revocation with `below` kills every
 //! gatepass whose `seq` is below it.
 
-use core::hash::{BuildHasherDefault, Hasher};
-use std::collections::HashMap;
+use core::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use crate::clock::UnixSeconds;
+
+mod table;
+
+use table::Table;
 
 /// What a revocation hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,24 +96,13 @@ impl HashKey {
 #[derive(Clone, Debug)]
 pub struct Revocations {
     hash_key: HashKey,
-    table: HashMap<u64, Rule, BuildHasherDefault<AlreadyHashed>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    kind: Kind,
-    below: Below,
-    drop_after: UnixSeconds,
+    table: Table,
 }
 
 impl Revocations {
     #[must_use]
     pub fn new(hash_key: HashKey, total: usize) -> Self {
-        let table = HashMap::with_capacity_and_hasher(
-            total.min(MAX_REVOCATIONS),
-            BuildHasherDefault::default(),
-        );
-        Self { hash_key, table }
+        Self { hash_key, table: Table::new(total.min(MAX_REVOCATIONS)) }
     }
 
     #[must_use]
@@ -119,50 +111,43 @@ impl Revocations {
     }
 
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub const fn len(&self) -> usize {
         self.table.len()
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.table.len() == 0
     }
 
     /// Whether what is new in `items` fits beside those in force.
     #[must_use]
     pub fn has_room_for(&self, items: &[Revocation]) -> bool {
-        let new = items.iter().filter(|item| !self.table.contains_key(&item.key)).count();
+        let new = items.iter().filter(|item| self.table.find(item.key).is_none()).count();
         self.table.len().saturating_add(new) <= MAX_REVOCATIONS
     }
 
     /// Merges one in: of two for the same thing the stricter holds. Never takes one away.
     pub fn insert(&mut self, new: &Revocation) {
-        let rule = Rule { kind: new.kind, below: new.below, drop_after: new.drop_after };
-        self.table
-            .entry(new.key)
-            .and_modify(|old| {
-                old.below = stricter(old.below, rule.below);
-                old.drop_after = old.drop_after.max(rule.drop_after);
-            })
-            .or_insert(rule);
+        self.table.insert(new);
     }
 
     /// Whether a gatepass of this thing, issued at `sequence` of the epoch in force, is dead.
     #[must_use]
     pub fn hits(&self, kind: Kind, id: &str, sequence: u64) -> bool {
-        match self.table.get(&self.hash_key.hash(kind, id)).map(|rule| rule.below) {
+        match self.table.find(self.hash_key.hash(kind, id)) {
             None => false,
             Some(Below::Always) => true,
             Some(Below::Sequence(below)) => sequence < below,
         }
     }
 
-    /// Ends those whose time is past by the newest accepted `issued_at`, never by our own clock.
+    /// Ends those whose time is past by the newest accepted `issued_at`, never by our own clock: a share of
+    /// a large table, since what is over does no harm, and all of one that is nearly full.
     /// `stays` are the hashes of keys that the root still names: their revocations never end.
     pub fn end(&mut self, issued_at: UnixSeconds, stays: &[u64]) {
-        self.table.retain(|key, rule| {
-            issued_at <= rule.drop_after || (rule.kind == Kind::Key && stays.contains(key))
-        });
+        let most = if self.table.len() > NEARLY_FULL { usize::MAX } else { ENDED_AT_ONCE };
+        self.table.end(issued_at, stays, most);
     }
 }
 
@@ -173,28 +158,11 @@ fn stricter(a: Below, b: Below) -> Below {
     }
 }
 
-/// The keys are hashes already; hashing them again would cost and add nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-}
-
-/// Revocations in force at once; about 40 bytes each.
+/// Revocations in force at once; 12 bytes each, 16 more where it ends at a sequence, and room between them.
 pub const MAX_REVOCATIONS: usize = 1 << 20;
+const NEARLY_FULL: usize = MAX_REVOCATIONS / 8 * 7;
+/// Revocations that one batch looks at to end them.
+const ENDED_AT_ONCE: usize = 1 << 14;
 
 #[cfg(test)]
 mod limits;

@@ -14,10 +14,9 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::gatepass::Signed;
-use crate::revocation::AlreadyHashed;
 
 /// The cache of one gate in one VM.
 pub struct TokenCache {
@@ -213,6 +212,26 @@ impl Queue {
     fn push(&mut self, at: usize, weight: usize) {
         self.places.push_back(at);
         self.bytes = self.bytes.saturating_add(weight);
+    }
+}
+
+/// The fingerprints are hashes already; hashing them again would cost and add nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
     }
 }
 

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gatepass::publish::{Changes, Revoke};
 use gatepass_engine::bundle::{Route, Treatment};
+use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::{Request, Vm};
 use gatepass_tests::kit::signed::grant;
@@ -17,6 +20,15 @@ fn fuel(vm: &mut Vm, request: &Request, expected: &str) -> u64 {
     let (outcome, fuel) = vm.fuel_of(|vm| vm.decide(request.clone()).unwrap());
     assert_eq!(verdict(&outcome), expected);
     fuel
+}
+
+/// The gatepass with one text of its header (0) or claims (1) exchanged.
+fn with_part(token: &str, place: usize, old: &str, new: &str) -> String {
+    let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(&parts[place]).unwrap()).unwrap();
+    assert!(text.contains(old), "{text}");
+    parts[place] = URL_SAFE_NO_PAD.encode(text.replacen(old, new, 1));
+    parts.join(".")
 }
 
 fn measure() -> Counts {
@@ -35,10 +47,15 @@ fn measure() -> Counts {
         order("GET", "/orders", Some(&site.control.issue(&grant, now).unwrap()))
     });
     let each_once: Vec<Request> = each_once.collect();
+    let unreadable = with_part(&good, 1, "\"jti\":", "\"jtj\":");
+    let kid = KeyId::of(&site.control.publisher().state().keys.keys[0].public).to_string();
+    let strange = with_part(&good, 0, &kid, &KeyId::of(&[7; 32]).to_string());
     let cases = [
         ("allowed_recurring", order("GET", "/orders", Some(&good)), "allow"),
         ("no_credential", order("GET", "/orders", None), "401 no_credential"),
         ("bad_signature", order("GET", "/orders", Some(&forged)), "401 bad_signature"),
+        ("malformed", order("GET", "/orders", Some(&unreadable)), "401 malformed"),
+        ("unknown_key", order("GET", "/orders", Some(&strange)), "401 unknown_key"),
         ("public", order("GET", "/healthz", None), "allow"),
     ];
     let mut counts = Counts::new();

@@ -41,15 +41,63 @@ fn a_table_has_room_to_its_limit_and_for_what_it_holds_already() {
 }
 
 #[test]
-fn a_key_that_is_a_hash_is_hashed_to_itself() {
-    let hash = |write: fn(&mut AlreadyHashed)| {
-        let mut hasher = AlreadyHashed::default();
-        write(&mut hasher);
-        hasher.finish()
+fn it_holds_what_a_plain_map_holds_through_growing_and_ending() {
+    let mut table = Revocations::new(HashKey::new("prod", &[0; 16]), 0);
+    let mut plain = std::collections::BTreeMap::<u64, (Below, u64)>::new();
+    let mut random = 1_u64;
+    let mut next = move || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random >> 20
     };
-    assert_eq!(hash(|hasher| hasher.write_u64(0x0123_4567_89ab_cdef)), 0x0123_4567_89ab_cdef);
-    assert_eq!(hash(|hasher| hasher.write(&[0x12, 0x34, 0x34])), 0x12_3434);
-    // Where there are more bytes than a hash has, the first ones still count.
-    let nine = hash(|hasher| hasher.write(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0x81]));
-    assert_eq!(nine, 0x01);
+    let find = |table: &Revocations, key| table.table.find(key);
+    for round in 0..200_u64 {
+        for _ in 0..500 {
+            // Few enough keys that some come again.
+            let key = next() % 40_000;
+            let below = match next() % 3 {
+                0 => Below::Always,
+                _ => Below::Sequence(next() % 9),
+            };
+            let drop_after = (round + next() % 40) * 4;
+            let new =
+                Revocation { kind: Kind::Agent, key, below, drop_after: UnixSeconds(drop_after) };
+            table.insert(&new);
+            let old = plain.entry(key.max(1)).or_insert((below, drop_after));
+            *old = (stricter(old.0, below), old.1.max(drop_after));
+        }
+        let stays = [7, 8];
+        table.table.end(UnixSeconds(round * 4), &stays, usize::MAX);
+        plain.retain(|key, (_, drop_after)| round * 4 <= *drop_after || stays.contains(key));
+        assert_eq!(table.len(), plain.len(), "round {round}");
+        for key in 1..40_000 {
+            assert_eq!(find(&table, key), plain.get(&key).map(|(below, _)| *below), "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_large_table_ends_a_share_with_each_batch_and_all_of_it_in_some() {
+    let mut table = Revocations::new(HashKey::new("prod", &[0; 16]), 0);
+    (1..=100_000).for_each(|key| table.insert(&revocation(key)));
+    table.end(UnixSeconds(100), &[]);
+    assert_eq!(table.len(), 100_000, "none is over");
+    table.end(UnixSeconds(101), &[]);
+    let left = table.len();
+    assert!((70_000..90_000).contains(&left), "{left}");
+    (0..8).for_each(|_| table.end(UnixSeconds(101), &[]));
+    assert!(table.is_empty());
+}
+
+#[test]
+fn what_lies_beyond_the_numbers_of_a_slot_never_ends_and_is_found() {
+    let mut table = Revocations::new(HashKey::new("prod", &[0; 16]), 0);
+    let far = Revocation { drop_after: UnixSeconds(u64::MAX), ..revocation(0) };
+    let high = Revocation { below: Below::Sequence(u64::MAX), ..revocation(u64::MAX) };
+    table.insert(&far);
+    table.insert(&high);
+    assert_eq!(table.table.find(0), Some(Below::Always), "a hash of zero is one like others");
+    assert_eq!(table.table.find(u64::MAX), Some(Below::Sequence(u64::MAX)));
+    table.end(UnixSeconds(u64::MAX), &[]);
+    assert_eq!(table.len(), 1);
+    assert_eq!(table.table.find(0), Some(Below::Always));
 }

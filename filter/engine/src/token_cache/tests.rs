@@ -322,3 +322,17 @@ fn a_gatepass_is_recognised_where_nothing_is_decided() {
         assert!(!permit.strips_authorization());
     });
 }
+
+#[test]
+fn a_fingerprint_is_hashed_to_itself() {
+    let hash = |write: fn(&mut AlreadyHashed)| {
+        let mut hasher = AlreadyHashed::default();
+        write(&mut hasher);
+        hasher.finish()
+    };
+    assert_eq!(hash(|hasher| hasher.write_u64(0x0123_4567_89ab_cdef)), 0x0123_4567_89ab_cdef);
+    assert_eq!(hash(|hasher| hasher.write(&[0x12, 0x34, 0x34])), 0x12_3434);
+    // Where there are more bytes than a hash has, the first ones still count.
+    let nine = hash(|hasher| hasher.write(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0x81]));
+    assert_eq!(nine, 0x01);
+}
