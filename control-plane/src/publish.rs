@@ -582,7 +582,9 @@ pub const MIN_BATCH_LIFE: u64 = 3600;
 const PART_BUDGET: usize = 480 * 1024;
 /// A revocation, encoded: kind 1, key 10, `below` 11, `drop_after` 10.
 const MAX_REVOCATION_BYTES: usize = 32;
-const REVOCATIONS_PER_PART: usize = PART_BUDGET / MAX_REVOCATION_BYTES;
+/// What a gate takes in a hundredth of a second or two: it loads one part at a time.
+const REVOCATIONS_PER_PART: usize = 1 << 13;
+const _: () = assert!(REVOCATIONS_PER_PART * MAX_REVOCATION_BYTES <= PART_BUDGET);
 /// Bytes of a state, so that its snapshot and the root documents fit in one answer of the feed.
 const MAX_STATE_BYTES: usize = 48 * 1024 * 1024;
 

@@ -73,6 +73,8 @@ enum Seen {
 pub struct Checked {
     /// Something was read and may have been applied.
     pub news: bool,
+    /// There is more that the next check takes.
+    pub more: bool,
     /// `log` or something in it does not verify.
     pub forged: u32,
     pub refusals: Vec<Refusal>,
@@ -149,6 +151,7 @@ impl Exchange {
             let _ = data.write(&self.prefix.key("want"), &[], When::Always);
         }
         let whole = checked.forged == 0
+            && !checked.more
             && !checked
                 .refusals
                 .iter()
@@ -156,7 +159,9 @@ impl Exchange {
         self.failed = None;
         if whole {
             self.remembered = x;
-        } else if let Some(y) = y {
+        } else if let Some(y) = y
+            && !checked.more
+        {
             self.failed = Some((y, now.monotonic));
         }
         checked
@@ -324,7 +329,8 @@ impl Exchange {
     ) {
         self.take_roots(log, gate, now, checked);
         let before = core::mem::take(&mut self.seen);
-        for stored in log.envelopes() {
+        let mut spent = 0_usize;
+        for (place, stored) in log.envelopes().enumerate() {
             // One that was only learnt of as leader, or that did not join on yet, is not settled.
             if let Some(found) = before.get(&stored.digest) {
                 self.seen.insert(stored.digest, *found);
@@ -332,10 +338,19 @@ impl Exchange {
                     continue;
                 }
             }
+            if place > 0 && place < log.base.len() && self.has_base(log, gate) {
+                continue;
+            }
+            // A gate without a position answers nothing, so it may take what it loads in turns.
+            if spent >= AT_ONCE && gate.position().is_none() {
+                checked.more = true;
+                continue;
+            }
             let Some(bytes) = Log::fetch(stored, data, &self.prefix) else {
                 checked.forged = checked.forged.saturating_add(1);
                 continue;
             };
+            spent = spent.saturating_add(bytes.len());
             let Some(authentic) = inspect(gate, &bytes, now, checked) else {
                 continue;
             };
@@ -351,6 +366,13 @@ impl Exchange {
             };
             self.seen.insert(stored.digest, found);
         }
+    }
+
+    /// Whether the gate is where the base leads to, as its first part says: then the others say nothing
+    /// new, and verifying a million revocations again would stop the worker for most of a second.
+    fn has_base(&self, log: &Log, gate: &Gate) -> bool {
+        let base = log.base.first().and_then(|first| self.position_of(first));
+        base.is_some() && gate.position() >= base && !gate.is_loading() && gate.behind().is_none()
     }
 
     /// Applies one envelope under the count of attempts; false when it should be tried again.
@@ -544,6 +566,8 @@ fn inspect(
     }
 }
 
+/// Bytes that one check reads of what a gate without a position loads: some hundredths of a second.
+const AT_ONCE: usize = 256 * 1024;
 /// Milliseconds after which a log that could not be applied whole is tried again: without it each
 /// request would do the work of verifying it anew.
 const RETRY_EVERY: u64 = 50;

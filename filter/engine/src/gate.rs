@@ -472,6 +472,12 @@ impl Gate {
         }
     }
 
+    /// Whether some parts of a snapshot have come and some have not.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.loading().is_some()
+    }
+
     /// The position that the gate is known to be behind of, if it is.
     #[must_use]
     pub fn behind(&self) -> Option<Position> {

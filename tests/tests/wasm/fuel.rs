@@ -102,7 +102,7 @@ fn among(routes: usize, revocations: usize) -> u64 {
         Changes { bundle: Some(bundle), revocations: revoked.collect(), ..Changes::default() };
     site.control.publisher().advance(&changes).unwrap();
     site.hear_snapshot().unwrap();
-    site.tick().unwrap();
+    site.load().unwrap();
     let token = site.control.issue(&grant("orders:read"), now).unwrap();
     let request = order("GET", "/orders", Some(&token));
     (0..8).map(|_| fuel(&mut site.workers[0], &request, "allow")).min().unwrap()
