@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-footprint bench-hot-paths bench-issue differential
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-footprint bench-hot-paths bench-issue differential bounded
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -84,6 +84,10 @@ mutants:
 ## does a hundred thousand of them.
 differential:
 	CASES=10000000 $(CARGO) test --locked --release -p gatepass-ed25519 --test beside_dalek random
+
+## Memory and instructions of a VM that holds a million revocations (`make test` does a hundred thousand).
+bounded: setup filter
+	REVOCATIONS=1000000 $(CARGO) test --locked -p gatepass-tests --test wasm bounded -- --nocapture
 
 ## A decision's cost beside Envoy's own filters, all settings (three quarters of an hour, with the two below) or one (3 minutes); see
 ## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.

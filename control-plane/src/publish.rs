@@ -360,7 +360,9 @@ impl Publisher {
             return Err(PublishError::State("a root version never falls"));
         }
         let items = self.revocations(&changes.revocations, to);
-        let in_force = self.state.revocations.iter().filter(|known| !self.has_ended(known)).count();
+        let issued_at = self.state.issued_at;
+        let alive = |known: &&Revocation| !has_ended(known, issued_at);
+        let in_force = self.state.revocations.iter().filter(alive).count();
         let total = in_force.saturating_add(items.len());
         if total > MAX_REVOCATIONS {
             return Err(PublishError::TooManyRevocations);
@@ -395,8 +397,9 @@ impl Publisher {
         self.drop_ended();
         self.state.sequence = step.to;
         self.state.root_version = step.root_version;
-        for item in step.items {
-            self.insert(item);
+        match step.items.len() {
+            0..=FEW => step.items.into_iter().for_each(|item| self.insert(item)),
+            _ => self.insert_many(step.items),
         }
         if let Some(keys) = step.keys {
             self.state.keys = keys;
@@ -413,27 +416,32 @@ impl Publisher {
         match all.binary_search_by_key(&new.key, |old| old.key) {
             Ok(at) => {
                 if let Some(old) = all.get_mut(at) {
-                    old.below = match (old.below, new.below) {
-                        (Below::Sequence(a), Below::Sequence(b)) => Below::Sequence(a.max(b)),
-                        (Below::Always, _) | (_, Below::Always) => Below::Always,
-                    };
-                    old.drop_after = old.drop_after.max(new.drop_after);
+                    tighten(old, &new);
                 }
             }
             Err(at) => all.insert(at, new),
         }
     }
 
+    /// [`Publisher::insert`] of many, which would move the others each time.
+    fn insert_many(&mut self, new: Vec<Revocation>) {
+        let all = &mut self.state.revocations;
+        all.extend(new);
+        all.sort_by_key(|one| one.key);
+        all.dedup_by(|later, first| {
+            let same = later.key == first.key;
+            if same {
+                tighten(first, later);
+            }
+            same
+        });
+    }
+
     /// As a gate that has accepted `issued_at` does. Keys' revocations stay: only the root
     /// documents say when the last of them may go.
     fn drop_ended(&mut self) {
-        let state = core::mem::take(&mut self.state.revocations);
-        self.state.revocations = state.into_iter().filter(|known| !self.has_ended(known)).collect();
-    }
-
-    /// By the newest `issued_at` signed, as gates end them.
-    fn has_ended(&self, revocation: &Revocation) -> bool {
-        self.state.issued_at > revocation.drop_after && revocation.kind != Kind::Key
+        let issued_at = self.state.issued_at;
+        self.state.revocations.retain(|known| !has_ended(known, issued_at));
     }
 
     /// Hash key and issuer keys in the first part, then revocations, then the bundle.
@@ -473,6 +481,19 @@ impl Publisher {
         );
         Ok(parts)
     }
+}
+
+/// By the newest `issued_at` signed, as gates end them.
+fn has_ended(revocation: &Revocation, issued_at: UnixSeconds) -> bool {
+    issued_at > revocation.drop_after && revocation.kind != Kind::Key
+}
+
+fn tighten(old: &mut Revocation, new: &Revocation) {
+    old.below = match (old.below, new.below) {
+        (Below::Sequence(a), Below::Sequence(b)) => Below::Sequence(a.max(b)),
+        (Below::Always, _) | (_, Below::Always) => Below::Always,
+    };
+    old.drop_after = old.drop_after.max(new.drop_after);
 }
 
 /// A step that was checked and not yet taken.
@@ -582,6 +603,8 @@ pub const MIN_BATCH_LIFE: u64 = 3600;
 const PART_BUDGET: usize = 480 * 1024;
 /// A revocation, encoded: kind 1, key 10, `below` 11, `drop_after` 10.
 const MAX_REVOCATION_BYTES: usize = 32;
+/// Revocations of one step that are put in their places one by one.
+const FEW: usize = 16;
 /// What a gate takes in a hundredth of a second or two: it loads one part at a time.
 const REVOCATIONS_PER_PART: usize = 1 << 13;
 const _: () = assert!(REVOCATIONS_PER_PART * MAX_REVOCATION_BYTES <= PART_BUDGET);

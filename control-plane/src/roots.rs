@@ -87,6 +87,23 @@ pub fn sign(
     Ok(signed.to_json())
 }
 
+/// Signs a grace document with each of `signers`: the threshold of the root in force must.
+///
+/// # Errors
+/// [`RootError::Refused`] for one that no gate would take.
+pub fn sign_grace(
+    document: &gatepass_engine::grace::Document,
+    signers: &[&dyn Signer],
+) -> Result<String, RootError> {
+    document.check()?;
+    let payload = serde_json::to_vec(document).map_err(|_| RootError::Encoding)?;
+    let envelope = Unverified::new(PayloadType::Grace, payload);
+    let signed = signers
+        .iter()
+        .fold(envelope, |envelope, signer| envelope.sign_with(|message| signer.sign(message)));
+    Ok(signed.to_json())
+}
+
 /// Walks a chain of envelopes from the pinned keys, as a gate does.
 ///
 /// # Errors

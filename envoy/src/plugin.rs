@@ -25,6 +25,10 @@ pub struct PluginConfig {
     /// A signed baseline in base64: brings roots and a bundle at a cold start, never freshness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
+    /// A grace document in base64, as `gatepass root grace` prints it: named low-risk actions go on for
+    /// some hours without the control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<String>,
     /// How long a request whose gatepass is newer than the gate is held, in milliseconds.
     #[serde(default = "default_hold_ms")]
     pub hold_ms: u64,
@@ -106,6 +110,7 @@ impl PluginConfig {
             roots,
             min_root_version: 1,
             baseline: None,
+            grace: None,
             hold_ms: default_hold_ms(),
             mode: Mode::Enforce,
             expose_position: false,

@@ -4,7 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatepass_engine::batch::Feed;
+use gatepass_engine::envelope::Unverified;
 use gatepass_engine::gate::{Mode, Settings};
+use gatepass_engine::grace::{Document, MAX_DOCUMENT_BYTES};
 use gatepass_engine::ids::is_token;
 use gatepass_engine::root::Pinned;
 use serde::Deserialize;
@@ -18,6 +20,8 @@ pub struct Configuration {
     pub feed: FeedAddress,
     /// A feed answer that brings roots and a bundle, never freshness.
     pub baseline: Option<Vec<u8>>,
+    /// The DSSE JSON envelope of a grace document.
+    pub grace: Option<Vec<u8>>,
     pub hold: HoldMilliseconds,
     /// Test only: responses say which VM answered, and from which position.
     pub expose_position: bool,
@@ -81,6 +85,7 @@ struct Wire {
     roots: Roots,
     min_root_version: u64,
     baseline: Option<String>,
+    grace: Option<String>,
     hold_ms: Option<u64>,
     mode: WireMode,
     #[serde(default)]
@@ -142,6 +147,7 @@ impl Wire {
         )
         .map_err(|error| format!("`roots`: {error}"))?;
         let baseline = self.baseline.as_deref().map(decode_baseline).transpose()?;
+        let grace = self.grace.as_deref().map(decode_grace).transpose()?;
         let prefix = self.prefix();
         Ok(Configuration {
             settings: Settings {
@@ -159,6 +165,7 @@ impl Wire {
                 path_prefix: self.control_plane.path_prefix,
             },
             baseline,
+            grace,
             hold: HoldMilliseconds(hold),
             expose_position: self.expose_position,
             prefix,
@@ -186,6 +193,20 @@ impl Wire {
 fn decode_baseline(text: &str) -> Result<Vec<u8>, String> {
     let bytes = STANDARD.decode(text).map_err(|_| "`baseline`: expected base64".to_owned())?;
     Feed::decode(&bytes).map_err(|refusal| format!("`baseline`: {}", refusal.detail))?;
+    Ok(bytes)
+}
+
+/// Who signed it is judged when the root is known.
+fn decode_grace(text: &str) -> Result<Vec<u8>, String> {
+    let refused = |what: &str| format!("`grace`: {what}, as `gatepass root grace` prints it");
+    let bytes = STANDARD.decode(text).map_err(|_| refused("expected base64"))?;
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(refused("expected at most 16 KiB"));
+    }
+    let envelope = Unverified::from_json(&bytes).map_err(|refusal| refused(&refusal.detail))?;
+    let document: Document = gatepass_engine::json::from_slice(envelope.unverified_payload())
+        .map_err(|error| refused(&error.to_string()))?;
+    document.check().map_err(|refusal| refused(&refusal.detail))?;
     Ok(bytes)
 }
 
@@ -257,6 +278,9 @@ mod tests {
         check(|v| v["hold_ms"] = json!(-1), "`hold_ms`: invalid value");
         check(|v| v["baseline"] = json!("%"), "`baseline`");
         check(|v| v["baseline"] = json!("AAAA"), "`baseline`");
+        check(|v| v["grace"] = json!("%"), "`grace`: expected base64");
+        check(|v| v["grace"] = json!("e30="), "`grace`: the envelope does not parse");
+        check(|v| v["grace"] = json!("A".repeat(24_000)), "`grace`: expected at most 16 KiB");
         check(|v| v["environment"] = json!(5), "`environment`: invalid type");
         check(|v| v["roots"]["keys"][0] = json!(5), "`roots.keys[0]`: invalid type");
         assert!(Configuration::parse(format!("{} x", good()).as_bytes()).is_err());

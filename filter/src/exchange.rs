@@ -261,8 +261,8 @@ impl Exchange {
         let mut ignored = Checked::default();
         self.learn(&log, data, gate, now, &mut ignored);
         let newest = self.newest(&log);
-        let aged =
-            log.base.iter().chain(&log.deltas).any(|stored| self.half_over(stored, now.unix));
+        let head = log.base.first();
+        let aged = head.iter().copied().chain(&log.deltas).any(|s| self.half_over(s, now.unix));
         let wanted = self.wanted(data);
         let lost = gate.position() > newest;
         let wants_snapshot =
@@ -420,7 +420,10 @@ impl Exchange {
         checked: &mut Checked,
     ) {
         self.take_roots(log, gate, now, checked);
-        for stored in log.envelopes() {
+        for (place, stored) in log.envelopes().enumerate() {
+            if place > 0 && place < log.base.len() && self.has_base(log, gate) {
+                continue;
+            }
             match self.seen.get(&stored.digest) {
                 Some(Seen::Verified { .. }) => continue,
                 Some(Seen::Refused) => {
@@ -469,7 +472,13 @@ impl Exchange {
     }
 
     fn newest(&self, log: &Log) -> Option<Position> {
-        log.base.iter().chain(&log.deltas).last().and_then(|stored| self.position_of(stored))
+        log.deltas.last().or(log.base.first()).and_then(|stored| self.position_of(stored))
+    }
+
+    /// When the newest of the log was issued; a base by its first part.
+    fn last_issued_at(&self, log: &Log) -> Option<UnixSeconds> {
+        let last = log.checkpoint.as_ref().or(log.deltas.last()).or(log.base.first());
+        last.and_then(|stored| self.issued_at_of(stored))
     }
 
     fn position_of(&self, stored: &Stored) -> Option<Position> {

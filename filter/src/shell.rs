@@ -67,6 +67,9 @@ impl Shell {
             let feed = Feed::decode(bytes).map_err(|refusal| refusal.to_string())?;
             gate.baseline(&feed, now).map_err(|refusal| format!("`baseline`: {refusal}"))?;
         }
+        if let Some(envelope) = &configuration.grace {
+            gate.take_grace(envelope.clone());
+        }
         let random = host::random().map_err(|_| no_randomness())?;
         let vm = VmId(u64::from_le_bytes(random.first_chunk().copied().unwrap_or_default()));
         let exchange = Exchange::new(configuration.prefix.clone());
@@ -98,9 +101,12 @@ impl Shell {
         let shadow = u64::from(self.configuration.settings.mode == Mode::Shadow);
         self.metrics.gauge("gatepass_mode_shadow", shadow);
         // A series that is absent until its first event cannot be alerted on.
-        for name in
-            ["gatepass_shared_state_forged", "gatepass_batches_refused", "gatepass_requests_held"]
-        {
+        for name in [
+            "gatepass_shared_state_forged",
+            "gatepass_batches_refused",
+            "gatepass_requests_held",
+            "gatepass_grace_refused",
+        ] {
             self.metrics.count(name, 0);
         }
     }
@@ -219,6 +225,10 @@ impl Shell {
         let news = checked.news;
         self.news |= news;
         self.note(checked);
+        if news && let Some(refusal) = self.gate.grace_refusal() {
+            self.metrics.count("gatepass_grace_refused", 1);
+            host::log(Level::Warn, &format!("gatepass refused the grace: {refusal}"));
+        }
         news
     }
 
@@ -343,6 +353,7 @@ impl Shell {
         if let Some(age) = self.gate.age(now) {
             self.metrics.gauge("gatepass_state_age_ms", age);
         }
+        self.metrics.gauge("gatepass_grace_seconds", self.gate.grace_left(now.unix));
     }
 
     /// The feed's answer.

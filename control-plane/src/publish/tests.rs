@@ -251,3 +251,19 @@ fn revocations_end_with_the_last_gatepass_and_those_of_keys_stay() {
     let kinds: Vec<Kind> = publisher.state().revocations.iter().map(|r| r.kind).collect();
     assert_eq!(kinds, [Kind::Key]);
 }
+
+#[test]
+fn many_revocations_at_once_are_those_that_come_one_by_one() {
+    let revoke = |n: u64| Revoke::new(Kind::Credential, &(n % 23).to_string(), NOW.plus(n));
+    let (mut at_once, mut one_by_one) = (publisher(), publisher());
+    for publisher in [&mut at_once, &mut one_by_one] {
+        publisher.advance(&Changes::revoke((20..25).map(revoke).collect())).unwrap();
+    }
+    at_once.advance(&Changes::revoke((0..60).map(revoke).collect())).unwrap();
+    for n in 0..60 {
+        one_by_one.advance(&Changes::revoke(vec![revoke(n)])).unwrap();
+    }
+    let all = &at_once.state().revocations;
+    assert_eq!(all.len(), 23);
+    assert_eq!(*all, one_by_one.state().revocations);
+}

@@ -360,7 +360,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
     }
 
     fn fresh(&self, action: &Action) -> Result<(), Denial> {
-        let bound = u64::from(action.staleness).saturating_mul(1000);
+        let bound = self.gate.staleness_bound(action, self.now);
         match self.gate.age(self.now) {
             Some(age) if age <= bound => Ok(()),
             Some(age) => Err(Denial::new(

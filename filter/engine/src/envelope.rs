@@ -19,6 +19,7 @@ pub enum PayloadType {
     Root,
     /// The newest record of an audit log; no gate reads it.
     AuditHead,
+    Grace,
 }
 
 impl PayloadType {
@@ -28,6 +29,7 @@ impl PayloadType {
             Self::Batch => "application/vnd.gatepass.batch.v1+postcard",
             Self::Root => "application/vnd.gatepass.root.v1+json",
             Self::AuditHead => "application/vnd.gatepass.audit-head.v1+json",
+            Self::Grace => "application/vnd.gatepass.grace.v1+json",
         }
     }
 }

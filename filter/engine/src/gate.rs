@@ -18,9 +18,11 @@ use crate::revocation::{Change, HashKey, Kind, MAX_REVOCATIONS, Revocations};
 use crate::root::{Pinned, Trust};
 use crate::routes::Index;
 
+mod grace;
 mod order;
 mod reading;
 
+use grace::Granted;
 use order::Order;
 pub use reading::Authentic;
 
@@ -59,6 +61,7 @@ pub struct Gate {
     /// The position of a verified batch that could not be joined on or applied: the gate is known
     /// to be behind it, and serves nothing older.
     ahead: Option<Position>,
+    grace: Granted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,7 @@ impl Gate {
             bundle: BundleState::None,
             floor: UnixSeconds(0),
             ahead: None,
+            grace: Granted::default(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Gate {
     /// As [`Gate::apply`], but an expired batch is taken: it is not proof of anything new.
     pub fn baseline(&mut self, feed: &Feed<'_>, now: Now) -> Result<(), Refusal> {
         self.trust = self.trust.advance(&feed.roots, now.unix)?;
+        self.read_grace();
         for bytes in &feed.batches {
             let payload = self.open(bytes)?;
             let batch = Batch::decode(&payload)?;
@@ -170,6 +175,7 @@ impl Gate {
         if next.version() != self.trust.version() {
             self.keyring = self.keyring.under(&next);
             self.trust = next;
+            self.read_grace();
         }
         Ok(())
     }

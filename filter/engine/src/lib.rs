@@ -22,6 +22,7 @@ pub mod envelope;
 pub mod freshness;
 pub mod gate;
 pub mod gatepass;
+pub mod grace;
 pub mod ids;
 pub mod inputs;
 pub mod json;

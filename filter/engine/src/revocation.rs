@@ -143,10 +143,10 @@ impl Revocations {
     }
 
     /// Ends those whose time is past by the newest accepted `issued_at`, never by our own clock: a share of
-    /// a large table, since what is over does no harm, and all of one that is nearly full.
+    /// a large table, since what is over does no harm, and a larger one of what is nearly full.
     /// `stays` are the hashes of keys that the root still names: their revocations never end.
     pub fn end(&mut self, issued_at: UnixSeconds, stays: &[u64]) {
-        let most = if self.table.len() > NEARLY_FULL { usize::MAX } else { ENDED_AT_ONCE };
+        let most = if self.table.len() > NEARLY_FULL { ENDED_WHEN_FULL } else { ENDED_AT_ONCE };
         self.table.end(issued_at, stays, most);
     }
 }
@@ -163,6 +163,7 @@ pub const MAX_REVOCATIONS: usize = 1 << 20;
 const NEARLY_FULL: usize = MAX_REVOCATIONS / 8 * 7;
 /// Revocations that one batch looks at to end them.
 const ENDED_AT_ONCE: usize = 1 << 14;
+const ENDED_WHEN_FULL: usize = 1 << 17;
 
 #[cfg(test)]
 mod limits;

@@ -118,6 +118,15 @@ impl Trust {
         self.in_force.as_ref().map_or(0, |root| root.version)
     }
 
+    /// The root keys and how many of them must sign; none, and then nothing is signed well enough,
+    /// before the first document.
+    #[must_use]
+    pub fn root_keys(&self) -> (&[PublicKey], usize) {
+        self.in_force
+            .as_ref()
+            .map_or((&[], usize::MAX), |root| (root.root_keys.as_slice(), root.threshold))
+    }
+
     /// The keys that may sign batches; none before the first document.
     #[must_use]
     pub fn feed_keys(&self) -> &[PublicKey] {

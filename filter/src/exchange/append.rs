@@ -145,7 +145,7 @@ impl Exchange {
             return out;
         }
         let at = Some(header.issued_at);
-        let last = log.envelopes().last().and_then(|stored| self.issued_at_of(stored));
+        let last = self.last_issued_at(log);
         // One of the same second as the base still renews VMs that had the base's position.
         if last > at || (last == at && log.checkpoint.is_some()) {
             return Appended::default();
@@ -159,7 +159,7 @@ impl Exchange {
     /// than its newest proof: two genuine ones in turn must not replace each other for ever.
     fn renews(&self, log: &Log, header: &Header) -> bool {
         let base = log.base.first().and_then(|stored| self.issued_at_of(stored));
-        let last = log.envelopes().last().and_then(|stored| self.issued_at_of(stored));
+        let last = self.last_issued_at(log);
         base < Some(header.issued_at) && last <= Some(header.issued_at)
     }
 }

@@ -1,12 +1,15 @@
 //! A control plane of one environment in memory: keys from seeds, no files, no sockets, no clock.
 //! Time is an argument, so the same calls give the same bytes in every run.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gatepass::issue::{Grant, Issuer, Party, issue, sign as sign_claims};
 use gatepass::keys::{SecretKey, Signer as _};
 use gatepass::publish::{Changes, Genesis, Publisher, Revoke};
-use gatepass::roots::{PinnedRoots, first, sign, successor};
+use gatepass::roots::{PinnedRoots, first, sign, sign_grace, successor};
 use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::grace;
 use gatepass_engine::keyring::{Algorithm, IssuerKey};
 use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
@@ -73,6 +76,21 @@ impl Signed {
             "min_root_version": 1,
             "mode": "enforce",
         }))
+    }
+
+    /// A grace of four hours for these actions, as the plugin's configuration takes it.
+    ///
+    /// # Errors
+    /// What the control plane says.
+    pub fn grace(&self, actions: &[&str], now: UnixSeconds) -> Result<String, Failed> {
+        let document = grace::Document {
+            environment: self.publisher.state().environment.clone(),
+            issued_at: now,
+            expires: now.plus(grace::MAX_GRACE),
+            actions: actions.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let signed = sign_grace(&document, &[&key(ROOT)?])?;
+        Ok(STANDARD.encode(signed))
     }
 
     /// All that this control plane could say or do besides.

@@ -149,3 +149,54 @@ fn a_wall_clock_that_jumps_ahead_and_back_closes_the_gate_and_opens_it_again() {
     site.live(4).unwrap();
     assert_eq!(site.ask_all(&reading).unwrap(), ["allow"; 2]);
 }
+
+#[test]
+fn a_grace_that_is_configured_while_the_control_plane_is_gone_lets_low_risk_go_on() {
+    let mut site = Site::start(1).unwrap();
+    site.advance(3_600_000);
+    let late = requests(&site);
+    assert_eq!(verdicts(&mut site, &late), NONE);
+    let grace = |site: &Site, actions: &[&str]| {
+        let mut configuration: serde_json::Value =
+            serde_json::from_slice(site.configuration()).unwrap();
+        configuration["grace"] = site.control.grace(actions, site.now()).unwrap().into();
+        configuration.to_string().into_bytes()
+    };
+    // An action that is not low risk is named in vain.
+    let configuration = grace(&site, &["orders:read", "orders:create"]);
+    assert!(site.workers[0].configure(&configuration).unwrap());
+    site.workers[0].tick().unwrap();
+    assert_eq!(verdicts(&mut site, &late), LOW);
+    let other = grace(&site, &["orders:create"]);
+    assert!(site.workers[0].configure(&other).unwrap());
+    site.workers[0].tick().unwrap();
+    assert_eq!(verdicts(&mut site, &late), NONE);
+    assert!(site.workers[0].configure(&configuration).unwrap());
+    site.workers[0].tick().unwrap();
+    // Four hours after it was heard of last, it is over.
+    site.advance(3 * 3_600_000);
+    let later = requests(&site);
+    assert_eq!(verdicts(&mut site, &later), LOW);
+    site.advance(1_000);
+    let later = requests(&site);
+    assert_eq!(verdicts(&mut site, &later), NONE);
+    assert_eq!(site.metric("gatepass_grace_refused"), 0);
+}
+
+#[test]
+fn a_grace_that_no_root_key_signed_is_refused_and_counted() {
+    let mut site = Site::start(1).unwrap();
+    site.advance(3_600_000);
+    let late = requests(&site);
+    let mut configuration: serde_json::Value =
+        serde_json::from_slice(site.configuration()).unwrap();
+    let stranger = gatepass_tests::kit::signed::Signed::of("dev", "dev", site.now()).unwrap();
+    configuration["grace"] = stranger.grace(&["orders:read"], site.now()).unwrap().into();
+    assert!(site.workers[0].configure(configuration.to_string().as_bytes()).unwrap());
+    site.workers[0].tick().unwrap();
+    assert_eq!(verdicts(&mut site, &late), NONE);
+    assert_eq!(site.metric("gatepass_grace_refused"), 1);
+    configuration["grace"] = "AAAA".into();
+    let taken = site.workers[0].configure(configuration.to_string().as_bytes()).unwrap();
+    assert!(!taken && site.workers[0].has_logged("`grace`"));
+}

@@ -1,6 +1,7 @@
 //! Each denial code: a request that is allowed, and its twin with one thing changed that is
 //! denied with that code. Then the order of the checks, and who is let through without one.
 
+mod grace;
 mod passing;
 mod restrictions;
 mod revocation;
