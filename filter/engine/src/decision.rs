@@ -354,8 +354,8 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             return Ok(position);
         }
         let denial = Denial::new(Code::NotReady, "no batch was accepted from the feed yet");
-        let shaped =
-            credential.presented().is_ok_and(|presented| Token::split(presented.token).is_ok());
+        let whole = |text| Token::split(text).is_ok_and(|token| token.is_whole());
+        let shaped = credential.presented().is_ok_and(|presented| whole(presented.token));
         Err(if shaped { denial.held_until(HoldUntil::Ready) } else { denial })
     }
 

@@ -32,17 +32,18 @@ mod owned;
 
 use owned::OwnedClaims;
 
-/// The decoded parts of a compact JWS of the right shape.
+/// The parts of a compact JWS of the right shape; the payload is not decoded before somebody is known to
+/// have signed it.
 #[derive(Debug)]
 pub struct Token<'a> {
     signing_input: &'a [u8],
     header: Vec<u8>,
-    payload: Vec<u8>,
+    payload: &'a [u8],
     signature: [u8; 64],
 }
 
 impl<'a> Token<'a> {
-    /// Splits and decodes `<header>.<payload>.<signature>`.
+    /// Splits `<header>.<payload>.<signature>` and decodes the first and the last.
     ///
     /// # Errors
     /// `malformed`: over [`MAX_TOKEN_BYTES`], not exactly three parts, not canonical base64url, or
@@ -56,17 +57,20 @@ impl<'a> Token<'a> {
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(malformed("the gatepass does not have three parts"));
         };
-        let part = |range: core::ops::Range<usize>| {
-            let text = text.get(range).unwrap_or_default();
-            URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed("a part is not canonical base64url"))
-        };
-        let header = part(0..first)?;
-        let payload = part(first.saturating_add(1)..second)?;
-        let signature = part(second.saturating_add(1)..text.len())?;
+        let part = |range: core::ops::Range<usize>| text.get(range).unwrap_or_default();
+        let header = decoded(part(0..first))?;
+        let payload = part(first.saturating_add(1)..second);
+        let signature = decoded(part(second.saturating_add(1)..text.len()))?;
         let signature =
             signature.try_into().map_err(|_| malformed("the signature does not have 64 bytes"))?;
         let signing_input = text.get(..second).unwrap_or_default();
         Ok(Self { signing_input, header, payload, signature })
+    }
+
+    /// Whether the payload is of the right shape too.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        decoded(self.payload).is_ok()
     }
 
     /// Reads the header. The claims are read once the key that it names is known to be ours:
@@ -89,12 +93,17 @@ impl<'a> Token<'a> {
     }
 }
 
+fn decoded(part: &[u8]) -> Result<Vec<u8>, Denial> {
+    let malformed = |_| Denial::new(Code::Malformed, "a part is not canonical base64url");
+    URL_SAFE_NO_PAD.decode(part).map_err(malformed)
+}
+
 /// A header that nobody has vouched for, and claims that nobody has read.
 pub struct Unverified<'a> {
     signing_input: &'a [u8],
     signature: [u8; 64],
     head: Head,
-    payload: Vec<u8>,
+    payload: &'a [u8],
 }
 
 /// What a gatepass says of its signature. `None`: nothing that a gatepass may say.
@@ -128,7 +137,7 @@ impl Unverified<'_> {
     /// # Errors
     /// `malformed`.
     pub fn check_claims(&self) -> Result<(), Denial> {
-        Claims::parse(&self.payload).map(drop)
+        Claims::parse(&decoded(self.payload)?).map(drop)
     }
 
     /// Checks algorithm and key, reads the claims and checks the signature, in the order of their
@@ -142,7 +151,7 @@ impl Unverified<'_> {
         key_is_revoked: impl FnOnce(&str) -> bool,
     ) -> Result<Signed, Denial> {
         self.head.speaker(speakers, key_is_revoked)?;
-        let claims = OwnedClaims::parse(self.payload)?;
+        let claims = OwnedClaims::parse(decoded(self.payload)?)?;
         let key =
             self.head.key.filter(|key| speakers.verifies(key, self.signing_input, &self.signature));
         match key {

@@ -158,7 +158,7 @@ fn stricter(a: Below, b: Below) -> Below {
     }
 }
 
-/// Revocations in force at once; 12 bytes each, 16 more where it ends at a sequence, and room between them.
+/// Revocations in force at once; 12 bytes each, 24 more where it ends at a sequence, and room between them.
 pub const MAX_REVOCATIONS: usize = 1 << 20;
 const NEARLY_FULL: usize = MAX_REVOCATIONS / 8 * 7;
 /// Revocations that one batch looks at to end them.

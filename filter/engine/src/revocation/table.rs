@@ -24,16 +24,15 @@ struct Segment {
     keys: Vec<u64>,
     rules: Vec<u32>,
     len: usize,
-    /// Those that end at a sequence; a rule says which is its own.
-    bounded: Vec<Rule>,
+    /// Those that four bytes do not say; a slot says which is its own.
+    long: Vec<Rule>,
 }
 
 /// Which gatepasses are dead, and until when it is worth knowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rule {
     below: Below,
-    /// In units of [`UNIT`] seconds, rounded up: it may deny a little longer what is dead anyway.
-    drop_after: u32,
+    drop_after: UnixSeconds,
 }
 
 impl Table {
@@ -62,7 +61,7 @@ impl Table {
         let key = not_empty(new.key);
         let Some(segment) = self.segments.get_mut(segment_of(key)) else { return };
         let before = segment.len;
-        segment.insert(key, Rule { below: new.below, drop_after: units(new.drop_after) });
+        segment.insert(key, Rule { below: new.below, drop_after: new.drop_after });
         self.len = self.len.saturating_add(segment.len.saturating_sub(before));
     }
 
@@ -87,7 +86,7 @@ impl Table {
 
 impl Segment {
     fn new(slots: usize) -> Self {
-        Self { keys: vec![EMPTY; slots], rules: vec![0; slots], len: 0, bounded: Vec::new() }
+        Self { keys: vec![EMPTY; slots], rules: vec![0; slots], len: 0, long: Vec::new() }
     }
 
     /// The slot of the key, or the empty one where it would be; `None` when there is no slot.
@@ -124,7 +123,7 @@ impl Segment {
     }
 
     fn end(&mut self, issued_at: UnixSeconds, stays: &[u64]) {
-        let over = |key: u64, rule: Rule| is_over(rule, issued_at) && !stays.contains(&key);
+        let over = |key: u64, rule: Rule| issued_at > rule.drop_after && !stays.contains(&key);
         if self.all().any(|(key, rule)| over(key, rule)) {
             self.rebuild(self.keys.len(), |key, rule| !over(key, rule));
         }
@@ -156,39 +155,30 @@ impl Segment {
         }
     }
 
-    /// `old` is what the slot held; its place among the bounded is taken over.
+    /// `old` is what the slot held; its place among the long ones is taken over.
     fn packed(&mut self, rule: Rule, old: u32) -> u32 {
-        if rule.below == Below::Always {
-            return rule.drop_after;
+        let seconds = u32::try_from(rule.drop_after.0).ok().filter(|at| *at < FIRST_LONG);
+        if let (Below::Always, Some(seconds)) = (rule.below, seconds) {
+            return seconds;
         }
-        let place = match old & BOUNDED {
-            0 => self.bounded.len(),
-            _ => usize::try_from(old & !BOUNDED).unwrap_or(usize::MAX),
-        };
-        match self.bounded.get_mut(place) {
+        let place = place_of(old).unwrap_or(self.long.len());
+        match self.long.get_mut(place) {
             Some(known) => *known = rule,
-            None => self.bounded.push(rule),
+            None => self.long.push(rule),
         }
-        u32::try_from(place).map_or(LAST_UNIT, |place| place | BOUNDED)
+        // INVARIANT: a segment has fewer than a billion of them.
+        u32::try_from(place).unwrap_or_default().saturating_add(FIRST_LONG)
     }
 
     fn unpacked(&self, packed: u32) -> Rule {
-        let always = Rule { below: Below::Always, drop_after: packed & !BOUNDED };
-        if packed & BOUNDED == 0 {
-            return always;
-        }
-        let place = usize::try_from(packed & !BOUNDED).unwrap_or(usize::MAX);
-        self.bounded.get(place).copied().unwrap_or(always)
+        let long = place_of(packed).and_then(|place| self.long.get(place));
+        let short = Rule { below: Below::Always, drop_after: UnixSeconds(u64::from(packed)) };
+        long.copied().unwrap_or(short)
     }
 }
 
-const fn is_over(rule: Rule, issued_at: UnixSeconds) -> bool {
-    // The last unit is also what lies beyond it.
-    rule.drop_after < LAST_UNIT && issued_at.0 > (rule.drop_after as u64).saturating_mul(UNIT)
-}
-
-fn units(drop_after: UnixSeconds) -> u32 {
-    u32::try_from(drop_after.0.div_ceil(UNIT)).unwrap_or(LAST_UNIT).min(LAST_UNIT)
+fn place_of(packed: u32) -> Option<usize> {
+    packed.checked_sub(FIRST_LONG).and_then(|place| usize::try_from(place).ok())
 }
 
 /// One hash of 2^64 shares its neighbour's slot: it can only deny.
@@ -219,11 +209,8 @@ const fn slots_for(len: usize) -> usize {
 const SEGMENT_BITS: u32 = 6;
 const SEGMENTS: usize = 1 << SEGMENT_BITS;
 const EMPTY: u64 = 0;
-/// Marks a rule that stands among the bounded.
-const BOUNDED: u32 = 1 << 31;
-/// The largest time that a rule says itself.
-const LAST_UNIT: u32 = BOUNDED - 1;
-/// Seconds: what is said in 31 bits lasts until the year 2242.
-const UNIT: u64 = 4;
+/// From here on a slot names a place among the long ones; before it, the second after which a revocation
+/// for good ends, until the year 2072.
+const FIRST_LONG: u32 = 0xc000_0000;
 /// 2^64 over the golden ratio: what is no hash, in tests, is spread like one.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
