@@ -110,6 +110,7 @@ impl Bench {
         let start = Instant::now();
         let times = self.measure(&mut gate);
         let lasted = start.elapsed();
+        eprintln!("{workers} workers, slowest (sample, ms): {:?}", slowest(&times.revoked));
         let loaded = load.end();
         let load_rps = loaded.len() as f64 / lasted.as_secs_f64();
         let seen: Vec<Seen> = gate.seen.into_iter().chain(loaded).collect();
@@ -177,6 +178,15 @@ impl Apart {
     }
 }
 
+/// Which samples were the slowest: what happens every so many of them shows here.
+fn slowest(times: &[Duration]) -> Vec<(usize, f64)> {
+    let mut all: Vec<(usize, f64)> =
+        times.iter().map(|time| milliseconds(*time)).enumerate().collect();
+    all.sort_by(|one, other| other.1.total_cmp(&one.1));
+    all.truncate(SLOWEST);
+    all
+}
+
 fn per_mille(times: &[Duration], per_mille: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort();
@@ -190,6 +200,7 @@ fn milliseconds(time: Duration) -> f64 {
 const IN: &str = "in";
 const WORKERS: [u32; 2] = [4, 16];
 const SAMPLES: usize = 500;
+const SLOWEST: usize = 8;
 const ISSUED_AT_ONCE: usize = 50;
 /// Milliseconds; more than the filter's tick.
 const LEAST_APART: u64 = 55;

@@ -21,7 +21,7 @@ fn a_revocation_costs_bytes_and_not_the_bundle() {
     let snapshot = poll(&plane, None, &[]).body.len();
     assert_eq!(behind_all, small, "whatever the policy is");
     assert!(small <= MOST, "{small} bytes");
-    assert!(snapshot > 50 * MOST, "what it would cost without deltas: {snapshot} bytes");
+    assert!(snapshot > 20 * MOST, "what it would cost without deltas: {snapshot} bytes");
 }
 
 /// Bytes that a follower of the newest position is told when one gatepass is revoked: the delta and the
