@@ -86,7 +86,7 @@ differential:
 	CASES=10000000 $(CARGO) test --locked --release -p gatepass-ed25519 --test beside_dalek random
 
 ## Long (some minutes): 100,000 answers of a real Envoy whose threads stand still in turn, none older than one
-## before it. `make test` takes as many as come while that happens once.
+## before it. `make test` takes 10,000.
 monotonic: setup filter
 	$(CARGO) build --locked -p gatepass
 	REQUESTS=100000 $(CARGO) test --locked -p gatepass-tests --test feed -- --nocapture monotonic::no_answer
