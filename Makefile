@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-footprint bench-hot-paths bench-issue differential bounded
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -89,6 +89,12 @@ differential:
 bounded: setup filter
 	REVOCATIONS=1000000 $(CARGO) test --locked -p gatepass-tests --test wasm bounded -- --nocapture
 
+## Long (some minutes): 100,000 answers of a real Envoy whose threads stand still in turn, none older than one
+## before it. `make test` takes 10,000.
+monotonic: setup filter
+	$(CARGO) build --locked -p gatepass
+	REQUESTS=100000 $(CARGO) test --locked -p gatepass-tests --test feed -- --nocapture monotonic::no_answer
+
 ## A decision's cost beside Envoy's own filters, all settings (three quarters of an hour, with the two below) or one (3 minutes); see
 ## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.
 LINE_RATE = $(CARGO) build --locked --release -p gatepass-benches && \
@@ -119,6 +125,18 @@ bench-hot-paths:
 bench-issue:
 	$(CARGO) build --locked --release -p gatepass -p gatepass-benches
 	target/release/bench-issue $(CURDIR)/target/release/gatepass $(CURDIR)/target/bench/issue.json
+
+## From a revocation's answer to the last worker's first refusal, at 4 and 16 workers (4 minutes). Writes
+## target/bench/push.json.
+bench-push: setup filter
+	$(CARGO) build --locked --release -p gatepass -p gatepass-benches
+	target/release/bench-push $(CURDIR)/target/release/gatepass $(CURDIR)/target/bench/push.json
+
+## Ten thousand followers of one control plane: until the last has heard, what they cost idle, and how they come
+## back (4 minutes; 20,000 file descriptors). Writes target/bench/fan-out.json.
+bench-fan-out:
+	$(CARGO) build --locked --release -p gatepass -p gatepass-benches
+	target/release/bench-fan-out $(CURDIR)/target/release/gatepass $(CURDIR)/target/bench/fan-out.json
 
 ## Long: libFuzzer on each target for FUZZ_SECONDS. What it finds goes to target/fuzz, what it
 ## starts from is tests/fuzz/corpus. `make test` replays that corpus without any of this.

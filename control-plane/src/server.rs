@@ -154,7 +154,12 @@ impl Listeners {
         let agents = Limits { requests: 1024, body_bytes: 64 << 10, ..Limits::default() };
         let none = Limits { requests: 64, body_bytes: 0, ..Limits::default() };
         let untimed_paths = &["/v1/feed"];
-        let polls = Limits { requests: 2 * MAX_POLLS, untimed_paths, ..none.clone() };
+        let polls = Limits {
+            connections: 2 * MAX_POLLS,
+            requests: 2 * MAX_POLLS,
+            untimed_paths,
+            ..none.clone()
+        };
         Ok(Self {
             admin: config.admin.listen(admin).bind("admin").await?,
             agents: config.agents.listen(agents).bind("agents").await?,
@@ -226,5 +231,6 @@ pub enum ServerError {
     Root { path: std::path::PathBuf, why: String },
 }
 
-const MAX_POLLS: usize = 1024;
+/// Of 10,000 Envoys, and of those that have just gone and are not missed yet.
+const MAX_POLLS: usize = 16_384;
 const TIDY_EVERY: Duration = Duration::from_secs(60);

@@ -81,6 +81,11 @@ extern "C" fn _initialize() {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
+/// Says what this module is: no shipped one exports it.
+#[cfg(feature = "unchecked-for-tests")]
+#[unsafe(no_mangle)]
+extern "C" fn gatepass_unchecked_for_tests() {}
+
 /// Memory for what the host hands over; [`crate::host`] takes it.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {

@@ -13,7 +13,7 @@ use gatepass::server::Server;
 use gatepass::setup::{self, Init, PINNED};
 use serde_json::json;
 
-use super::{Outcome, now};
+use super::{Outcome, descriptors, now};
 
 #[derive(Subcommand)]
 pub(crate) enum Local {
@@ -221,6 +221,7 @@ async fn serve(dir: PathBuf, log_json: bool) -> Outcome<()> {
         true => log.json().init(),
         false => log.init(),
     }
+    descriptors::raise();
     let server = Server::start(Config::read(&dir)?, system_clock()).await?;
     let addresses = server.addresses();
     // For whoever started it with port 0: one line of JSON, then nothing more on this stream.

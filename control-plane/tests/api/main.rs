@@ -9,6 +9,7 @@ mod kit;
 mod bulk;
 mod clients;
 mod delegation;
+mod delta;
 mod exchange;
 mod input;
 mod lifecycle;

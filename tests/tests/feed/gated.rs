@@ -140,6 +140,11 @@ impl Gated {
 
 /// One kept-alive connection to each worker, found by the VM that answers.
 pub(crate) fn each_worker(envoy: &Envoy, listener: &str) -> Vec<Connection> {
+    each_of(envoy, listener, WORKERS as usize)
+}
+
+/// The same of an Envoy with so many workers.
+pub(crate) fn each_of(envoy: &Envoy, listener: &str, workers: usize) -> Vec<Connection> {
     let mut found: Vec<(String, Connection)> = Vec::new();
     let address = envoy.address(listener).unwrap();
     for _ in 0..200 {
@@ -149,11 +154,11 @@ pub(crate) fn each_worker(envoy: &Envoy, listener: &str) -> Vec<Connection> {
         if !found.iter().any(|(known, _)| known == vm) {
             found.push((vm.to_owned(), connection));
         }
-        if found.len() == WORKERS as usize {
+        if found.len() == workers {
             return found.into_iter().map(|(_, connection)| connection).collect();
         }
     }
-    panic!("{} of {WORKERS} workers were reached", found.len());
+    panic!("{} of {workers} workers were reached", found.len());
 }
 
 /// Between two looks at a condition.

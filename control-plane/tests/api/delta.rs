@@ -1,0 +1,41 @@
+//! What a revocation costs on the feed: bytes, whatever policy and revocations there are.
+
+use gatepass_engine::batch::Feed;
+use serde_json::json;
+
+use crate::kit::{Follower, POLICY, Plane, poll};
+
+#[test]
+fn a_revocation_costs_bytes_and_not_the_bundle() {
+    let plane = Plane::furnished();
+    let small = told_of_one(&plane, 0);
+    let routes: String = (0..1_000)
+        .map(|number| {
+            format!("      - match: GET /more/{number}/of/them\n        action: orders:list\n")
+        })
+        .collect();
+    let host = "  - names: [files.example]";
+    let large = POLICY.replace(host, &format!("{routes}{host}"));
+    plane.change("/v1/policies", json!({ "content": large }));
+    let behind_all = told_of_one(&plane, 1);
+    let snapshot = poll(&plane, None, &[]).body.len();
+    assert_eq!(behind_all, small, "whatever the policy is");
+    assert!(small <= MOST, "{small} bytes");
+    assert!(snapshot > 20 * MOST, "what it would cost without deltas: {snapshot} bytes");
+}
+
+/// Bytes that a follower of the newest position is told when one gatepass is revoked: the delta and the
+/// checkpoint that proves its freshness. Root documents travel beside them.
+fn told_of_one(plane: &Plane, number: u64) -> usize {
+    let here = Follower::of(plane).position();
+    plane.change("/v1/revocations", json!({ "kind": "credential", "id": format!("jti-{number}") }));
+    let answer = poll(plane, Some(here), &[]);
+    let told = Feed::decode(&answer.body).unwrap();
+    assert_eq!(told.batches.len(), 2);
+    let bytes = told.batches.iter().map(|batch| batch.len()).sum();
+    println!("a revocation: {bytes} bytes, {} with the root documents", answer.body.len());
+    bytes
+}
+
+/// Bytes; each of the two has a signature, a header and its digest.
+const MOST: usize = 1_024;
