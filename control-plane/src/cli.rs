@@ -22,6 +22,7 @@ mod ask;
 mod diff;
 mod envoy;
 mod explain;
+mod fleet;
 mod grant;
 mod inspect;
 mod local;

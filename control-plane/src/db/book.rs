@@ -30,7 +30,9 @@ pub struct Book {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub position: Position,
-    /// A third of the smallest staleness bound in force.
+    /// Seconds; of any action in force.
+    pub smallest_staleness: u32,
+    /// A third of it.
     pub longest_wait: Duration,
 }
 
@@ -273,6 +275,7 @@ impl Standing {
         let smallest = publisher.index().smallest_staleness().unwrap_or(STALENESS_WITHOUT_ACTIONS);
         Self {
             position: publisher.position(),
+            smallest_staleness: smallest,
             longest_wait: Duration::from_secs(smallest.into()) / 3,
         }
     }
