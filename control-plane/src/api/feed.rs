@@ -113,8 +113,9 @@ async fn look(
     is_over: bool,
 ) -> Result<Option<Bytes>, Problem> {
     let book = shared.db.book();
+    let mut now = shared.db.now();
     loop {
-        let told = book.tell(after, is_over, shared.db.now()).map_err(Refused::from)?;
+        let told = book.tell(after, is_over, now).map_err(Refused::from)?;
         match told {
             Told::Nothing => return Ok(None),
             Told::Ahead => return Err(old_copy(shared, after).await),
@@ -122,8 +123,17 @@ async fn look(
                 // The signer's time never falls, so it is on the disk before anybody sees it.
                 let noted: Result<(), DbError> =
                     shared.db.write(async move |tx| tx.signed_at(at).await).await;
-                noted.map_err(Refused::from)?;
-                book.marked(at);
+                match noted {
+                    Ok(()) => book.marked(at),
+                    // On a full disk, say: a revocation that was answered is told all the same, and
+                    // proves no more freshness than was on the disk before.
+                    Err(error) => {
+                        if after == Some(book.position()) {
+                            return Err(Refused::from(error).into());
+                        }
+                        now = book.time_on_disk();
+                    }
+                }
             }
             Told::Batches { batches, roots } => {
                 let body = Body {

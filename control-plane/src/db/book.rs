@@ -178,6 +178,11 @@ impl Book {
         inner.marked = inner.marked.max(issued_at);
     }
 
+    /// Up to this time may be signed.
+    pub(crate) fn time_on_disk(&self) -> UnixSeconds {
+        self.lock().marked
+    }
+
     /// What a follower at `after` has not heard; at the end of its wait, a checkpoint.
     pub(crate) fn tell(
         &self,
