@@ -14,6 +14,7 @@ mod admin;
 mod auth;
 mod endpoint;
 mod feed;
+mod fleet;
 mod oauth;
 mod openapi;
 mod problem;

@@ -23,6 +23,7 @@ mod descriptors;
 mod diff;
 mod envoy;
 mod explain;
+mod fleet;
 mod grant;
 mod inspect;
 mod local;

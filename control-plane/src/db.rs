@@ -21,6 +21,7 @@ mod backup;
 mod book;
 mod load;
 mod tx;
+mod whole;
 mod writer;
 
 pub use backup::{Restored, backup, restore};
@@ -53,7 +54,8 @@ impl Db {
     /// Opens the database in `dir`, migrates it and starts the writer.
     ///
     /// # Errors
-    /// [`DbError::Running`] when another process serves it; [`DbError::Missing`]; what SQLite says.
+    /// [`DbError::Running`] when another process serves it; [`DbError::Missing`];
+    /// [`DbError::Damaged`]; what SQLite says.
     pub async fn open(dir: &Path, keys: Arc<SigningKeys>, clock: Clock) -> Result<Self, DbError> {
         let file = dir.join(DATABASE);
         if !file.exists() {
@@ -63,8 +65,9 @@ impl Db {
         let options = options(&file);
         let writing = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
         let writing = writing.await?;
-        MIGRATIONS.run(&writing).await?;
         let mut connection = writing.acquire().await?.detach();
+        whole::check(&mut connection).await?;
+        MIGRATIONS.run(&mut connection).await?;
         let loaded = load::load(&mut connection).await?;
         let book = Arc::new(Book::new(&loaded, Arc::clone(&keys)));
         let readers = SqlitePoolOptions::new()
@@ -212,6 +215,10 @@ pub enum DbError {
     Sql(#[from] sqlx::Error),
     #[error("the database's schema: {0}")]
     Schema(#[from] sqlx::migrate::MigrateError),
+    #[error(
+        "the database is damaged, so revocations may be missing in it: put a copy in its place with `gatepass restore` ({0})"
+    )]
+    Damaged(String),
     #[error("the database holds what cannot be: {0}")]
     Corrupt(String),
     #[error("{0}")]

@@ -1,55 +1,293 @@
 //! The Envoys that follow the feed, as they report themselves. Kept in memory: a report is as old
-//! as the last poll.
+//! as the last poll, and the list starts empty when the control plane does.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use axum::http::HeaderMap;
 use gatepass_engine::clock::UnixSeconds;
-use serde::Serialize;
+use gatepass_engine::position::Position;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a follower said of itself with its last poll.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Follower {
-    pub node: String,
+/// What a follower said of itself with its last poll, and who it proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub who: Name,
     /// How it proved who it is: `certificate`, `join_token` or `none`.
     pub identity: &'static str,
-    /// From a join token, what it says is not verified.
-    pub verified: bool,
+    pub address: IpAddr,
     pub version: String,
+    pub mode: String,
+    pub position: Option<Position>,
+    pub policy: Option<Position>,
+    pub root: Option<u64>,
+    /// Milliseconds, when it polled.
+    pub age: Option<u64>,
+    pub workers: String,
+    pub refusal: Option<LastRefusal>,
+    pub seen_at: UnixSeconds,
+    /// When its poll is answered at the latest; it polls again at once.
+    pub answered_by: UnixSeconds,
+}
+
+/// One Envoy: several may show one certificate or one join token, so their own word tells them
+/// apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The certificate's name, or the fleet of the join token.
+    pub node: String,
+    pub envoy: String,
+}
+
+/// A batch that a follower did not apply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LastRefusal {
+    pub code: String,
+    /// The Envoy's own words.
+    pub why: String,
+    /// Unix seconds by the Envoy's clock.
+    pub at: Option<u64>,
+}
+
+/// What the newest state is, which followers are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newest {
+    pub position: Position,
+    /// Where the policy in force was published; `None` before the first.
+    pub policy: Option<Position>,
+    /// Seconds; the smallest staleness bound of any action in force.
+    pub smallest_staleness: u32,
+}
+
+/// How a follower stands; the worst first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[schema(as = FollowerState)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It did not poll when it should have.
+    Lost,
+    /// A worker has no state yet and refuses what is guarded.
+    Cold,
+    /// Its last proof of freshness is older than an action allows.
+    Stale,
+    /// A worker has not the newest position, or not the policy in force.
+    Lagging,
+    Enforcing,
+}
+
+/// A follower as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Follower {
+    /// The certificate's name, or the fleet of the join token; empty where followers prove nothing.
+    pub node: String,
+    /// Drawn by this Envoy when it started.
+    pub envoy: String,
+    pub state: State,
+    /// `<epoch>.<sequence>` of its slowest worker; empty while one has none.
+    pub position: String,
+    /// The position of the policy that its slowest worker decides by.
+    pub policy: String,
+    /// Seconds since the last proof of freshness that it has told of.
+    pub age: Option<u64>,
+    /// The root document in force there.
+    pub root_version: Option<u64>,
     /// `enforce` or `shadow`.
     pub mode: String,
-    /// The position of its slowest worker.
-    pub position: String,
+    /// Of its filter.
+    pub version: String,
+    /// VMs that report, the main thread's included; `128+` where there may be more.
     pub workers: String,
-    /// The last batch that it refused, and why.
-    pub last_refusal: String,
+    pub last_refusal: Option<LastRefusal>,
+    /// How it proved who it is: `certificate`, `join_token` or `none`.
+    pub identity: String,
+    /// From a certificate, `node` is verified; all else is the Envoy's word.
+    pub verified: bool,
+    /// Where its last poll came from.
+    pub address: String,
     /// Unix seconds of its last poll.
     pub seen_at: u64,
 }
 
+/// Who enforces what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FleetView {
+    /// Of the control plane.
+    pub version: String,
+    /// The newest.
+    pub position: String,
+    /// Where the policy in force was published; empty before the first.
+    pub policy: String,
+    /// Its version.
+    pub policy_version: u64,
+    /// Unix seconds of this answer.
+    pub at: u64,
+    /// Unix seconds since when reports are heard: when the control plane started.
+    pub since: u64,
+    /// Seconds by which a poll may be late before its Envoy counts as lost.
+    pub lost_after: u64,
+    /// The worst first.
+    pub envoys: Vec<Follower>,
+}
+
 /// All followers that were heard of lately.
 #[derive(Default)]
-pub struct Fleet(Mutex<BTreeMap<String, Follower>>);
+pub struct Fleet(Mutex<BTreeMap<Name, Report>>);
 
 impl Fleet {
     /// Takes a report in.
-    pub fn report(&self, follower: Follower) {
+    pub fn report(&self, report: Report) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_FOLLOWERS && !all.contains_key(&follower.node) {
-            let oldest = all.values().min_by_key(|known| known.seen_at).map(|f| f.node.clone());
-            oldest.and_then(|node| all.remove(&node));
+        if all.len() >= MAX_FOLLOWERS && !all.contains_key(&report.who) {
+            // Whoever has a join token may make names up; they push out no certificate's.
+            let first = all.values().min_by_key(|known| (known.is_verified(), known.seen_at));
+            let first = first.map(|known| known.who.clone());
+            first.and_then(|name| all.remove(&name));
         }
-        all.insert(follower.node.clone(), follower);
+        all.insert(report.who.clone(), report);
     }
 
-    /// Those heard of in the last [`FORGET_AFTER`] seconds, by name.
+    /// Those heard of in the last [`FORGET_AFTER`] seconds, the worst first, then by name.
     #[must_use]
-    pub fn list(&self, now: UnixSeconds) -> Vec<Follower> {
+    pub fn list(&self, newest: &Newest, now: UnixSeconds) -> Vec<Follower> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, follower| now.0.saturating_sub(follower.seen_at) <= FORGET_AFTER);
-        all.values().cloned().collect()
+        all.retain(|_, report| now.since(report.seen_at) <= FORGET_AFTER);
+        let mut list: Vec<Follower> =
+            all.values().map(|report| report.follower(newest, now)).collect();
+        drop(all);
+        // Stable: by name within a state.
+        list.sort_by_key(|follower| follower.state);
+        list
     }
+}
+
+impl Report {
+    /// What the headers of a poll say. No header is believed; each is bounded.
+    #[must_use]
+    pub fn read(
+        who: Name,
+        identity: &'static str,
+        address: IpAddr,
+        headers: &HeaderMap,
+        now: UnixSeconds,
+    ) -> Self {
+        let text = |name: &str| plain(headers.get(name));
+        let code = text("x-gatepass-refusal");
+        Self {
+            who,
+            identity,
+            address,
+            version: text("x-gatepass-version"),
+            mode: text("x-gatepass-mode"),
+            position: text("x-gatepass-position").parse().ok(),
+            policy: text("x-gatepass-policy").parse().ok(),
+            root: text("x-gatepass-root").parse().ok(),
+            age: text("x-gatepass-age").parse().ok(),
+            workers: text("x-gatepass-vms"),
+            refusal: (!code.is_empty()).then(|| LastRefusal {
+                code,
+                why: text("x-gatepass-refusal-detail"),
+                at: text("x-gatepass-refused-at").parse().ok(),
+            }),
+            seen_at: now,
+            answered_by: now,
+        }
+    }
+
+    /// Whether a worker has not taken what its Envoy has fetched. So it is right after news, which
+    /// the leader follows with its next poll before the workers have looked.
+    #[must_use]
+    pub fn lags(&self, fetched: Option<Position>) -> bool {
+        self.position < fetched
+    }
+
+    /// How long its next report is put off, when it is wanted soon: not all of a fleet at once.
+    #[must_use]
+    pub fn soon(&self) -> std::time::Duration {
+        let spread = self
+            .who
+            .envoy
+            .bytes()
+            .fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+            % SPREAD;
+        std::time::Duration::from_millis(SOON + spread)
+    }
+
+    fn is_verified(&self) -> bool {
+        self.identity == "certificate"
+    }
+
+    fn state(&self, newest: &Newest, now: UnixSeconds) -> State {
+        if now.since(self.answered_by) > LOST_AFTER {
+            return State::Lost;
+        }
+        let (Some(position), Some(age)) = (self.position, self.age_at(now)) else {
+            return State::Cold;
+        };
+        if age > newest.smallest_staleness.into() {
+            State::Stale
+        } else if position < newest.position || self.policy < newest.policy {
+            State::Lagging
+        } else {
+            State::Enforcing
+        }
+    }
+
+    fn age_at(&self, now: UnixSeconds) -> Option<u64> {
+        Some((self.age? / 1_000).saturating_add(now.since(self.seen_at)))
+    }
+
+    fn follower(&self, newest: &Newest, now: UnixSeconds) -> Follower {
+        let written = |at: Option<Position>| at.map(|at| at.to_string()).unwrap_or_default();
+        Follower {
+            node: self.who.node.clone(),
+            envoy: self.who.envoy.clone(),
+            state: self.state(newest, now),
+            position: written(self.position),
+            policy: written(self.policy),
+            age: self.age_at(now),
+            root_version: self.root,
+            mode: self.mode.clone(),
+            version: self.version.clone(),
+            workers: self.workers.clone(),
+            last_refusal: self.refusal.clone(),
+            identity: self.identity.to_owned(),
+            verified: self.is_verified(),
+            address: self.address.to_string(),
+            seen_at: self.seen_at.0,
+        }
+    }
+}
+
+impl Follower {
+    /// Whether it enforces what was done at `at`, which for a policy is that one or a later.
+    #[must_use]
+    pub fn enforces(&self, at: Position, is_policy: bool) -> bool {
+        let reached = |told: &str| told.parse::<Position>().is_ok_and(|told| told >= at);
+        self.state != State::Lost
+            && reached(&self.position)
+            && (!is_policy || reached(&self.policy))
+    }
+}
+
+impl State {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Cold => "cold",
+            Self::Stale => "stale",
+            Self::Lagging => "lagging",
+            Self::Enforcing => "enforcing",
+        }
+    }
+
+    /// The worst first.
+    pub const ALL: [Self; 5] =
+        [Self::Lost, Self::Cold, Self::Stale, Self::Lagging, Self::Enforcing];
 }
 
 /// A header that a follower wrote, fit for a page and a log: short and printable.
@@ -63,36 +301,123 @@ pub fn plain(value: Option<&axum::http::HeaderValue>) -> String {
 const MAX_FOLLOWERS: usize = 10_000;
 /// Seconds.
 pub const FORGET_AFTER: u64 = 24 * 3600;
+/// Seconds after the end of a granted wait. An Envoy gives a poll up 5 s after that and asks again
+/// within one more.
+pub const LOST_AFTER: u64 = 10;
 const MAX_TEXT: usize = 200;
+/// Milliseconds until a lagging follower reports anew. The checkpoint that answers it is then of a
+/// later second than what it has, so it is news and its leader does not back off.
+const SOON: u64 = 1_000;
+/// Milliseconds over which a fleet's early reports are spread.
+const SPREAD: u64 = 1_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn follower(node: &str, seen_at: u64) -> Follower {
-        Follower {
-            node: node.to_owned(),
-            identity: "none",
-            verified: false,
-            version: String::new(),
-            mode: String::new(),
-            position: String::new(),
-            workers: String::new(),
-            last_refusal: String::new(),
-            seen_at,
+    const NOW: u64 = 1_000_000;
+    const NEWEST: Newest = Newest {
+        position: Position { epoch: 1, sequence: 9 },
+        policy: Some(Position { epoch: 1, sequence: 5 }),
+        smallest_staleness: 10,
+    };
+
+    fn report(envoy: &str, seen_at: u64) -> Report {
+        let who = Name { node: "edge".to_owned(), envoy: envoy.to_owned() };
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-gatepass-position", "1.9"),
+            ("x-gatepass-policy", "1.5"),
+            ("x-gatepass-age", "2500"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
         }
+        Report::read(who, "join_token", [127, 0, 0, 1].into(), &headers, UnixSeconds(seen_at))
+    }
+
+    fn states(fleet: &Fleet, now: u64) -> Vec<(String, State)> {
+        let list = fleet.list(&NEWEST, UnixSeconds(now));
+        list.into_iter().map(|follower| (follower.envoy, follower.state)).collect()
     }
 
     #[test]
     fn the_fleet_is_bounded_and_forgets() {
         let fleet = Fleet::default();
+        let mut verified = report("with a certificate", 1);
+        verified.identity = "certificate";
+        fleet.report(verified);
         for at in 0..=MAX_FOLLOWERS as u64 {
-            fleet.report(follower(&format!("node-{at}"), 1000 + at));
+            fleet.report(report(&format!("node-{at}"), 1000 + at));
         }
-        let all = fleet.list(UnixSeconds(1000));
+        let all = fleet.list(&NEWEST, UnixSeconds(1000));
         assert_eq!(all.len(), MAX_FOLLOWERS);
-        assert!(!all.iter().any(|f| f.node == "node-0"), "the oldest gave way");
-        fleet.report(follower("node-1", 5_000_000));
-        assert_eq!(fleet.list(UnixSeconds(5_000_000)).len(), 1);
+        assert!(!all.iter().any(|f| f.envoy == "node-0"), "the oldest gave way");
+        assert!(all.iter().any(|f| f.verified), "whoever is verified gives way last");
+        fleet.report(report("node-1", 5_000_000));
+        assert_eq!(fleet.list(&NEWEST, UnixSeconds(5_000_000)).len(), 1);
+    }
+
+    #[test]
+    fn each_state_has_its_reason() {
+        type Change = fn(&mut Report);
+        let cases: [(&str, State, Change); 9] = [
+            ("all is well", State::Enforcing, |_| {}),
+            ("a worker has nothing", State::Cold, |r| r.position = None),
+            ("no proof of freshness", State::Cold, |r| r.age = None),
+            ("an old proof", State::Stale, |r| r.age = Some(11_000)),
+            ("no older than allowed", State::Enforcing, |r| r.age = Some(10_999)),
+            ("one position behind", State::Lagging, |r| r.position = "1.8".parse().ok()),
+            ("its bundle was refused", State::Lagging, |r| r.policy = "1.4".parse().ok()),
+            ("silent at the bound", State::Enforcing, |r| {
+                r.answered_by = UnixSeconds(NOW - LOST_AFTER);
+            }),
+            ("silent past the bound", State::Lost, |r| {
+                r.answered_by = UnixSeconds(NOW - LOST_AFTER - 1);
+            }),
+        ];
+        for (why, state, change) in cases {
+            let mut told = report("one", NOW);
+            change(&mut told);
+            assert_eq!(told.state(&NEWEST, UnixSeconds(NOW)), state, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_worst_stand_first_and_age_goes_on() {
+        let fleet = Fleet::default();
+        for envoy in ["c", "a"] {
+            fleet.report(report(envoy, NOW));
+        }
+        let mut lost = report("z", NOW - 60);
+        lost.answered_by = UnixSeconds(NOW - 60);
+        fleet.report(lost);
+        let expected = [("z", State::Lost), ("a", State::Enforcing), ("c", State::Enforcing)];
+        let expected: Vec<_> = expected.map(|(envoy, state)| (envoy.to_owned(), state)).into();
+        assert_eq!(states(&fleet, NOW), expected);
+        let list = fleet.list(&NEWEST, UnixSeconds(NOW + 7));
+        assert_eq!(list.last().and_then(|follower| follower.age), Some(9));
+    }
+
+    #[test]
+    fn a_policy_is_enforced_only_where_its_bundle_is() {
+        let at = |text: &str| text.parse::<Position>().unwrap();
+        let told = report("one", NOW).follower(&NEWEST, UnixSeconds(NOW));
+        assert!(told.enforces(at("1.9"), false));
+        assert!(!told.enforces(at("1.9"), true), "its bundle is of 1.5");
+        assert!(told.enforces(at("1.5"), true));
+        assert!(!told.enforces(at("1.10"), false));
+        assert!(!told.enforces(at("2.1"), false), "of another epoch");
+        let lost = Follower { state: State::Lost, ..told };
+        assert!(!lost.enforces(at("1.5"), true), "nobody knows what it enforces");
+    }
+
+    #[test]
+    fn only_a_worker_behind_its_leader_reports_early() {
+        let told = report("one", NOW);
+        assert!(!told.lags("1.9".parse().ok()));
+        assert!(!told.lags(None), "nothing was fetched");
+        assert!(told.lags("1.10".parse().ok()));
+        let soon = told.soon().as_millis();
+        assert!((1_000..2_000).contains(&soon), "{soon}");
     }
 }

@@ -27,6 +27,12 @@ pub(crate) struct PollOutcome {
     pub(crate) outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FleetState {
+    /// `lost`, `cold`, `stale`, `lagging` or `enforcing`.
+    pub(crate) state: &'static str,
+}
+
 /// All that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -36,6 +42,10 @@ pub struct Metrics {
     pub(crate) epoch: Gauge<u64, AtomicU64>,
     pub(crate) sequence: Gauge<u64, AtomicU64>,
     pub(crate) followers: Gauge<u64, AtomicU64>,
+    pub(crate) fleet: Family<FleetState, Gauge<u64, AtomicU64>>,
+    pub(crate) slowest_epoch: Gauge<u64, AtomicU64>,
+    pub(crate) slowest_sequence: Gauge<u64, AtomicU64>,
+    pub(crate) oldest_age: Gauge<u64, AtomicU64>,
     pub(crate) issuance_open: Gauge<u64, AtomicU64>,
     pub(crate) root_expires: Gauge<u64, AtomicU64>,
 }
@@ -55,6 +65,26 @@ impl Metrics {
         registry.register("sequence", "Sequence of the newest position", sequence.clone());
         let followers = Gauge::default();
         registry.register("followers", "Followers heard of in a day", followers.clone());
+        let fleet = Family::<FleetState, Gauge<u64, AtomicU64>>::default();
+        registry.register("fleet", "Followers by how they stand", fleet.clone());
+        let slowest_epoch = Gauge::default();
+        registry.register(
+            "fleet_slowest_epoch",
+            "Epoch of the slowest worker of the followers that are not lost",
+            slowest_epoch.clone(),
+        );
+        let slowest_sequence = Gauge::default();
+        registry.register(
+            "fleet_slowest_sequence",
+            "Sequence of the slowest worker of the followers that are not lost",
+            slowest_sequence.clone(),
+        );
+        let oldest_age = Gauge::default();
+        registry.register(
+            "fleet_oldest_age_seconds",
+            "Age of the oldest state among the followers that are not lost",
+            oldest_age.clone(),
+        );
         let issuance_open = Gauge::default();
         registry.register("issuance_open", "1 while gatepasses are issued", issuance_open.clone());
         let root_expires = Gauge::default();
@@ -71,6 +101,10 @@ impl Metrics {
             epoch,
             sequence,
             followers,
+            fleet,
+            slowest_epoch,
+            slowest_sequence,
+            oldest_age,
             issuance_open,
             root_expires,
         }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatepass_engine::clock::UnixSeconds;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,6 +34,8 @@ pub struct Shared {
     pub(crate) environment: String,
     pub(crate) issuer: String,
     pub(crate) fleet: Fleet,
+    /// When it started to hear reports.
+    pub(crate) since: UnixSeconds,
     pub(crate) rates: Rates,
     pub(crate) known_keys: KnownKeys,
     pub(crate) metrics: Metrics,
@@ -75,6 +78,7 @@ impl Server {
                 .fetch_one(db.readers())
                 .await
                 .map_err(DbError::from)?;
+        let since = db.now();
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             db,
@@ -83,6 +87,7 @@ impl Server {
             issuer,
             config,
             fleet: Fleet::default(),
+            since,
             rates: Rates::default(),
             known_keys: KnownKeys::default(),
             metrics: Metrics::new(),

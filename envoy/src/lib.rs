@@ -44,5 +44,5 @@ pub use fields::FieldError;
 pub use manifest::{ClientCertificate, Manifest, Platform, Side, Target};
 pub use operator::OperatorConfig;
 pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
-pub use process::{Envoy, EnvoyError, LaunchError, Settings};
+pub use process::{Envoy, EnvoyError, HotRestart, LaunchError, Settings};
 pub use template::TemplateError;

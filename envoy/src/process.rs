@@ -1,7 +1,7 @@
 //! A running Envoy: started from a configuration, known by the ports it bound, killed on drop.
 //!
-//! It starts no second Envoy on hot restart, keeps nothing outside its temporary folder, and
-//! waits on conditions with a deadline, never for a length of time.
+//! It keeps nothing outside its temporary folder, and waits on conditions with a deadline, never for a
+//! length of time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,6 +30,21 @@ pub struct Settings {
     pub env: Vec<(String, String)>,
     /// How long to wait for `/ready`.
     pub ready_within: Duration,
+    /// Takes over from another process, or can be taken over from.
+    pub hot_restart: Option<HotRestart>,
+}
+
+/// Which of several processes that follow one another this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotRestart {
+    /// `--base-id`: the same for all of them and for no other on this machine.
+    pub base_id: u32,
+    /// `--restart-epoch`: 0 for the first, one more for each that takes over.
+    pub epoch: u32,
+    /// `--drain-time-s`: over which the one before lets its connections go.
+    pub drain_seconds: u32,
+    /// `--parent-shutdown-time-s`: after which the one before ends.
+    pub parent_seconds: u32,
 }
 
 impl Default for Settings {
@@ -40,6 +55,7 @@ impl Default for Settings {
             component_log_level: None,
             env: Vec::new(),
             ready_within: Duration::from_secs(60),
+            hot_restart: None,
         }
     }
 }
@@ -293,8 +309,6 @@ impl Running {
             .args(["--concurrency", &settings.workers.to_string()])
             .args(["--log-level", &settings.log_level])
             .args(["--file-flush-interval-msec", "20"])
-            // Otherwise Envoys on one machine collide in shared memory over their base id.
-            .arg("--disable-hot-restart")
             .envs(settings.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -302,6 +316,15 @@ impl Running {
         if let Some(levels) = &settings.component_log_level {
             command.args(["--component-log-level", levels]);
         }
+        match settings.hot_restart {
+            // Otherwise Envoys on one machine collide in shared memory over their base id.
+            None => command.arg("--disable-hot-restart"),
+            Some(restart) => command
+                .args(["--base-id", &restart.base_id.to_string()])
+                .args(["--restart-epoch", &restart.epoch.to_string()])
+                .args(["--drain-time-s", &restart.drain_seconds.to_string()])
+                .args(["--parent-shutdown-time-s", &restart.parent_seconds.to_string()]),
+        };
         Ok(Self { child: command.spawn()?, folder })
     }
 

@@ -15,6 +15,7 @@ pub mod decision_id;
 pub mod exchange;
 pub mod lease;
 pub mod log;
+pub mod node;
 pub mod pace;
 pub mod pairs;
 pub mod positions;

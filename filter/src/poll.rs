@@ -31,11 +31,22 @@ struct InFlight {
 
 /// What the filter tells of itself with each poll; unauthenticated text to the control plane.
 pub(crate) struct Status {
+    /// This Envoy's name, the same whichever VM leads.
+    pub(crate) node: String,
     pub(crate) vm: String,
     pub(crate) mode: &'static str,
+    /// What the slowest VM has.
     pub(crate) slowest: String,
+    pub(crate) policy: String,
+    pub(crate) root: String,
+    /// Milliseconds since the last proof of freshness.
+    pub(crate) age: String,
     pub(crate) vms: String,
     pub(crate) refusal: String,
+    /// Why, in visible ASCII.
+    pub(crate) refusal_detail: String,
+    /// Unix seconds by this Envoy's clock.
+    pub(crate) refused_at: String,
 }
 
 impl Poll {
@@ -98,12 +109,18 @@ impl Poll {
             (":path", path.as_str()),
             (":authority", feed.authority.as_str()),
             ("accept", gatepass_engine::batch::Feed::CONTENT_TYPE),
-            ("x-gatepass-node", status.vm.as_str()),
+            ("x-gatepass-node", status.node.as_str()),
+            ("x-gatepass-vm", status.vm.as_str()),
             ("x-gatepass-version", env!("CARGO_PKG_VERSION")),
             ("x-gatepass-mode", status.mode),
             ("x-gatepass-position", status.slowest.as_str()),
+            ("x-gatepass-policy", status.policy.as_str()),
+            ("x-gatepass-root", status.root.as_str()),
+            ("x-gatepass-age", status.age.as_str()),
             ("x-gatepass-vms", status.vms.as_str()),
             ("x-gatepass-refusal", status.refusal.as_str()),
+            ("x-gatepass-refusal-detail", status.refusal_detail.as_str()),
+            ("x-gatepass-refused-at", status.refused_at.as_str()),
         ];
         headers.extend(join.as_deref().map(|join| ("authorization", join)));
         let timeout = timeout(whole, wait, staleness, failures);

@@ -12,15 +12,23 @@ use crate::shared::{SharedData, When};
 struct Place {
     vm: VmId,
     expires: Milliseconds,
-    position: Option<Position>,
+    at: Enforced,
+}
+
+/// What one VM enforces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    pub position: Option<Position>,
+    /// Where its bundle comes from, which lags behind when one was refused.
+    pub policy: Option<Position>,
 }
 
 /// What the leader reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slowest {
     pub vms: u32,
-    /// `None` while any VM has no position, or there is none.
-    pub position: Option<Position>,
+    /// The oldest of each; `None` while any VM has none, or there is no VM.
+    pub at: Enforced,
     /// Every place is taken: there may be more VMs than are counted.
     pub full: bool,
 }
@@ -42,10 +50,10 @@ impl OwnPlace {
         data: &mut impl SharedData,
         key: impl Fn(&str) -> String,
         vm: VmId,
-        position: Option<Position>,
+        at: Enforced,
         now: Milliseconds,
     ) {
-        let place = Place { vm, expires: now.plus(LIFE), position };
+        let place = Place { vm, expires: now.plus(LIFE), at };
         let Ok(bytes) = postcard::to_allocvec(&place) else {
             return;
         };
@@ -79,25 +87,24 @@ pub fn slowest(
     now: Milliseconds,
 ) -> Slowest {
     let mut out = Slowest { full: true, ..Slowest::default() };
-    let mut unknown = false;
     for number in 0..PLACES {
         let place = data
             .read(&key(&format!("vm{number}")))
             .map(|(bytes, _)| postcard::from_bytes::<Place>(&bytes));
         match place {
             Some(Ok(place)) if place.expires > now && place.expires <= now.plus(LIFE) => {
-                out.vms = out.vms.saturating_add(1);
-                unknown |= place.position.is_none();
-                out.position = match (out.position, place.position) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
+                // `None` is below every position.
+                out.at = match out.vms {
+                    0 => place.at,
+                    _ => Enforced {
+                        position: out.at.position.min(place.at.position),
+                        policy: out.at.policy.min(place.at.policy),
+                    },
                 };
+                out.vms = out.vms.saturating_add(1);
             }
             _ => out.full = false,
         }
-    }
-    if unknown {
-        out.position = None;
     }
     out
 }
@@ -119,25 +126,29 @@ mod tests {
     #[test]
     fn the_slowest_counts_and_the_dead_do_not() {
         let mut data = Fake::default();
-        let position = |sequence| Some(Position { epoch: 1, sequence });
+        let enforced = |sequence, policy| Enforced {
+            position: Some(Position { epoch: 1, sequence }),
+            policy: Some(Position { epoch: 1, sequence: policy }),
+        };
         let (mut a, mut b) = (OwnPlace::default(), OwnPlace::default());
-        a.renew(&mut data, key, VmId(1), position(5), Milliseconds(0));
-        b.renew(&mut data, key, VmId(2), position(3), Milliseconds(0));
+        a.renew(&mut data, key, VmId(1), enforced(5, 1), Milliseconds(0));
+        b.renew(&mut data, key, VmId(2), enforced(3, 2), Milliseconds(0));
         let found = slowest(&mut data, key, Milliseconds(10));
-        assert_eq!(found, Slowest { vms: 2, position: position(3), full: false });
-        a.renew(&mut data, key, VmId(1), position(6), Milliseconds(2_900));
+        assert_eq!(found, Slowest { vms: 2, at: enforced(3, 1), full: false });
+        a.renew(&mut data, key, VmId(1), enforced(6, 6), Milliseconds(2_900));
         let found = slowest(&mut data, key, Milliseconds(3_100));
-        assert_eq!(found, Slowest { vms: 1, position: position(6), full: false });
+        assert_eq!(found, Slowest { vms: 1, at: enforced(6, 6), full: false });
         let mut c = OwnPlace::default();
-        c.renew(&mut data, key, VmId(3), None, Milliseconds(3_100));
-        assert_eq!(slowest(&mut data, key, Milliseconds(3_100)).position, None);
+        c.renew(&mut data, key, VmId(3), Enforced::default(), Milliseconds(3_100));
+        assert_eq!(slowest(&mut data, key, Milliseconds(3_100)).at, Enforced::default());
     }
 
     #[test]
     fn when_all_are_taken_the_report_says_so() {
         let mut data = Fake::default();
         for vm in 0..130 {
-            OwnPlace::default().renew(&mut data, key, VmId(vm), None, Milliseconds(0));
+            let nothing = Enforced::default();
+            OwnPlace::default().renew(&mut data, key, VmId(vm), nothing, Milliseconds(0));
         }
         let found = slowest(&mut data, key, Milliseconds(0));
         assert!(found.full);

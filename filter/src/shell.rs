@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepass_engine::batch::Feed;
-use gatepass_engine::clock::Now;
+use gatepass_engine::clock::{Now, UnixSeconds};
 use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::Denial;
 use gatepass_engine::refusal::Refusal;
@@ -21,10 +21,11 @@ use crate::held::{Held, Stage};
 use crate::host::{self, EnvoySharedData, Failed, Level, Map};
 use crate::lease::{self, VmId};
 use crate::metrics::Metrics;
+use crate::node;
 use crate::open::Open;
 use crate::pairs;
 use crate::poll::{Poll, Status};
-use crate::positions::{OwnPlace, slowest};
+use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -47,7 +48,7 @@ pub(crate) struct Shell {
     leads: bool,
     poll: Poll,
     asks_snapshot: bool,
-    last_refusal: Option<Refusal>,
+    last_refusal: Option<(Refusal, UnixSeconds)>,
 }
 
 /// What became of a request.
@@ -225,7 +226,7 @@ impl Shell {
         let checked = self.exchange.check(&mut EnvoySharedData, &mut self.gate, now);
         let news = checked.news;
         self.news |= news;
-        self.note(checked);
+        self.note(checked, now);
         if news && let Some(refusal) = self.gate.grace_refusal() {
             self.metrics.count("gatepass_grace_refused", 1);
             host::log(Level::Warn, &format!("gatepass refused the grace: {refusal}"));
@@ -233,20 +234,20 @@ impl Shell {
         news
     }
 
-    fn note(&mut self, checked: Checked) {
+    fn note(&mut self, checked: Checked, now: Now) {
         self.metrics.count("gatepass_shared_state_forged", checked.forged);
         for refusal in checked.refusals {
-            self.note_refusal(refusal);
+            self.note_refusal(refusal, now);
         }
     }
 
-    fn note_refusal(&mut self, refusal: Refusal) {
+    fn note_refusal(&mut self, refusal: Refusal, now: Now) {
         self.metrics.count("gatepass_batches_refused", 1);
         self.metrics.count(&format!("gatepass_batch_refusals.{}", refusal.code), 1);
-        if self.last_refusal.as_ref() != Some(&refusal) {
+        if self.last_refusal.as_ref().map(|(last, _)| last) != Some(&refusal) {
             host::log(Level::Warn, &format!("gatepass refused a batch: {refusal}"));
         }
-        self.last_refusal = Some(refusal);
+        self.last_refusal = Some((refusal, now.unix));
     }
 
     /// The tick of the root context, without the held requests.
@@ -257,12 +258,13 @@ impl Shell {
         self.gate.prepare();
         if news || !renewed {
             let prefix = self.configuration.prefix.clone();
-            let position = self.gate.position();
+            let at =
+                Enforced { position: self.gate.position(), policy: self.gate.bundle_position() };
             self.place.renew(
                 &mut EnvoySharedData,
                 |name| prefix.key(name),
                 self.vm,
-                position,
+                at,
                 now.monotonic,
             );
             self.place_renewed = Some(now.monotonic);
@@ -306,21 +308,8 @@ impl Shell {
         let after = if wants { None } else { standing.newest };
         let prefix = self.configuration.prefix.clone();
         let found = slowest(&mut EnvoySharedData, |name| prefix.key(name), now.monotonic);
-        self.gauges(now, found.position, found.vms);
-        let status = Status {
-            vm: format!("{:016x}", self.vm.0),
-            mode: match self.configuration.settings.mode {
-                Mode::Enforce => "enforce",
-                Mode::Shadow => "shadow",
-            },
-            slowest: found.position.map(|position| position.to_string()).unwrap_or_default(),
-            vms: if found.full { format!("{}+", found.vms) } else { found.vms.to_string() },
-            refusal: self
-                .last_refusal
-                .as_ref()
-                .map(|refusal| refusal.code.to_string())
-                .unwrap_or_default(),
-        };
+        self.gauges(now, found.at.position, found.vms);
+        let status = self.status(now, found);
         let configuration = &self.configuration;
         let audience = &configuration.settings.feed_audience;
         let staleness = self.gate.index().and_then(|index| index.smallest_staleness());
@@ -342,6 +331,30 @@ impl Shell {
                     configuration.feed.cluster
                 ),
             );
+        }
+    }
+
+    fn status(&self, now: Now, found: Slowest) -> Status {
+        let refusal = self.last_refusal.as_ref();
+        let detail = |(refusal, _): &(Refusal, UnixSeconds)| {
+            let visible = refusal.detail.chars().filter(|c| matches!(c, ' '..='~'));
+            visible.take(MAX_REFUSAL_DETAIL).collect()
+        };
+        Status {
+            node: node::name(&mut EnvoySharedData, &self.configuration.prefix.key("node"), self.vm),
+            vm: format!("{:016x}", self.vm.0),
+            mode: match self.configuration.settings.mode {
+                Mode::Enforce => "enforce",
+                Mode::Shadow => "shadow",
+            },
+            slowest: said(found.at.position),
+            policy: said(found.at.policy),
+            root: self.gate.root_version().to_string(),
+            age: said(self.gate.age(now)),
+            vms: if found.full { format!("{}+", found.vms) } else { found.vms.to_string() },
+            refusal: said(refusal.map(|(refusal, _)| refusal.code)),
+            refusal_detail: refusal.map(detail).unwrap_or_default(),
+            refused_at: said(refusal.map(|(_, at)| at.0)),
         }
     }
 
@@ -381,7 +394,7 @@ impl Shell {
                 self.metrics.count("gatepass_shared_state_forged", published.forged);
                 let refused = !published.refusals.is_empty();
                 for refusal in published.refusals {
-                    self.note_refusal(refusal);
+                    self.note_refusal(refusal, now);
                 }
                 self.asks_snapshot = published.wants_snapshot;
                 if published.written && !refused {
@@ -428,6 +441,11 @@ fn read_answer() -> Result<Vec<u8>, String> {
         .map_err(|_| "no body".to_owned())
 }
 
+/// Empty where there is nothing to say.
+fn said(what: Option<impl ToString>) -> String {
+    what.map(|what| what.to_string()).unwrap_or_default()
+}
+
 fn no_randomness() -> String {
     "the host gives no randomness".to_owned()
 }
@@ -439,5 +457,7 @@ pub(crate) const FIRST_STAGE: Stage = Stage::Undecided;
 const MAX_CACHE_BYTES: usize = 48 << 20;
 /// Room for the most that a record says: an agent, an action of 64 bytes and an id.
 const RECORD_BYTES: usize = 256;
+/// Characters of the reason that are told with each poll.
+const MAX_REFUSAL_DETAIL: usize = 160;
 /// Milliseconds between renewals of a VM's place.
 const PLACE_EVERY: u64 = 1_000;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::endpoint::{Endpoint, JSON, PathNames, in_path, members, schema, text};
 use super::problem::Problem;
-use super::{auth, json, reads};
+use super::{auth, fleet, json, reads};
 use crate::audit;
 use crate::desk::agents::Agent;
 use crate::desk::change::{
@@ -24,7 +24,7 @@ use crate::desk::change::{
 use crate::desk::operators::Need;
 use crate::desk::policies::Policy;
 use crate::desk::{Refused, apply, proposals};
-use crate::fleet::Follower;
+use crate::fleet::FleetView;
 use crate::server::Shared;
 
 /// Every endpoint of the admin API.
@@ -144,11 +144,11 @@ fn questions() -> Vec<Endpoint> {
             Need::Administer,
             reads::operators,
         ),
-        Endpoint::read::<Vec<Follower>, _>(
+        Endpoint::read::<FleetView, _>(
             "/v1/fleet",
-            "Envoys that follow the feed",
+            "Envoys that follow the feed: who enforces what",
             Need::Read,
-            reads::fleet,
+            fleet::fleet,
         ),
         Endpoint::read::<reads::Overview, _>(
             "/v1/environment",

@@ -3,6 +3,7 @@
 //! A poll is answered at once when there is news, else at the end of the wait with a checkpoint.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,7 +23,7 @@ use crate::db::{DbError, Told};
 use crate::desk::apply::environment::{OLD_COPY, close_issuance};
 use crate::desk::{Refused, operators};
 use crate::feed::{Query, QueryError};
-use crate::fleet::{Follower, plain};
+use crate::fleet::{Name, Report, plain};
 use crate::listen::Peer;
 use crate::metrics::PollOutcome;
 use crate::server::Shared;
@@ -44,8 +45,8 @@ async fn poll(
     let counted = |outcome| {
         shared.metrics.polls.get_or_create(&PollOutcome { outcome }).inc();
     };
-    let follower = match follower(&shared, &peer, &headers).await {
-        Ok(follower) => follower,
+    let mut report = match report(&shared, &peer, &headers).await {
+        Ok(report) => report,
         Err(refused) => {
             counted("denied");
             return Err(refused.into());
@@ -63,18 +64,28 @@ async fn poll(
             "too many polls are held; try again in a moment",
         ));
     };
-    shared.fleet.report(follower);
-    let (body, is_news) = wait(&shared, &query).await.inspect_err(|_| counted("refused"))?;
+    let mut granted = query.wait.min(shared.db.book().standing().borrow().longest_wait);
+    if report.lags(query.after) {
+        granted = granted.min(report.soon());
+    }
+    // Rounded up: an Envoy is not lost before it could have spoken.
+    report.answered_by = report.seen_at.plus(granted.as_secs().saturating_add(1));
+    shared.fleet.report(report);
+    let answered = wait(&shared, &query, granted).await;
+    let (body, is_news) = answered.inspect_err(|_| counted("refused"))?;
     counted(if is_news { "news" } else { "checkpoint" });
     let headers = [(header::CONTENT_TYPE, Body::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())
 }
 
 /// The answer, and whether it is more than a checkpoint.
-async fn wait(shared: &Arc<Shared>, query: &Query) -> Result<(Bytes, bool), Problem> {
+async fn wait(
+    shared: &Arc<Shared>,
+    query: &Query,
+    granted: Duration,
+) -> Result<(Bytes, bool), Problem> {
     let mut standing = shared.db.book().standing();
     let mut stop = shared.stop.clone();
-    let granted = query.wait.min(standing.borrow().longest_wait);
     let end = tokio::time::Instant::now() + granted;
     loop {
         // Before looking: what comes between looking and waiting must wake us.
@@ -102,8 +113,9 @@ async fn look(
     is_over: bool,
 ) -> Result<Option<Bytes>, Problem> {
     let book = shared.db.book();
+    let mut now = shared.db.now();
     loop {
-        let told = book.tell(after, is_over, shared.db.now()).map_err(Refused::from)?;
+        let told = book.tell(after, is_over, now).map_err(Refused::from)?;
         match told {
             Told::Nothing => return Ok(None),
             Told::Ahead => return Err(old_copy(shared, after).await),
@@ -111,8 +123,17 @@ async fn look(
                 // The signer's time never falls, so it is on the disk before anybody sees it.
                 let noted: Result<(), DbError> =
                     shared.db.write(async move |tx| tx.signed_at(at).await).await;
-                noted.map_err(Refused::from)?;
-                book.marked(at);
+                match noted {
+                    Ok(()) => book.marked(at),
+                    // On a full disk, say: a revocation that was answered is told all the same, and
+                    // proves no more freshness than was on the disk before.
+                    Err(error) => {
+                        if after == Some(book.position()) {
+                            return Err(Refused::from(error).into());
+                        }
+                        now = book.time_on_disk();
+                    }
+                }
             }
             Told::Batches { batches, roots } => {
                 let body = Body {
@@ -172,15 +193,10 @@ async fn old_copy(shared: &Arc<Shared>, after: Option<Position>) -> Problem {
 }
 
 /// Who polls, and what they report of themselves.
-async fn follower(
-    shared: &Arc<Shared>,
-    peer: &Peer,
-    headers: &HeaderMap,
-) -> Result<Follower, Refused> {
-    let stated = plain(headers.get("x-gatepass-node"));
+async fn report(shared: &Arc<Shared>, peer: &Peer, headers: &HeaderMap) -> Result<Report, Refused> {
     let (identity, node) = match (&peer.identity, shared.config.feed.followers) {
         (Some(identity), _) => ("certificate", identity.name().as_str().to_owned()),
-        (None, Followers::Anyone) => ("none", stated),
+        (None, Followers::Anyone) => ("none", String::new()),
         (None, Followers::Certificate) => {
             return Err(Refused::Unauthenticated(
                 "followers of this feed show a client certificate".to_owned(),
@@ -195,20 +211,11 @@ async fn follower(
             };
             let mut connection = shared.db.readers().acquire().await?;
             let fleet = operators::fleet(&mut connection, secret, shared.db.now()).await?;
-            ("join_token", format!("{fleet}/{stated}"))
+            ("join_token", fleet)
         }
     };
-    Ok(Follower {
-        node,
-        identity,
-        verified: identity == "certificate",
-        version: plain(headers.get("x-gatepass-version")),
-        mode: plain(headers.get("x-gatepass-mode")),
-        position: plain(headers.get("x-gatepass-position")),
-        workers: plain(headers.get("x-gatepass-vms")),
-        last_refusal: plain(headers.get("x-gatepass-refusal")),
-        seen_at: shared.db.now().0,
-    })
+    let who = Name { node, envoy: plain(headers.get("x-gatepass-node")) };
+    Ok(Report::read(who, identity, peer.address.ip(), headers, shared.db.now()))
 }
 
 impl From<QueryError> for Problem {

@@ -15,7 +15,7 @@ use crate::desk::tasks::{self, Task};
 use crate::desk::{Refused, policies, proposals as waiting};
 use crate::server::Shared;
 
-type Answer = Result<Value, Refused>;
+pub(super) type Answer = Result<Value, Refused>;
 
 pub(super) async fn agents(shared: Arc<Shared>, _: Names, mut query: Names) -> Answer {
     let search = Search {
@@ -186,10 +186,6 @@ pub(super) async fn operators(shared: Arc<Shared>, _: Names, _: Names) -> Answer
     value(&operators)
 }
 
-pub(super) async fn fleet(shared: Arc<Shared>, _: Names, _: Names) -> Answer {
-    value(&shared.fleet.list(shared.db.now()))
-}
-
 /// Where the environment stands.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Overview {
@@ -254,7 +250,7 @@ pub(super) async fn verify(shared: Arc<Shared>, _: Names, query: Names) -> Answe
     Ok(json!({ "records": records, "verdict": verdict }))
 }
 
-fn value(what: &impl Serialize) -> Answer {
+pub(super) fn value(what: &impl Serialize) -> Answer {
     serde_json::to_value(what)
         .map_err(|error| Refused::Internal(crate::db::DbError::Corrupt(error.to_string())))
 }

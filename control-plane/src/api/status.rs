@@ -8,8 +8,8 @@ use axum::response::Response;
 use serde_json::json as value;
 
 use super::endpoint::text;
-use super::json;
 use super::problem::Problem;
+use super::{fleet, json};
 use crate::roots::unverified_document;
 use crate::server::Shared;
 
@@ -48,7 +48,6 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
     let metrics = &shared.metrics;
     metrics.epoch.set(position.epoch);
     metrics.sequence.set(position.sequence);
-    metrics.followers.set(shared.fleet.list(shared.db.now()).len() as u64);
     metrics.root_expires.set(root_expires(&shared).unwrap_or(0));
     let closed: Result<(Option<String>,), _> =
         sqlx::query_as("SELECT issuance_closed FROM environment")
@@ -56,6 +55,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
             .await;
     let (closed,) = closed.map_err(|_| internal("the database does not answer"))?;
     metrics.issuance_open.set(u64::from(closed.is_none()));
+    fleet::gauge(&shared).await.map_err(|_| internal("the database does not answer"))?;
     let body = metrics.encode().map_err(|_| internal("the metrics do not encode"))?;
     Ok(text("application/openmetrics-text; version=1.0.0; charset=utf-8", body))
 }

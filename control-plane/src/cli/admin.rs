@@ -11,10 +11,12 @@ use zeroize::Zeroizing;
 use super::{Outcome, show};
 
 mod commands;
+mod enforced;
 mod request;
 
 pub(crate) use commands::Admin;
 use commands::Policy;
+use enforced::Awaited;
 use request::{Asked, read_text, request};
 
 /// Which control plane, and as whom.
@@ -49,11 +51,12 @@ impl Server {
         if let Admin::Status { wait } = &command {
             self.wait(std::time::Duration::from_secs(*wait)).await;
         }
+        let awaited = Awaited::by(&command);
         let asked = match command {
             Admin::Policy(Policy::Check { file }) => {
                 return super::check(&file, &mut std::io::stdout().lock());
             }
-            Admin::Policy(Policy::Publish { file, why }) => {
+            Admin::Policy(Policy::Publish { file, why, .. }) => {
                 // The problems are shown with lines and carets before anybody is asked.
                 if super::compiled(&file)?.is_none() {
                     return Ok(std::process::ExitCode::FAILURE);
@@ -71,7 +74,10 @@ impl Server {
             println!("token: {}", secret.as_str());
             println!("it is shown this once; the server has its digest alone");
         }
-        Ok(std::process::ExitCode::SUCCESS)
+        match awaited {
+            Some(awaited) => self.until_enforced(&awaited, &answer).await,
+            None => Ok(std::process::ExitCode::SUCCESS),
+        }
     }
 
     /// Until the server is ready, or for so long; what it lacks is told by the request itself.

@@ -141,6 +141,11 @@ impl Local {
                 let restored = db::restore(&dir, from.as_deref(), now()).await?;
                 println!("restored: {} is now {}", restored.from, restored.to);
                 println!("every gatepass issued before is dead; issuance is closed");
+                if restored.from_damaged {
+                    println!(
+                        "the database that was replaced is damaged: what was stopped since the copy was made may be active again"
+                    );
+                }
                 println!("confirm owners and agents, then: gatepass open --reason ..");
             }
             Self::AuditFile { path, anchor } => return audit_file(path, anchor).await,

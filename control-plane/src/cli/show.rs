@@ -16,6 +16,7 @@ pub(crate) fn answer(path: &str, method: &Method, answer: &Value) -> String {
         agent if agent.starts_with("agents/") => dossier(answer),
         policy if policy.starts_with("policies/") => text(answer, "content"),
         "proposals" => proposals(answer),
+        "fleet" => super::fleet::table(answer),
         _ => match answer {
             Value::Array(rows) => table(rows),
             other => members(other, ""),
@@ -115,7 +116,6 @@ fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Columns as wide as what is in them.
 fn table(rows: &[Value]) -> String {
     let Some(Value::Object(first)) = rows.first() else {
         return "none\n".to_owned();
@@ -128,13 +128,19 @@ fn table(rows: &[Value]) -> String {
     };
     let mut lines: Vec<Vec<String>> = vec![names.iter().map(|name| (*name).clone()).collect()];
     lines.extend(rows.iter().map(|row| names.iter().map(|name| cell(row, name)).collect()));
+    columns(&lines)
+}
+
+/// Columns as wide as what is in them.
+pub(super) fn columns(lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let count = lines.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..count).map(width).collect();
     let mut out = String::new();
-    for line in &lines {
+    for line in lines {
         let padded: Vec<String> =
             line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         out.push_str(padded.join("  ").trim_end());

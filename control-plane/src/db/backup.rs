@@ -14,7 +14,7 @@ use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::tx::{signed, unsigned};
-use super::{DATABASE, DbError, MIGRATIONS, lock, options};
+use super::{DATABASE, DbError, MIGRATIONS, lock, options, whole};
 use crate::audit::{self, Entry, Head};
 
 /// What was restored.
@@ -23,6 +23,9 @@ pub struct Restored {
     pub from: Position,
     pub to: Position,
     pub records: u64,
+    /// The database that was replaced could not be read whole, so what was stopped in it since the
+    /// copy was made may be active again.
+    pub from_damaged: bool,
 }
 
 /// Writes a copy of a database, also of one that is being served.
@@ -50,6 +53,8 @@ async fn copy(file: &Path, to: &Path) -> Result<(), DbError> {
         DbError::Io(to.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
     })?;
     let mut connection = SqliteConnection::connect_with(&options(file)).await?;
+    // A copy of what is damaged would be found out when it is needed.
+    whole::check(&mut connection).await?;
     sqlx::query("VACUUM INTO ?").bind(name).execute(&mut connection).await?;
     connection.close().await?;
     let copied = std::fs::File::open(to).and_then(|file| {
@@ -79,6 +84,7 @@ pub async fn restore(
     };
     // What cannot be read has no epoch and stops nothing; restoring is for that case too.
     let replaced = if file.exists() { Replaced::read(&file).await.ok() } else { None };
+    let is_whole = replaced.as_ref().map_or(!file.exists(), |replaced| replaced.is_whole);
     let work = dir.join("gatepass.db.restoring");
     for suffix in ["", "-wal", "-shm"] {
         let leftover = dir.join(format!("gatepass.db.restoring{suffix}"));
@@ -92,6 +98,7 @@ pub async fn restore(
         None => copy(&file, &work).await?,
     }
     let restored = raise(&work, replaced.as_ref(), &file, now).await?;
+    let restored = Restored { from_damaged: !is_whole, ..restored };
     if file.exists() {
         for suffix in ["", "-wal", "-shm"] {
             let old = dir.join(format!("{DATABASE}{suffix}"));
@@ -111,6 +118,7 @@ struct Replaced {
     epoch: u64,
     /// Its name and its issuer: no other environment's copy takes its place.
     identity: (String, String),
+    is_whole: bool,
 }
 
 impl Replaced {
@@ -120,16 +128,22 @@ impl Replaced {
             sqlx::query_as("SELECT epoch, name, issuer FROM environment")
                 .fetch_one(&mut connection)
                 .await?;
-        connection.close().await?;
-        Ok(Self { epoch: unsigned(epoch), identity: (name, issuer) })
+        let is_whole = whole::check(&mut connection).await.is_ok();
+        // Of a damaged one nothing is written back.
+        let _ = connection.close().await;
+        Ok(Self { epoch: unsigned(epoch), identity: (name, issuer), is_whole })
     }
 }
 
 /// What was stopped since the copy was made stays stopped: a token that was stolen and ended, a
-/// key that was removed, a person who has left. This can only deny.
-async fn keep_stopped(tx: &mut SqliteConnection) -> Result<(), DbError> {
+/// key that was removed, a person who has left. This can only deny. Of a database that is not whole,
+/// what can be read.
+async fn keep_stopped(tx: &mut SqliteConnection, is_whole: bool) -> Result<(), DbError> {
     for statement in KEPT_STOPS {
-        sqlx::query(statement).execute(&mut *tx).await?;
+        let kept = sqlx::query(statement).execute(&mut *tx).await;
+        if is_whole {
+            kept?;
+        }
     }
     Ok(())
 }
@@ -179,8 +193,8 @@ async fn raise(
     };
     let record = head.next(&entry, to, now)?;
     let mut tx = connection.begin().await?;
-    if replaced.is_some() {
-        keep_stopped(&mut tx).await?;
+    if let Some(replaced) = replaced {
+        keep_stopped(&mut tx, replaced.is_whole).await?;
     }
     // Revocations go with their epoch: what they killed is older than the new one, so dead anyway.
     // Those of keys stay, and so does the hash key under which they are known.
@@ -212,7 +226,7 @@ async fn raise(
     }
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     connection.close().await?;
-    Ok(Restored { from, to, records: record.n })
+    Ok(Restored { from, to, records: record.n, from_damaged: false })
 }
 
 /// Why issuance is closed after a restore.

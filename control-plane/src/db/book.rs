@@ -30,7 +30,9 @@ pub struct Book {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub position: Position,
-    /// A third of the smallest staleness bound in force.
+    /// Seconds; of any action in force.
+    pub smallest_staleness: u32,
+    /// A third of it.
     pub longest_wait: Duration,
 }
 
@@ -176,6 +178,11 @@ impl Book {
         inner.marked = inner.marked.max(issued_at);
     }
 
+    /// Up to this time may be signed.
+    pub(crate) fn time_on_disk(&self) -> UnixSeconds {
+        self.lock().marked
+    }
+
     /// What a follower at `after` has not heard; at the end of its wait, a checkpoint.
     pub(crate) fn tell(
         &self,
@@ -273,6 +280,7 @@ impl Standing {
         let smallest = publisher.index().smallest_staleness().unwrap_or(STALENESS_WITHOUT_ACTIONS);
         Self {
             position: publisher.position(),
+            smallest_staleness: smallest,
             longest_wait: Duration::from_secs(smallest.into()) / 3,
         }
     }

@@ -15,7 +15,7 @@ use gatepass_filter::configuration::{Configuration, Prefix};
 use gatepass_filter::exchange::Exchange;
 use gatepass_filter::lease::{self, VmId};
 use gatepass_filter::log::{BankKey, EnvelopeDigest, Log, Place, Stored};
-use gatepass_filter::positions::{OwnPlace, slowest};
+use gatepass_filter::positions::{Enforced, OwnPlace, slowest};
 use gatepass_filter::shared::{Moved, SharedData, When};
 
 use super::bytes::Bytes;
@@ -284,11 +284,12 @@ pub fn places(bytes: &[u8]) {
     let key = |name: &str| name.to_owned();
     let mut own = OwnPlace::default();
     let position = Position { epoch: 7, sequence: 9 };
-    own.renew(&mut data, key, vm, Some(position), now);
+    let at = Enforced { position: Some(position), policy: None };
+    own.renew(&mut data, key, vm, at, now);
     assert!(own.number() <= 127);
     let found = slowest(&mut data, key, now);
     assert!((1..=4).contains(&found.vms), "{found:?}");
-    assert!(found.position.is_none_or(|slowest| slowest <= position));
+    assert!(found.at.position.is_none_or(|slowest| slowest <= position));
 }
 
 const KEYS: [&str; 8] = ["log", "gen", "try", "want", "b1.0.0", "b1.1.0", "b1.0.1", "b0.0.0"];

@@ -38,6 +38,8 @@ struct Addresses {
 /// What a command printed.
 pub struct Said {
     pub ok: bool,
+    /// The exit status, unless a signal ended it.
+    pub code: Option<i32>,
     pub text: String,
 }
 
@@ -122,17 +124,34 @@ impl Desk {
     /// # Errors
     /// It ended instead.
     pub fn serve(&mut self) -> Result<(), Failed> {
+        let dir = self.dir();
+        let mut command = Command::new(binary()?);
+        command.args(["serve", "--dir", text(&dir)?]);
+        self.serve_by(command)
+    }
+
+    /// [`Desk::serve`] where no file may grow beyond so many bytes, as on a disk that is full.
+    ///
+    /// # Errors
+    /// It ended instead.
+    pub fn serve_with_files_of(&mut self, bytes: u64) -> Result<(), Failed> {
+        let dir = self.dir();
+        let mut command = Command::new("sh");
+        // The signal is for a process to end by; ignored, the write fails as on a full disk.
+        let script = "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"";
+        command.args(["-c", script, &(bytes / ULIMIT_BLOCK).to_string()]);
+        command.arg(binary()?).args(["serve", "--dir", text(&dir)?]);
+        self.serve_by(command)
+    }
+
+    fn serve_by(&mut self, mut command: Command) -> Result<(), Failed> {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder.path().join("serve.log"))?;
         let dir = self.dir();
         self.tell(&["serve", "--dir", text(&dir)?], " &");
-        let mut child = Command::new(binary()?)
-            .args(["serve", "--dir", text(&dir)?])
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()?;
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
@@ -155,12 +174,31 @@ impl Desk {
         Ok(std::fs::write(&path, change(text))?)
     }
 
+    /// Ends it as a service manager does, and waits for that.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn stop(&mut self) -> Result<(), Failed> {
+        let mut child = self.serving.take().ok_or("it does not run")?;
+        Command::new("kill").arg(child.id().to_string()).status()?;
+        child.wait()?;
+        Ok(())
+    }
+
     /// SIGKILL, as a machine that loses its power would have it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.serving.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// The server's process, for tests that stop and continue it.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn process(&self) -> Result<u32, Failed> {
+        Ok(self.serving.as_ref().ok_or("it does not run")?.id())
     }
 
     #[must_use]
@@ -176,6 +214,13 @@ impl Desk {
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
         self.addresses.admin
+    }
+
+    /// Where the metrics are: the last of the four ports.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        let feed = self.addresses.feed;
+        (feed.ip(), feed.port().saturating_add(3)).into()
     }
 
     /// The first operator's token.
@@ -216,7 +261,8 @@ impl Desk {
             .env("GATEPASS_TOKEN", token)
             .output()?;
         let text = [output.stdout.as_slice(), &output.stderr].concat();
-        Ok(Said { ok: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Said { ok: output.status.success(), code: output.status.code(), text })
     }
 
     fn tell(&self, arguments: &[&str], end: &str) {
@@ -407,5 +453,7 @@ fn text(path: &Path) -> Result<&str, Failed> {
     path.to_str().ok_or_else(|| "a temporary folder whose name is not UTF-8".into())
 }
 
+/// Bytes; the unit of `ulimit -f` in a POSIX shell.
+const ULIMIT_BLOCK: u64 = 512;
 /// How long a follower may take to hear of a change on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 //! upstream that keeps what it received.
 
 pub mod desk;
+pub mod edge;
 pub mod filter;
 pub mod hostile;
 pub mod http2;

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use gatepass::publish::Changes;
 use gatepass_engine::bundle::Bundle;
+use gatepass_engine::position::Position;
+use gatepass_tests::kit::hostile::Poll;
 
 use crate::attacks::GARBAGE;
 use crate::desk::{QUICK, SLOW, STALE_AFTER, SharedDesk, bundle, revocation};
-use crate::gated::{Gated, pause};
+use crate::gated::{Gated, SOON, pause};
 use crate::hostile_feed::MOST_POLLS;
 
 #[test]
@@ -32,6 +34,17 @@ fn a_refused_bundle_costs_no_revocation_and_renews_no_freshness() {
         assert!(gated.positions().iter().all(|position| *position == here));
         assert_eq!(gated.ask("/slow", &slow.token), "200", "the old bundle stays in force");
         gated.until_stat("gatepass_batch_refusals.bundle_refused", |count| count > 0);
+        // What is told keeps the position and the policy apart.
+        let told = gated.envoy.until("such a report", SOON, |_| {
+            let is = |poll: &Poll| poll.header("x-gatepass-position") == here;
+            Ok(feed.polls(begun).into_iter().find(is))
+        });
+        let told = told.unwrap();
+        let policy: Position = told.header("x-gatepass-policy").parse().unwrap();
+        assert!(policy < here.parse().unwrap(), "{policy} at {here}");
+        assert_eq!(told.header("x-gatepass-refusal"), "bundle_refused");
+        assert_ne!(told.header("x-gatepass-refusal-detail"), "");
+        assert_ne!(told.header("x-gatepass-refused-at"), "");
 
         // Checkpoints go on, and do not count.
         loop {

@@ -44,7 +44,7 @@ fn an_envoy_follows_by_its_certificate_and_without_one_hears_nothing() {
         let anonymous = run(&with_parts(upstream.address(), &print(&[])));
         assert_eq!(after_polls(&anonymous), "503 not_ready");
         let fleet: Value = serde_json::from_str(&desk.done(&["fleet", "--json"]).unwrap()).unwrap();
-        assert_eq!(fleet, Value::Array(vec![]));
+        assert_eq!(fleet["envoys"], Value::Array(vec![]));
     }
     let printed = print(&["--feed-cert", shown, "--feed-key", key]);
     let known = run(&with_parts(upstream.address(), &printed));
@@ -53,9 +53,11 @@ fn an_envoy_follows_by_its_certificate_and_without_one_hears_nothing() {
         assert!(start.elapsed().as_secs() < 20, "still {}", ask(&known, None).verdict());
     }
     let fleet: Value = serde_json::from_str(&desk.done(&["fleet", "--json"]).unwrap()).unwrap();
-    assert_eq!(fleet[0]["node"], NODE);
-    assert_eq!(fleet[0]["identity"], "certificate");
-    assert_eq!(fleet[0]["verified"], true);
+    let envoys = fleet["envoys"].as_array().unwrap();
+    assert_eq!(envoys.len(), 1);
+    assert_eq!(envoys[0]["node"], NODE);
+    assert_eq!(envoys[0]["identity"], "certificate");
+    assert_eq!(envoys[0]["verified"], true);
 }
 
 /// The verdict when several polls have come to nothing.

@@ -153,8 +153,8 @@ impl Play {
             return Answer::Later;
         }
         let start = *told.start.get_or_insert_with(|| now() - self.span(gated));
-        let node = poll.header("x-gatepass-node").to_owned();
-        let was_told = told.said_to.contains(&node);
+        let vm = poll.header("x-gatepass-vm").to_owned();
+        let was_told = told.said_to.contains(&vm);
         let (first, last, heard) = match &gated.what {
             Scenes::Gatepasses(cases) => {
                 let case = self.case(cases[0]);
@@ -193,7 +193,7 @@ impl Play {
         match (first, last) {
             (Some(first), _) => Answer::Body(first),
             (None, Some(last)) => {
-                told.said_to.push(node);
+                told.said_to.push(vm);
                 Answer::Body(last)
             }
             (None, None) => Answer::Later,

@@ -3,7 +3,7 @@
 use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
 use gatepass_filter::log::{EnvelopeDigest, Log, Place, Stored};
-use gatepass_tests::host::{Envoy, Request, Vm};
+use gatepass_tests::host::{Envoy, HttpCall, Request, Vm};
 use gatepass_tests::kit::signed::{AGENT, EPOCH, JTI, grant};
 use gatepass_tests::kit::site::{Site, answer, filter, order, verdict};
 
@@ -266,9 +266,15 @@ fn when_the_leader_dies_another_polls_from_where_it_was() {
 #[test]
 fn a_leader_that_is_taken_down_gives_its_lease_back() {
     let mut site = Site::start(1).unwrap();
+    let before = site.poll().unwrap();
     assert!(site.leader.shut_down().unwrap());
     site.workers[0].tick().unwrap();
-    assert_eq!(site.workers[0].http_calls().len(), 1);
+    let polls = site.workers[0].http_calls();
+    assert_eq!(polls.len(), 1);
+    // Another VM, the same Envoy.
+    let says = |call: &HttpCall, name: &str| call.headers.text(name).unwrap().to_owned();
+    assert_ne!(says(&polls[0], "x-gatepass-vm"), says(&before, "x-gatepass-vm"));
+    assert_eq!(says(&polls[0], "x-gatepass-node"), says(&before, "x-gatepass-node"));
 }
 
 #[test]

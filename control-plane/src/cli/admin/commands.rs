@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use gatepass::desk::operators::Role;
 
+use super::enforced::Wait;
+
 #[derive(Subcommand)]
 pub(crate) enum Admin {
     /// People, who own agents.
@@ -38,18 +40,22 @@ pub(crate) enum Admin {
         id: String,
         #[command(flatten)]
         why: Why,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Kill every gatepass and close issuance.
     Stop {
         #[command(flatten)]
         why: Why,
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Open issuance again.
     Open {
         #[command(flatten)]
         why: Why,
     },
-    /// The Envoys that follow, and the position of the slowest worker of each.
+    /// The Envoys that follow and what each enforces; the worst first.
     Fleet,
     /// Where the environment stands.
     Status {
@@ -241,6 +247,8 @@ pub(crate) enum Policy {
         file: PathBuf,
         #[command(flatten)]
         why: Why,
+        #[command(flatten)]
+        wait: Wait,
     },
     List,
     /// Print one version; `current` is the one in force.
@@ -256,6 +264,8 @@ pub(crate) enum Policy {
         version: u64,
         #[command(flatten)]
         why: Why,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 

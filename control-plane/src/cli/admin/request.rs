@@ -86,7 +86,7 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
         Admin::Policy(policy) => match policy {
             Policy::List => Asked::get("/v1/policies"),
             Policy::Show { version } => Asked::get(format!("/v1/policies/{}", part(&version))),
-            Policy::Rollback { version, why } => {
+            Policy::Rollback { version, why, .. } => {
                 Asked::post(format!("/v1/policies/{version}/rollback"), why, none())
             }
             // INVARIANT: answered before; asking for the list is harmless.
@@ -139,10 +139,10 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
                 Asked::post(format!("/v1/proposals/{}/reject", part(&id)), why, none())
             }
         },
-        Admin::Revoke { kind, id, why } => {
+        Admin::Revoke { kind, id, why, .. } => {
             Asked::post("/v1/revocations", why, json!({ "kind": kind, "id": id }))
         }
-        Admin::Stop { why } => Asked::post("/v1/stop", why, none()),
+        Admin::Stop { why, .. } => Asked::post("/v1/stop", why, none()),
         Admin::Open { why } => Asked::post("/v1/open", why, none()),
         Admin::Fleet => Asked::get("/v1/fleet"),
         Admin::Status { .. } => Asked::get("/v1/environment"),
