@@ -11,6 +11,7 @@ mod clients;
 mod delegation;
 mod exchange;
 mod input;
+mod keys;
 mod lifecycle;
 mod offboarding;
 mod openapi;
