@@ -10,9 +10,7 @@ use gatepass::keys::KeyRole;
 use gatepass::roots::unverified_document;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::revocation::Kind;
-use serde_json::json;
 
-use super::show::table;
 use super::{Outcome, now};
 
 #[derive(Subcommand)]
@@ -97,21 +95,22 @@ async fn list(dir: &Path) -> Outcome<()> {
         let found = listed.iter().find(|key| issuers::kid(key) == kept.kid);
         found.map(|key| key.not_after)
     };
-    let row = |kept: &Kept| {
-        json!({
-            "file": kept.path.file_name().map(|name| name.to_string_lossy()),
-            "state": state(kept),
-            "public": kept.public,
-            "kid": kept.kid,
-            "believed_until": believed(kept).map(stamp),
-        })
-    };
-    let rows: Vec<_> = keychain.all().iter().map(row).collect();
     match &document {
         Some(document) => println!("root {}, until {}", document.version, stamp(document.expires)),
         None => println!("no root document is in force"),
     }
-    print!("{}", table(&rows));
+    for kept in keychain.all() {
+        let file = kept.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let until = believed(&kept).map(|end| format!("  believed until {}", stamp(end)));
+        println!(
+            "{:<14}  {:<9}  public {}  kid {}{}",
+            file.unwrap_or_default(),
+            state(&kept),
+            kept.public,
+            kept.kid,
+            until.unwrap_or_default(),
+        );
+    }
     Ok(())
 }
 

@@ -116,7 +116,7 @@ fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 /// Columns as wide as what is in them.
-pub(crate) fn table(rows: &[Value]) -> String {
+fn table(rows: &[Value]) -> String {
     let Some(Value::Object(first)) = rows.first() else {
         return "none\n".to_owned();
     };
