@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::db::SigningKeys;
-use crate::keys::{KeyError, KeyRole, SecretKey};
 use crate::listen::{Limits, Listen, TlsFiles};
 
 /// A working directory as its file describes it.
@@ -135,26 +133,6 @@ impl Config {
         }
         Ok(())
     }
-
-    /// The keys that lie in the directory. Root keys do not.
-    ///
-    /// # Errors
-    /// [`KeyError`] names the file.
-    pub fn signing_keys(&self) -> Result<SigningKeys, ConfigError> {
-        signing_keys(&self.dir)
-    }
-}
-
-/// The keys in a working directory.
-///
-/// # Errors
-/// [`KeyError`] names the file.
-pub fn signing_keys(dir: &Path) -> Result<SigningKeys, ConfigError> {
-    Ok(SigningKeys {
-        feed: SecretKey::load(&dir.join(FEED_KEY), KeyRole::Feed)?,
-        issuer: SecretKey::load(&dir.join(ISSUER_KEY), KeyRole::Issuer)?,
-        audit: SecretKey::load(&dir.join(AUDIT_KEY), KeyRole::Audit)?,
-    })
 }
 
 impl Listener {
@@ -190,8 +168,6 @@ pub enum ConfigError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("`{}`: {what}", .path.display())]
     Wrong { path: PathBuf, what: String },
-    #[error(transparent)]
-    Key(#[from] KeyError),
 }
 
 pub const FILE: &str = "gatepass.toml";

@@ -14,8 +14,9 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::feed::Clock;
-use crate::keys::{KeyError, SecretKey};
-use crate::publish::PublishError;
+use crate::keychain::Keychain;
+use crate::keys::{KeyError, KeyRole};
+use crate::publish::{PublishError, Publisher};
 
 mod backup;
 mod book;
@@ -30,6 +31,7 @@ pub use book::{Book, Standing};
 pub use load::{FirstOperator, Genesis, create};
 pub(crate) use load::{kind_name, kind_of};
 pub use tx::Tx;
+use tx::signers;
 pub(crate) use tx::{Issuance, signed, unsigned};
 use writer::Writer;
 
@@ -43,20 +45,13 @@ pub struct Db {
     _lock: File,
 }
 
-/// The keys that the control plane itself signs with.
-pub struct SigningKeys {
-    pub feed: SecretKey,
-    pub issuer: SecretKey,
-    pub audit: SecretKey,
-}
-
 impl Db {
     /// Opens the database in `dir`, migrates it and starts the writer.
     ///
     /// # Errors
     /// [`DbError::Running`] when another process serves it; [`DbError::Missing`];
     /// [`DbError::Damaged`]; what SQLite says.
-    pub async fn open(dir: &Path, keys: Arc<SigningKeys>, clock: Clock) -> Result<Self, DbError> {
+    pub async fn open(dir: &Path, keys: Arc<Keychain>, clock: Clock) -> Result<Self, DbError> {
         let file = dir.join(DATABASE);
         if !file.exists() {
             return Err(DbError::Missing(dir.to_owned()));
@@ -69,7 +64,7 @@ impl Db {
         whole::check(&mut connection).await?;
         MIGRATIONS.run(&mut connection).await?;
         let loaded = load::load(&mut connection).await?;
-        let book = Arc::new(Book::new(&loaded, Arc::clone(&keys)));
+        let book = Arc::new(Book::new(&loaded, signers(&keys, &loaded.roots)?));
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             // A file does not go away as a server does; the question would cost as much as what is
@@ -77,7 +72,7 @@ impl Db {
             .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("query_only", "1"))
             .await?;
-        let tx = Tx::new(connection, loaded, keys, Arc::clone(&clock));
+        let tx = Tx::new(connection, loaded, keys, Arc::clone(&clock))?;
         let writer = Writer::start(tx, Arc::clone(&book))?;
         Ok(Self { dir: dir.to_owned(), readers, writer, book, clock, _lock: lock })
     }
@@ -175,6 +170,22 @@ pub fn audience(dir: &Path) -> Result<String, DbError> {
     })
 }
 
+/// What the feed of a directory says, and the root documents in force, also while it is served.
+///
+/// # Errors
+/// [`DbError::Missing`], or what SQLite says.
+pub async fn standing(dir: &Path) -> Result<(Publisher, Vec<String>), DbError> {
+    use sqlx::Connection as _;
+    let file = dir.join(DATABASE);
+    if !file.exists() {
+        return Err(DbError::Missing(dir.to_owned()));
+    }
+    let options = SqliteConnectOptions::new().filename(&file).read_only(true);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    let loaded = load::load(&mut connection).await?;
+    Ok((loaded.publisher, loaded.roots))
+}
+
 /// Checks the audit record of a database file that nobody needs to be serving.
 ///
 /// # Errors
@@ -225,6 +236,8 @@ pub enum DbError {
     Publish(#[from] PublishError),
     #[error("{0}")]
     Key(#[from] KeyError),
+    #[error("no {0} key that the root document in force names lies in the directory")]
+    NoKey(KeyRole),
     #[error("the change was not committed: {0}")]
     NotCommitted(String),
     #[error("the database takes no change now")]

@@ -222,6 +222,8 @@ pub enum KeyError {
     Malformed { path: PathBuf, what: &'static str },
     #[error("`{}`: {source}", .path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("`{}` holds too many key files: put those that no root names elsewhere", .0.display())]
+    TooMany(PathBuf),
 }
 
 fn article(role: KeyRole) -> &'static str {

@@ -69,6 +69,8 @@ pub struct Changes {
     pub bundle: Option<Bundle>,
     /// A newer root document is in force from this step on.
     pub root_version: Option<u64>,
+    /// How much further than one the sequence moves.
+    pub leap: u32,
 }
 
 /// A thing whose gatepasses are dead from this step on.
@@ -82,6 +84,12 @@ pub struct Revoke {
 }
 
 impl Changes {
+    /// The sequence after this step from `sequence`.
+    #[must_use]
+    pub fn leads_to(&self, sequence: u64) -> u64 {
+        sequence.saturating_add(1).saturating_add(self.leap.into())
+    }
+
     #[must_use]
     pub fn bundle(bundle: Bundle) -> Self {
         Self { bundle: Some(bundle), ..Self::default() }
@@ -350,11 +358,10 @@ impl Publisher {
     }
 
     fn prepare(&self, changes: &Changes) -> Result<Step, PublishError> {
-        let to = self
-            .state
-            .sequence
-            .checked_add(1)
-            .ok_or(PublishError::State("the sequence is used up"))?;
+        let to = changes.leads_to(self.state.sequence);
+        if to == u64::MAX {
+            return Err(PublishError::State("the sequence is used up"));
+        }
         let root_version = changes.root_version.unwrap_or(self.state.root_version);
         if root_version < self.state.root_version {
             return Err(PublishError::State("a root version never falls"));

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::config::{Config, ConfigError};
-use crate::db::{Db, DbError, SigningKeys};
+use crate::db::{Db, DbError};
 use crate::desk::Refused;
 use crate::desk::apply::{self, By};
 use crate::desk::change::{AdoptRoot, Change};
@@ -22,6 +22,8 @@ use crate::desk::rates::Rates;
 use crate::feed::Clock;
 use crate::filter_file::{FilterError, FilterFile};
 use crate::fleet::Fleet;
+use crate::keychain::Keychain;
+use crate::keys::KeyError;
 use crate::listen::{Bound, Limits, ListenError};
 use crate::metrics::Metrics;
 use crate::setup::ROOTS;
@@ -29,7 +31,6 @@ use crate::setup::ROOTS;
 /// What every handler has.
 pub struct Shared {
     pub(crate) db: Db,
-    pub(crate) keys: Arc<SigningKeys>,
     pub(crate) config: Config,
     pub(crate) environment: String,
     pub(crate) issuer: String,
@@ -68,11 +69,11 @@ impl Server {
     /// # Errors
     /// Names the file, key or address that cannot be used.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, ServerError> {
-        let keys = Arc::new(config.signing_keys()?);
+        let keys = Arc::new(Keychain::open(&config.dir)?);
         let filter = config.filter.as_deref().map(FilterFile::read).transpose()?;
         let bound = Listeners::bind(&config).await?;
         let addresses = bound.addresses();
-        let db = Db::open(&config.dir, Arc::clone(&keys), clock).await?;
+        let db = Db::open(&config.dir, keys, clock).await?;
         let (environment, issuer): (String, String) =
             sqlx::query_as("SELECT name, issuer FROM environment")
                 .fetch_one(db.readers())
@@ -82,7 +83,6 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             db,
-            keys,
             environment,
             issuer,
             config,
@@ -96,6 +96,7 @@ impl Server {
             stop: stopped.clone(),
         });
         adopt_roots(&shared).await?;
+        shared.db.book().signers().check()?;
         let mut tasks = bound.serve(&shared, &stopped);
         tasks.push(tokio::spawn(tidy(Arc::clone(&shared), stopped)));
         Ok(Self { shared, addresses, stop, tasks })
@@ -122,14 +123,14 @@ impl Server {
 }
 
 /// Puts the signed root documents in force that wait in the directory: the first one of a new
-/// environment, and what `gatepass root sign` wrote since.
+/// environment, and what `gatepass root sign` wrote since; and the keys that they name.
 async fn adopt_roots(shared: &Arc<Shared>) -> Result<(), ServerError> {
     loop {
         let next = shared.db.book().roots().len().saturating_add(1);
         let path = shared.config.dir.join(ROOTS).join(format!("{next}.json"));
         let envelope = match std::fs::read_to_string(&path) {
             Ok(envelope) => envelope,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
             Err(error) => return Err(DbError::Io(path, error).into()),
         };
         let change = Change::AdoptRoot(AdoptRoot { envelope });
@@ -142,6 +143,9 @@ async fn adopt_roots(shared: &Arc<Shared>) -> Result<(), ServerError> {
             .await;
         adopted.map_err(|refused| ServerError::Root { path, why: refused.to_string() })?;
     }
+    let taken: Result<(), Refused> =
+        shared.db.write(async |tx| apply::root::take_issuer_key(tx).await).await;
+    taken.map_err(|refused| ServerError::Key(refused.to_string()))
 }
 
 struct Listeners {
@@ -232,6 +236,10 @@ pub enum ServerError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Filter(#[from] FilterError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("an issuer key cannot be taken into use: {0}")]
+    Key(String),
     #[error("`{}`: {why}", .path.display())]
     Root { path: std::path::PathBuf, why: String },
 }

@@ -19,6 +19,7 @@ use crate::db::{self, DbError, FirstOperator, Genesis};
 use crate::desk::apply::SYSTEM;
 use crate::desk::operators::{MAX_TOKEN_LIFE, OPERATOR_PREFIX, digest, new_secret};
 use crate::keys::{KeyError, KeyRole, SecretKey, Signer};
+use crate::root_file::Signing;
 use crate::roots::{self, PinnedRoots, RootError};
 
 /// What a new environment is called and how it is trusted.
@@ -194,7 +195,7 @@ pub fn make_root_keys(
     Ok(pinned)
 }
 
-/// Signs a root document with every root key in a directory.
+/// Signs a root document with the root keys in a directory.
 ///
 /// # Errors
 /// [`SetupError`] names the file.
@@ -204,34 +205,16 @@ pub fn sign_root(
     out: &Path,
     now: UnixSeconds,
 ) -> Result<Document, SetupError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| SetupError::Io { path, source }
+    let signing = Signing {
+        root_dirs: vec![root_dir.to_owned()],
+        document: document.to_owned(),
+        previous: None,
+        out: out.to_owned(),
     };
-    let text = std::fs::read(document).map_err(io(document))?;
-    let parsed: Document = gatepass_engine::json::from_slice(&text).map_err(|error| {
-        SetupError::Wrong(format!("`{}` is no root document: {error}", document.display()))
-    })?;
-    let mut keys = Vec::new();
-    for number in 1..=MAX_ROOT_KEYS {
-        let path = root_dir.join(format!("root-{number}.key"));
-        if path.exists() {
-            keys.push(SecretKey::load(&path, KeyRole::Root)?);
-        }
-    }
-    if keys.is_empty() {
-        return Err(SetupError::Wrong(format!(
-            "`{}` holds no root key (root-1.key, ...)",
-            root_dir.display()
-        )));
-    }
-    let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
-    let envelope = roots::sign(&parsed, &signers, now)?;
-    write_new(out, &envelope)?;
-    Ok(parsed)
+    signing.sign(now).map(|signed| signed.document)
 }
 
-fn pretty(what: &impl serde::Serialize) -> Result<String, SetupError> {
+pub(crate) fn pretty(what: &impl serde::Serialize) -> Result<String, SetupError> {
     let text = serde_json::to_string_pretty(what);
     text.map(|text| text + "\n").map_err(|error| SetupError::Wrong(error.to_string()))
 }
@@ -250,7 +233,7 @@ fn make_empty(dir: &Path) -> Result<(), SetupError> {
     }
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), SetupError> {
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<(), SetupError> {
     let io = |source| SetupError::Io { path: path.to_owned(), source };
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
@@ -279,4 +262,4 @@ pub enum SetupError {
 pub const ROOTS: &str = "roots";
 /// What gates pin, beside the root keys.
 pub const PINNED: &str = "pinned.json";
-const MAX_ROOT_KEYS: usize = 8;
+pub(crate) const MAX_ROOT_KEYS: usize = 8;

@@ -284,7 +284,8 @@ async fn exported(shared: &Arc<Shared>) -> Result<String, Refused> {
             head = audit::Head { n: record.n, hash: record.hash };
         }
     }
-    let signed = head.sign(&shared.environment, &shared.keys.audit, shared.db.now());
+    let signers = shared.db.book().signers();
+    let signed = head.sign(&shared.environment, &*signers.audit()?.key, shared.db.now());
     out.push_str(&format!("{{\"head\":{signed}}}\n"));
     Ok(out)
 }

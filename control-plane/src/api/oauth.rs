@@ -124,7 +124,7 @@ async fn issued(shared: &Arc<Shared>, form: Posted) -> Result<Value, Denied> {
     })?;
     // Signed after the commit: whoever holds it is on record.
     let algorithm = gatepass_engine::keyring::Algorithm::EdDsa;
-    let signed = issue::sign_text(&issued.claims, algorithm, &shared.keys.issuer);
+    let signed = issue::sign_text(&issued.claims, algorithm, &*issued.key.key);
     let mut body = json!({
         "access_token": signed,
         "token_type": "Bearer",

@@ -10,9 +10,11 @@ use gatepass::db::{self, DATABASE};
 use gatepass::feed::system_clock;
 use gatepass::roots::PinnedRoots;
 use gatepass::server::Server;
-use gatepass::setup::{self, Init, PINNED};
+use gatepass::setup::Init;
 use serde_json::json;
 
+use super::keys::Keys;
+use super::root::Root;
 use super::{Outcome, descriptors, now};
 
 #[derive(Subcommand)]
@@ -22,6 +24,9 @@ pub(crate) enum Local {
     /// Root keys: made and used in a directory of their own, which belongs offline.
     #[command(subcommand)]
     Root(Root),
+    /// The keys that the control plane signs with, in its working directory.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Serve a working directory.
     Serve {
         #[arg(long, value_name = "DIR")]
@@ -100,28 +105,6 @@ pub(crate) struct InitArgs {
     open_feed: bool,
 }
 
-#[derive(Subcommand)]
-pub(crate) enum Root {
-    /// Make root keys and what gates pin of them.
-    Init {
-        #[arg(long, value_name = "DIR")]
-        root_dir: PathBuf,
-        #[arg(long, default_value_t = 1)]
-        keys: usize,
-        /// How many of them must sign a root document.
-        #[arg(long, default_value_t = 1)]
-        threshold: usize,
-    },
-    /// Sign a root document with the keys in the directory.
-    Sign {
-        #[arg(long, value_name = "DIR")]
-        root_dir: PathBuf,
-        document: PathBuf,
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-}
-
 impl Local {
     pub(crate) fn run(self) -> Outcome {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -132,6 +115,7 @@ impl Local {
         match self {
             Self::Init(args) => init(args).await?,
             Self::Root(root) => root.run()?,
+            Self::Keys(keys) => keys.run().await?,
             Self::Serve { dir, log_json } => serve(dir, log_json).await?,
             Self::Backup { dir, to } => {
                 db::backup(&dir, &to).await?;
@@ -191,31 +175,6 @@ async fn init(args: InitArgs) -> Outcome<()> {
     );
     println!("  gatepass serve --dir {}", args.dir.display());
     Ok(())
-}
-
-impl Root {
-    fn run(self) -> Outcome<()> {
-        match self {
-            Self::Init { root_dir, keys, threshold } => {
-                let pinned = setup::make_root_keys(&root_dir, keys, threshold)?;
-                println!("root keys are in {}: keep it offline", root_dir.display());
-                println!("what gates pin is in {}", root_dir.join(PINNED).display());
-                for key in pinned.keys {
-                    println!("root public key: {key}");
-                }
-            }
-            Self::Sign { root_dir, document, out } => {
-                let signed = setup::sign_root(&root_dir, &document, &out, now())?;
-                println!(
-                    "root document {} of `{}` is signed: {}",
-                    signed.version,
-                    signed.environment,
-                    out.display()
-                );
-            }
-        }
-        Ok(())
-    }
 }
 
 async fn serve(dir: PathBuf, log_json: bool) -> Outcome<()> {

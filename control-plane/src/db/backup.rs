@@ -235,7 +235,7 @@ const RESTORED: &str =
 /// More changes of the key list than any copy is behind.
 const KEYS_LEAP: u64 = 1_000_000;
 /// From the database that is replaced, attached as `replaced`. A later stop than the copy's counts.
-const KEPT_STOPS: [&str; 9] = [
+const KEPT_STOPS: [&str; 10] = [
     "UPDATE operators SET state = 'ended'
      WHERE id IN (SELECT id FROM replaced.operators WHERE state = 'ended')",
     "UPDATE tokens SET ended_at = old.ended_at FROM replaced.tokens old
@@ -256,6 +256,11 @@ const KEPT_STOPS: [&str; 9] = [
        AND agent_keys.removed_at IS NULL",
     "UPDATE tasks SET state = old.state, ended_at = old.ended_at FROM replaced.tasks old
      WHERE old.id = tasks.id AND old.state <> 'open' AND tasks.state = 'open'",
+    // Under the same hash key, or it says nothing. A key is revoked for good, in any epoch.
+    "INSERT INTO revocations SELECT old.* FROM replaced.revocations old
+     WHERE old.kind = 'key' AND
+       (SELECT hash_key FROM replaced.environment) = (SELECT hash_key FROM main.environment)
+     ON CONFLICT (key) DO UPDATE SET below = NULL, drop_after = max(drop_after, excluded.drop_after)",
     // So that no client assertion is good twice.
     "INSERT OR IGNORE INTO spent SELECT * FROM replaced.spent",
 ];

@@ -12,17 +12,17 @@ use gatepass_engine::position::Position;
 use gatepass_engine::routes::Index;
 use tokio::sync::watch;
 
+use super::DbError;
 use super::load::Loaded;
-use super::{DbError, SigningKeys};
 use crate::audit::{self, Head};
-use crate::publish::{Changes, PublishError, Publisher};
+use crate::keychain::Signers;
+use crate::publish::{Changes, Publisher};
 use crate::roots::unverified_document;
 
 /// The committed state of the feed, for those who follow it.
 pub struct Book {
     inner: Mutex<Inner>,
     standing: watch::Sender<Standing>,
-    keys: Arc<SigningKeys>,
     audience: String,
 }
 
@@ -70,6 +70,8 @@ pub(crate) enum Told {
 struct Inner {
     publisher: Publisher,
     roots: Vec<String>,
+    /// Under the newest of `roots`.
+    signers: Arc<Signers>,
     deltas: VecDeque<Delta>,
     /// Up to this time may be signed: it is on the disk.
     marked: UnixSeconds,
@@ -92,7 +94,7 @@ impl<T: Clone> Signed<T> {
 }
 
 impl Book {
-    pub(super) fn new(loaded: &Loaded, keys: Arc<SigningKeys>) -> Self {
+    pub(super) fn new(loaded: &Loaded, signers: Signers) -> Self {
         let mut publisher = loaded.publisher.clone();
         publisher.set_audit_head(audit::digest(&loaded.head.hash));
         let mut deltas: VecDeque<Delta> = loaded.deltas.iter().cloned().collect();
@@ -104,11 +106,11 @@ impl Book {
                 marked: publisher.state().issued_at,
                 publisher,
                 roots: loaded.roots.clone(),
+                signers: Arc::new(signers),
                 deltas,
                 checkpoint: None,
                 snapshot: None,
             }),
-            keys,
         }
     }
 
@@ -140,6 +142,12 @@ impl Book {
         self.lock().roots.clone()
     }
 
+    /// What signs under the root in force.
+    #[must_use]
+    pub fn signers(&self) -> Arc<Signers> {
+        Arc::clone(&self.lock().signers)
+    }
+
     /// The issuer keys in force.
     #[must_use]
     pub fn issuer_keys(&self) -> Vec<gatepass_engine::keyring::IssuerKey> {
@@ -147,7 +155,13 @@ impl Book {
     }
 
     /// Takes what a group has committed and wakes the polls.
-    pub(super) fn take(&self, steps: Vec<Step>, roots: &[String], head: Head) {
+    pub(super) fn take(
+        &self,
+        steps: Vec<Step>,
+        roots: &[String],
+        signers: &Arc<Signers>,
+        head: Head,
+    ) {
         let mut inner = self.lock();
         inner.publisher.set_audit_head(audit::digest(&head.hash));
         if steps.is_empty() {
@@ -160,13 +174,14 @@ impl Book {
             if let Err(error) = inner.publisher.advance(&step.changes) {
                 tracing::error!(%error, "the book cannot follow the database");
             }
-            if step.delta.is_none() || step.changes.root_version.is_some() {
+            if step.delta.is_none() {
                 inner.deltas.clear();
             }
             inner.deltas.extend(step.delta);
         }
         bound(&mut inner.deltas);
         inner.roots = roots.to_vec();
+        inner.signers = Arc::clone(signers);
         let standing = Standing::of(&inner.publisher);
         drop(inner);
         self.standing.send_replace(standing);
@@ -203,10 +218,10 @@ impl Book {
         }
         let batches = match after.and_then(|after| inner.deltas_since(after, now)) {
             Some(mut batches) => {
-                batches.push(inner.checkpoint(&self.keys, now)?);
+                batches.push(inner.checkpoint(now)?);
                 batches
             }
-            None => inner.snapshot(&self.keys, now)?,
+            None => inner.snapshot(now)?,
         };
         Ok(Told::Batches { batches, roots: inner.roots.clone() })
     }
@@ -243,31 +258,24 @@ impl Inner {
             .collect()
     }
 
-    fn checkpoint(
-        &mut self,
-        keys: &SigningKeys,
-        now: UnixSeconds,
-    ) -> Result<Arc<[u8]>, PublishError> {
+    fn checkpoint(&mut self, now: UnixSeconds) -> Result<Arc<[u8]>, DbError> {
         let here = self.publisher.position();
         if let Some(known) = self.checkpoint.as_ref().and_then(|known| known.still(here, now)) {
             return Ok(known);
         }
-        let envelope: Arc<[u8]> = self.publisher.checkpoint(&keys.feed, now)?.into();
+        let envelope: Arc<[u8]> =
+            self.publisher.checkpoint(&*self.signers.feed()?.key, now)?.into();
         let issued_at = self.publisher.state().issued_at;
         self.checkpoint = Some(Signed { position: here, issued_at, what: Arc::clone(&envelope) });
         Ok(envelope)
     }
 
-    fn snapshot(
-        &mut self,
-        keys: &SigningKeys,
-        now: UnixSeconds,
-    ) -> Result<Vec<Arc<[u8]>>, PublishError> {
+    fn snapshot(&mut self, now: UnixSeconds) -> Result<Vec<Arc<[u8]>>, DbError> {
         let here = self.publisher.position();
         if let Some(known) = self.snapshot.as_ref().and_then(|known| known.still(here, now)) {
             return Ok(known);
         }
-        let parts = self.publisher.snapshot(&keys.feed, now)?;
+        let parts = self.publisher.snapshot(&*self.signers.feed()?.key, now)?;
         let parts: Vec<Arc<[u8]>> = parts.into_iter().map(Arc::from).collect();
         let issued_at = self.publisher.state().issued_at;
         self.snapshot = Some(Signed { position: here, issued_at, what: parts.clone() });

@@ -10,26 +10,33 @@ use gatepass_engine::batch::Batch;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::envelope::Unverified;
 use gatepass_engine::position::Position;
+use gatepass_engine::revocation::Kind;
 use sqlx::{Connection as _, SqliteConnection};
 
+use super::DbError;
 use super::book::{Book, Delta, Step};
 use super::load::{Loaded, kind_name, load};
-use super::{DbError, SigningKeys};
 use crate::audit::{self, Entry, Head};
 use crate::feed::Clock;
+use crate::issuers;
+use crate::keychain::{Kept, Keychain, Signers};
 use crate::publish::{Changes, PublishError, Publisher, Revoke};
+use crate::roots::unverified_document;
 
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.
 pub struct Tx {
     connection: SqliteConnection,
     publisher: Publisher,
-    keys: Arc<SigningKeys>,
+    keys: Arc<Keychain>,
+    /// Under the newest of `roots`.
+    signers: Arc<Signers>,
     clock: Clock,
     head: Head,
     /// What the change in hand does to the feed.
     changes: Option<Changes>,
     /// The audit head before the change in hand.
     saved_head: Head,
+    saved_signers: Arc<Signers>,
     /// What the group has done to the feed so far, for the book.
     steps: Vec<Step>,
     roots: Vec<String>,
@@ -55,13 +62,16 @@ impl Tx {
     pub(super) fn new(
         connection: SqliteConnection,
         loaded: Loaded,
-        keys: Arc<SigningKeys>,
+        keys: Arc<Keychain>,
         clock: Clock,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, DbError> {
+        let signers = Arc::new(signers(&keys, &loaded.roots)?);
+        Ok(Self {
             connection,
             publisher: loaded.publisher,
             keys,
+            saved_signers: Arc::clone(&signers),
+            signers,
             clock,
             saved_head: loaded.head.clone(),
             head: loaded.head,
@@ -71,7 +81,7 @@ impl Tx {
             roots: loaded.roots,
             savepoint: Savepoint::Needless,
             broken: false,
-        }
+        })
     }
 
     /// For statements. They see what the group has done so far.
@@ -111,9 +121,9 @@ impl Tx {
     #[must_use]
     pub fn position(&self) -> Position {
         let at = self.publisher.position();
-        match self.changes {
+        match &self.changes {
             None => at,
-            Some(_) => Position { sequence: at.sequence.saturating_add(1), ..at },
+            Some(changes) => Position { sequence: changes.leads_to(at.sequence), ..at },
         }
     }
 
@@ -123,9 +133,23 @@ impl Tx {
         &self.publisher
     }
 
+    /// The secret keys of the directory.
     #[must_use]
-    pub fn keys(&self) -> &SigningKeys {
+    pub fn keychain(&self) -> &Arc<Keychain> {
         &self.keys
+    }
+
+    /// What signs under the root in force.
+    #[must_use]
+    pub fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// What signs a gatepass that is issued now.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&Kept> {
+        let revoked = |kid: &str| self.publisher.hits(Kind::Key, kid, 0);
+        issuers::signing(&self.signers, &self.publisher.state().keys.keys, revoked, self.now())
     }
 
     /// Root documents in force, oldest first.
@@ -157,17 +181,27 @@ impl Tx {
         self.changes.get_or_insert_default().keys = Some(keys);
     }
 
-    /// Puts a newer root document in force; the caller has walked the chain.
+    /// Puts a newer root document in force, from this change on; the caller has walked the chain.
+    /// `leap` is how much further than one the sequence moves.
     ///
     /// # Errors
     /// What SQLite says.
-    pub async fn adopt_root(&mut self, version: u64, envelope: String) -> Result<(), DbError> {
+    pub async fn adopt_root(
+        &mut self,
+        version: u64,
+        envelope: String,
+        signers: Signers,
+        leap: u32,
+    ) -> Result<(), DbError> {
         sqlx::query("INSERT INTO roots (version, envelope) VALUES (?, ?)")
             .bind(signed(version))
             .bind(&envelope)
             .execute(self.sql())
             .await?;
-        self.changes.get_or_insert_default().root_version = Some(version);
+        let changes = self.changes.get_or_insert_default();
+        changes.root_version = Some(version);
+        changes.leap = leap;
+        self.signers = Arc::new(signers);
         self.roots.push(envelope);
         self.new_roots = self.new_roots.saturating_add(1);
         Ok(())
@@ -272,6 +306,7 @@ impl Tx {
     /// The change to come can be taken back: at once, or once it asks for that.
     pub(super) async fn save(&mut self, at_once: bool) -> Result<(), DbError> {
         self.saved_head = self.head.clone();
+        self.saved_signers = Arc::clone(&self.signers);
         self.changes = None;
         self.new_roots = 0;
         self.savepoint = Savepoint::Needless;
@@ -298,6 +333,7 @@ impl Tx {
     pub(super) async fn undo(&mut self) -> Result<(), DbError> {
         self.changes = None;
         self.head = self.saved_head.clone();
+        self.signers = Arc::clone(&self.saved_signers);
         self.roots.truncate(self.roots.len().saturating_sub(self.new_roots));
         self.new_roots = 0;
         match self.savepoint {
@@ -338,7 +374,7 @@ impl Tx {
         }
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
         let steps = core::mem::take(&mut self.steps);
-        book.take(steps, &self.roots, self.head.clone());
+        book.take(steps, &self.roots, &self.signers, self.head.clone());
         Ok(())
     }
 
@@ -357,6 +393,7 @@ impl Tx {
         self.publisher = loaded.publisher;
         self.saved_head = loaded.head.clone();
         self.head = loaded.head;
+        self.signers = Arc::new(signers(&self.keys, &loaded.roots)?);
         self.roots = loaded.roots;
         self.changes = None;
         self.broken = false;
@@ -368,17 +405,23 @@ impl Tx {
         let now = self.now();
         self.publisher.set_audit_head(audit::digest(&self.head.hash));
         let before = self.publisher.position();
-        let at = Position { sequence: before.sequence.saturating_add(1), ..before };
+        let at = Position { sequence: changes.leads_to(before.sequence), ..before };
         let revocations = self.publisher.revocations(&changes.revocations, at.sequence);
-        let envelope = match self.publisher.delta(changes, &self.keys.feed, now) {
-            Ok(envelope) => Some(envelope),
-            // Followers fetch a snapshot.
-            Err(PublishError::TooLarge) => {
-                self.publisher.advance(changes)?;
-                None
-            }
-            Err(error) => return Err(error.into()),
+        let feed = Arc::clone(&self.signers.feed()?.key);
+        let envelope = match changes.root_version {
+            // Under a newer root the base and the deltas that gates have are refused: a VM that
+            // starts then, or that slept, needs a base that it can believe at once.
+            Some(_) => None,
+            None => match self.publisher.delta(changes, &*feed, now) {
+                Ok(envelope) => Some(envelope),
+                Err(PublishError::TooLarge) => None,
+                Err(error) => return Err(error.into()),
+            },
         };
+        if envelope.is_none() {
+            // Followers fetch a snapshot.
+            self.publisher.advance(changes)?;
+        }
         // From here on memory is ahead of the savepoint: a failure makes the group fail.
         self.broken = true;
         for revocation in &revocations {
@@ -425,10 +468,6 @@ impl Tx {
         let delta = match envelope {
             Some(envelope) => {
                 let delta = read(envelope, at.sequence)?;
-                if changes.root_version.is_some() {
-                    // Under a newer root the deltas signed before are refused.
-                    sqlx::query("DELETE FROM deltas").execute(&mut self.connection).await?;
-                }
                 sqlx::query("INSERT INTO deltas VALUES (?, ?, ?, ?)")
                     .bind(signed(delta.to))
                     .bind(signed(delta.issued_at.0))
@@ -451,6 +490,14 @@ impl Tx {
         self.steps.push(Step { changes: changes.clone(), issued_at: state.issued_at, delta });
         Ok(())
     }
+}
+
+/// What signs under the newest of these root documents.
+pub(super) fn signers(keys: &Keychain, roots: &[String]) -> Result<Signers, DbError> {
+    let corrupt = |error| DbError::Corrupt(format!("a root document: {error}"));
+    let document =
+        roots.last().map(|root| unverified_document(root).map_err(corrupt)).transpose()?;
+    Ok(keys.under(document.as_ref()))
 }
 
 fn read(envelope: Vec<u8>, to: u64) -> Result<Delta, DbError> {

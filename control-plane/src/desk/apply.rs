@@ -18,6 +18,7 @@ use crate::publish::Revoke;
 mod access;
 pub(crate) mod environment;
 mod registry;
+pub(crate) mod root;
 
 /// Who does it.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +173,7 @@ async fn carry_out(
         }
         Change::StopEverything(_) => one(environment::stop(tx, reason).await?),
         Change::OpenIssuance(_) => one(environment::open(tx).await?),
-        Change::AdoptRoot(change) => one(environment::adopt_root(tx, change.envelope).await?),
+        Change::AdoptRoot(change) => one(root::adopt(tx, change.envelope).await?),
         Change::AddOperator(change) => one(access::add_operator(tx, change).await?),
         Change::EndOperator(change) => one(access::end_operator(tx, &change.id).await?),
         Change::AddToken(change) => one(access::add_token(tx, change).await?),

@@ -22,6 +22,7 @@ use super::tasks;
 use crate::audit::Entry;
 use crate::db::{Issuance, Tx, signed, unsigned};
 use crate::issue::{self, Entry as Detail, Grant, Issuer};
+use crate::keychain::Kept;
 use crate::publish::Revoke;
 
 mod denied;
@@ -49,8 +50,9 @@ pub struct Request {
 }
 
 /// A gatepass that is on record and not signed yet.
-#[derive(Clone, Debug)]
 pub struct Issued {
+    /// What signs it.
+    pub key: Kept,
     /// What will be signed, as it is on record.
     pub claims: String,
     /// Its `authorization_details`.
@@ -113,6 +115,7 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
     };
     let lifetime = lifetime.min(UnixSeconds(unsigned(standing.valid_until)).since(now));
     let task = task(&request, &standing, parent.as_ref())?;
+    let key = tx.issuer().cloned().ok_or_else(no_issuer_key)?;
     let position = tx.position();
     let jti = uuid::Uuid::now_v7().to_string();
     let grant = Grant {
@@ -152,6 +155,7 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
     };
     record(tx, &grant, &issuance).await?;
     Ok(Issued {
+        key,
         details: claims.get_mut("authorization_details").map(Value::take).unwrap_or_default(),
         claims: text,
         jti: grant.jti,
@@ -267,6 +271,14 @@ async fn note_spent(tx: &mut Tx, assertion: &Assertion) -> Result<bool, Denied> 
         .execute(tx.sql())
         .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Its window is over, or it was revoked: no gate would believe what it signs.
+fn no_issuer_key() -> Denied {
+    Denied::new(
+        OAuthError::TemporarilyUnavailable,
+        "no issuer key is in force that this control plane could sign with",
+    )
 }
 
 fn used_before() -> Denied {

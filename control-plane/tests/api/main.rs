@@ -12,6 +12,7 @@ mod delegation;
 mod delta;
 mod exchange;
 mod input;
+mod keys;
 mod lifecycle;
 mod offboarding;
 mod openapi;

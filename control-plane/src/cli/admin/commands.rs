@@ -55,6 +55,13 @@ pub(crate) enum Admin {
         #[command(flatten)]
         why: Why,
     },
+    /// Put a newer root document in force, and the keys that it names.
+    AdoptRoot {
+        /// As `gatepass root sign` wrote it.
+        document: PathBuf,
+        #[command(flatten)]
+        why: Why,
+    },
     /// The Envoys that follow and what each enforces; the worst first.
     Fleet,
     /// Where the environment stands.

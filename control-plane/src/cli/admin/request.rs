@@ -144,6 +144,9 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
         }
         Admin::Stop { why, .. } => Asked::post("/v1/stop", why, none()),
         Admin::Open { why } => Asked::post("/v1/open", why, none()),
+        Admin::AdoptRoot { document, why } => {
+            Asked::post("/v1/roots", why, json!({ "envelope": read_text(&document)? }))
+        }
         Admin::Fleet => Asked::get("/v1/fleet"),
         Admin::Status { .. } => Asked::get("/v1/environment"),
         Admin::Audit(Audit::Verify { anchor }) => Asked::get(match anchor {

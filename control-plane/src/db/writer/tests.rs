@@ -3,16 +3,18 @@ use std::path::Path;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::db::{Db, FirstOperator, Genesis, SigningKeys, audit_file, create};
-use crate::keys::SecretKey;
+use crate::db::{Db, FirstOperator, Genesis, audit_file, create};
+use crate::keychain::{Keychain, ROLES, new_key};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::revocation::Kind;
 
 const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
 async fn open(dir: &Path) -> Db {
-    let key = || SecretKey::generate().unwrap();
-    let keys = SigningKeys { feed: key(), issuer: key(), audit: key() };
+    for role in ROLES {
+        new_key(dir, role).unwrap();
+    }
+    let keys = Keychain::open(dir).unwrap();
     let genesis = Genesis {
         environment: "prod".to_owned(),
         issuer: "https://issuer.example".to_owned(),

@@ -1,18 +1,14 @@
-//! What concerns the whole environment: revocations, tasks, policy, roots, and stopping everything.
+//! What concerns the whole environment: revocations, tasks, policy, and stopping everything.
 
 use gatepass_engine::ids::{AgentId, PersonId, is_token};
 use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
-use gatepass_engine::root::Role;
 use serde_json::{Value, json};
 
 use super::{By, Effect, kill, time};
-use crate::config::{AUDIT_KEY, FEED_KEY, ISSUER_KEY};
 use crate::db::{Tx, kind_of};
 use crate::desk::tasks::{self, Task};
 use crate::desk::{Refused, policies};
-use crate::keys::{Signer as _, public_text};
-use crate::roots::{self, PinnedRoots, unverified_document};
 
 pub(super) async fn revoke(tx: &mut Tx, kind: &str, id: &str) -> Result<Effect, Refused> {
     let Some(kind) = kind_of(kind) else {
@@ -158,54 +154,6 @@ pub(crate) async fn close_issuance(tx: &mut Tx, reason: &str) -> Result<(), Refu
         .bind(reason)
         .execute(tx.sql())
         .await?;
-    Ok(())
-}
-
-/// Walks the chain as a gate does; keys that the new root does not name are gone with it.
-pub(super) async fn adopt_root(tx: &mut Tx, envelope: String) -> Result<Effect, Refused> {
-    let invalid = |error: roots::RootError| Refused::invalid("envelope", error.to_string());
-    let mut chain = tx.roots().to_vec();
-    let first = chain.first().unwrap_or(&envelope);
-    let pinned = unverified_document(first).map_err(invalid)?.root;
-    let pinned = PinnedRoots { keys: pinned.keys, threshold: pinned.threshold };
-    let environment = tx.publisher().state().environment.clone();
-    let before = tx.publisher().state().root_version;
-    chain.push(envelope.clone());
-    let pinned = pinned.pinned(&environment).map_err(invalid)?;
-    let trust = roots::walk(pinned, &chain, tx.now()).map_err(invalid)?;
-    if trust.version() <= before {
-        return Err(Refused::invalid("envelope", format!("root {before} is in force already")));
-    }
-    names_our_keys(tx, &envelope)?;
-    let keys = tx.publisher().state().keys.keys.iter();
-    let kept: Vec<_> = keys.filter(|key| trust.names_issuer(&key.public)).cloned().collect();
-    tx.set_issuer_keys(kept);
-    tx.adopt_root(trust.version(), envelope).await?;
-    Ok(Effect {
-        target: "root".to_owned(),
-        before: json!({ "version": before }),
-        after: json!({ "version": trust.version() }),
-    })
-}
-
-/// Under a root without them every gate would refuse what is signed here, revocations first.
-fn names_our_keys(tx: &Tx, envelope: &str) -> Result<(), Refused> {
-    let document = unverified_document(envelope)
-        .map_err(|error| Refused::invalid("envelope", error.to_string()))?;
-    let keys = tx.keys();
-    for (role, public, file) in [
-        (Role::Feed, keys.feed.public(), FEED_KEY),
-        (Role::Issuer, keys.issuer.public(), ISSUER_KEY),
-        (Role::Audit, keys.audit.public(), AUDIT_KEY),
-    ] {
-        let public = public_text(&public);
-        if !document.keys.iter().any(|key| key.role == role && key.public == public) {
-            return Err(Refused::invalid(
-                "envelope",
-                format!("it does not name `{public}`, this control plane's {file}"),
-            ));
-        }
-    }
     Ok(())
 }
 

@@ -42,6 +42,18 @@ impl Follower {
         }
     }
 
+    /// Hears this batch from whoever sends it.
+    pub(crate) fn hear(&mut self, batch: &[u8]) {
+        let now = self.at();
+        self.gate.apply(batch, Milliseconds(0), now).unwrap();
+        self.position = self.gate.position();
+    }
+
+    /// Time goes by, and it hears nothing.
+    pub(crate) fn wait_until(&mut self, unix: u64) {
+        self.now = unix;
+    }
+
     pub(crate) fn position(&self) -> Position {
         self.position.unwrap()
     }
