@@ -21,6 +21,7 @@ pub mod desk;
 pub mod feed;
 pub mod filter_file;
 pub mod fleet;
+pub mod grace_file;
 pub mod issue;
 pub mod issuers;
 pub mod jwks;

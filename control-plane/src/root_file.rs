@@ -176,7 +176,7 @@ impl Signing {
         let mut needed = vec![&document.root];
         needed.extend(previous.as_ref().map(|previous| &previous.root));
         let mut used = false;
-        for key in self.keys()? {
+        for key in root_keys_in(&self.root_dirs)? {
             let public = public_text(&key.public());
             let of = |root: &&&RootKeys| root.keys.contains(&public);
             // Without the document before, it is not known whose signatures are needed.
@@ -255,26 +255,30 @@ impl Signing {
         }
         Ok(Some(previous))
     }
+}
 
-    fn keys(&self) -> Result<Vec<SecretKey>, SetupError> {
-        let mut keys = Vec::new();
-        for dir in &self.root_dirs {
-            let before = keys.len();
-            for number in 1..=MAX_ROOT_KEYS {
-                let path = dir.join(format!("root-{number}.key"));
-                if path.exists() {
-                    keys.push(SecretKey::load(&path, KeyRole::Root)?);
-                }
-            }
-            if keys.len() == before {
-                return Err(SetupError::Wrong(format!(
-                    "`{}` holds no root key (root-1.key, ...)",
-                    dir.display()
-                )));
+/// The root keys that lie in folders.
+///
+/// # Errors
+/// [`SetupError`] names the key that cannot be read, or the folder without any.
+pub fn root_keys_in(folders: &[PathBuf]) -> Result<Vec<SecretKey>, SetupError> {
+    let mut keys = Vec::new();
+    for dir in folders {
+        let before = keys.len();
+        for number in 1..=MAX_ROOT_KEYS {
+            let path = dir.join(format!("root-{number}.key"));
+            if path.exists() {
+                keys.push(SecretKey::load(&path, KeyRole::Root)?);
             }
         }
-        Ok(keys)
+        if keys.len() == before {
+            return Err(SetupError::Wrong(format!(
+                "`{}` holds no root key (root-1.key, ...)",
+                dir.display()
+            )));
+        }
     }
+    Ok(keys)
 }
 
 impl core::fmt::Display for Signed {

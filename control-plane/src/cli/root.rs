@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gatepass::grace_file::{Granting, What};
 use gatepass::root_file::{Signing, Wanted, newest, next, read, write_unsigned};
 use gatepass::roots::PinnedRoots;
 use gatepass::setup::{self, PINNED, ROOTS};
@@ -38,6 +39,29 @@ pub(crate) enum Root {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Sign a grace: named low-risk actions go on for some hours without the control plane.
+    Grace(GraceArgs),
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct GraceArgs {
+    /// The root document in force, such as `roots/1.json`.
+    document: PathBuf,
+    /// Where root keys are; may be repeated.
+    #[arg(long, value_name = "DIR", required = true)]
+    root_dir: Vec<PathBuf>,
+    /// An action that goes on; may be repeated. One that the policy does not call low risk is not covered.
+    #[arg(long, value_name = "NAME", group = "what")]
+    action: Vec<String>,
+    /// A grace that other root keys have signed already.
+    #[arg(long, value_name = "FILE", group = "what")]
+    begun: Option<PathBuf>,
+    /// How long it lasts, at most 4.
+    #[arg(long, default_value_t = 4)]
+    hours: u64,
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Args)]
@@ -81,6 +105,7 @@ impl Root {
                 }
             }
             Self::Rotate(args) => args.run()?,
+            Self::Grace(args) => args.run()?,
             Self::Sign { root_dir, document, previous, out } => {
                 let signing = Signing { root_dirs: root_dir, document, previous, out };
                 let signed = signing.sign(now())?;
@@ -100,6 +125,34 @@ impl Root {
                     );
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl GraceArgs {
+    fn run(self) -> Outcome<()> {
+        let what = match self.begun {
+            Some(begun) => What::Begun(begun),
+            None => What::New { actions: self.action, seconds: self.hours.saturating_mul(3_600) },
+        };
+        let granting =
+            Granting { root: self.document, root_dirs: self.root_dir, what, out: self.out };
+        let granted = granting.sign(now())?;
+        let out = granting.out.display();
+        let document = &granted.document;
+        println!(
+            "grace for {} in `{}`, {} seconds from its signing: {out}",
+            document.actions.join(", "),
+            document.environment,
+            document.expires.since(document.issued_at)
+        );
+        if granted.is_complete() {
+            println!("put this into the plugin's configuration of every gate:");
+            println!("  \"grace\": \"{}\"", granted.base64);
+        } else {
+            println!("signed by {} of {} root keys;", granted.signed, granted.threshold);
+            println!("where the others are: gatepass root grace .. --begun {out} --out ..");
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Root documents and signing keys on the command line, without a server: what an operator does
 //! before anything is adopted.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -130,4 +132,36 @@ fn keys_are_made_beside_those_in_use_and_listed() {
     site.fails("keys list --dir roots", "is no gatepass directory");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     site.fails("keys list --dir d", "chmod 600");
+}
+
+#[test]
+fn a_grace_is_signed_by_the_root_keys_in_force_wherever_they_are() {
+    let site = Site::new();
+    let grace = "root grace d/roots/1.json --root-dir";
+    let said = site.ok(&format!("{grace} roots --action orders:read --hours 1 --out grace.json"));
+    assert!(said.contains("\"grace\": \"") && said.contains("3600 seconds"), "{said}");
+    let payload = |name: &str| {
+        let payload = site.document(name)["payload"].as_str().unwrap().to_owned();
+        let payload = STANDARD.decode(payload).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&payload).unwrap()
+    };
+    assert_eq!(payload("grace.json")["actions"], serde_json::json!(["orders:read"]));
+    // The two keys are not in one place.
+    for number in [1, 2] {
+        let dir = site.path(&format!("at-{number}"));
+        std::fs::create_dir(&dir).unwrap();
+        let name = format!("root-{number}.key");
+        std::fs::copy(site.path("roots").join(&name), dir.join(&name)).unwrap();
+    }
+    let said = site.ok(&format!("{grace} at-1 --action orders:read --out half.json"));
+    assert!(said.contains("signed by 1 of 2") && !said.contains("\"grace\""), "{said}");
+    site.fails(&format!("{grace} at-1 --begun half.json --out x.json"), "none of these keys");
+    let said = site.ok(&format!("{grace} at-2 --begun half.json --out whole.json"));
+    assert!(said.contains("\"grace\": \""), "{said}");
+    assert_eq!(payload("whole.json"), payload("half.json"));
+    site.fails(&format!("{grace} roots --action a:b --hours 5 --out x.json"), "four hours");
+    site.fails(&format!("{grace} roots --action a:b --hours 0 --out x.json"), "one second");
+    site.fails(&format!("{grace} roots --out x.json"), "--action");
+    site.fails(&format!("{grace} d --action a:b --out x.json"), "holds no root key");
+    site.fails(&format!("{grace} roots --action a:b --out half.json"), "half.json");
 }
