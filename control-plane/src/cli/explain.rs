@@ -36,6 +36,9 @@ pub(crate) struct ExplainArgs {
     /// The request has a body.
     #[arg(long)]
     body: bool,
+    /// Seconds since the gate was told anything: what would it do with the control plane gone?
+    #[arg(long, default_value_t = 0)]
+    age: u64,
 }
 
 /// A request as it would reach the gate.
@@ -55,7 +58,11 @@ impl ExplainArgs {
             .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
             .collect();
         let request = Request { headers: &headers, ends_with_headers: !sent.has_body };
-        let (decision, recorded) = explain(&request, &gate, moment(now));
+        let at = Now { monotonic: Milliseconds(self.age.saturating_mul(1_000)), ..moment(now) };
+        if let (Some(position), Some(age)) = (gate.position(), gate.age(at)) {
+            writeln!(out, "state: position {position}, {age} ms old")?;
+        }
+        let (decision, recorded) = explain(&request, &gate, at);
         for (check, outcome) in &recorded.0 {
             let check = check.as_str();
             match outcome {

@@ -16,6 +16,10 @@ fn a_gatepass_is_allowed_until_its_agent_is_revoked() {
     let (code, text) = desk.explain(&token, &asked);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("allowed: `orders:create` by agent:1111"), "{text}");
+    assert!(text.contains("state: position ") && text.contains(", 0 ms old"), "{text}");
+    let (code, text) = desk.explain(&token, &[asked.as_slice(), &["--age", "3601"]].concat());
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("3601000 ms old") && text.contains("denied: stale (503)"), "{text}");
     let revoked = desk.ok(&["revoke", "--agent", AGENT]);
     assert!(revoked.starts_with("revoked at "), "{revoked}");
     let (code, text) = desk.explain(&token, &asked);
