@@ -5,6 +5,7 @@ pub mod desk;
 pub mod filter;
 pub mod hostile;
 pub mod http2;
+pub mod lasting;
 pub mod orders;
 pub mod signed;
 pub mod site;

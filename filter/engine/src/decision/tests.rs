@@ -4,6 +4,7 @@
 mod passing;
 mod restrictions;
 mod revocation;
+mod standing;
 mod time;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
+use crate::bundle::Treatment;
 use crate::clock::Milliseconds;
 use crate::position::Position;
 use crate::revocation::Below;
@@ -345,11 +347,32 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::StreamNotAllowed, |_| {}, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
     (Code::StreamNotAllowed, |_| {}, |s| s.headers.push((":protocol", b"websocket".to_vec()))),
     (Code::StreamNotAllowed, |_| {}, |s| s.method = "CONNECT"),
+    (Code::StreamNotAllowed, upgrades, |s| *upgrade(s) = None),
+    (Code::StreamNotAllowed, upgrades, |s| s.headers[0].1 = b"websocket, h2c".to_vec()),
+    (Code::StreamNotAllowed, upgrades, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
+    (Code::StreamNotAllowed, upgrades, |s| s.headers.push((":protocol", b"websocket".to_vec()))),
+    (Code::StreamNotAllowed, upgrades, |s| s.method = "CONNECT"),
+    (Code::InsufficientScope, upgrades, |s| s.bundle.actions[1].scopes_all = vec!["x".into()]),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Nothing),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Baseline),
     (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
     (Code::ConfirmationFailed, |_| {}, |s| s.action().uses = Uses::Once),
 ];
+
+/// An upgrade where the route means it.
+fn upgrades(scene: &mut Scene) {
+    scene.ask("PUT", "/files");
+    scene.ends_with_headers = false;
+    scene.headers = vec![("upgrade", b"WebSocket".to_vec())];
+    *upgrade(scene) = Some("websocket".into());
+}
+
+fn upgrade(scene: &mut Scene) -> &mut Option<String> {
+    match &mut scene.bundle.hosts[0].treatment {
+        Treatment::Guarded(routes) => &mut routes[1].upgrade,
+        Treatment::PassedThrough => panic!("the first host is guarded"),
+    }
+}
 
 /// Codes that nothing in this engine denies with yet.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
@@ -360,6 +383,9 @@ const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::BodyTooLarge, "no body is read"),
     (Code::BodyMalformed, "no body is read"),
     (Code::HeaderBodyMismatch, "no body is read"),
+    (Code::TooManyOpen, "the shell counts what is open"),
+    (Code::DurationOver, "told of what is open: `standing`"),
+    (Code::PolicyChanged, "told of what is open: `standing`"),
 ];
 
 #[test]
