@@ -304,7 +304,8 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
 
         let wanted = self.step(Check::RouteExists, route_exists(wanted, &line, open))?;
         let meant = matched.as_ref().and_then(|found| found.upgrade);
-        self.step(Check::Stream, streams(&line, meant))?;
+        let stream = "an upgrade that the route does not name, or a tunnel";
+        self.step(Check::Stream, check(line.is_meant(meant), Code::StreamNotAllowed, stream))?;
         let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
         self.step(
             Check::Body,
@@ -449,15 +450,6 @@ fn route_exists<'a>(
         }
         None => Err(Denial::new(Code::NoRoute, "no route for this host, method and path")),
     }
-}
-
-/// An upgrade passes where the route means this very one; a tunnel passes nowhere, because nothing of
-/// what goes through it can be decided on.
-fn streams(line: &RequestLine<'_>, meant: Option<&str>) -> Result<(), Denial> {
-    let named =
-        |asked: &[u8]| meant.is_some_and(|name| asked.eq_ignore_ascii_case(name.as_bytes()));
-    let allowed = !line.stream || line.upgrade.is_some_and(named);
-    check(allowed, Code::StreamNotAllowed, "an upgrade that the route does not name, or a tunnel")
 }
 
 fn in_step(issued: Position, gate: Position, behind: Option<Position>) -> Result<(), Denial> {

@@ -35,6 +35,14 @@ impl<'a> RequestLine<'a> {
         let upgrade = if connect || upgrades.next().is_some() { None } else { first };
         Ok(Self { method, authority, path, connect, stream: connect || first.is_some(), upgrade })
     }
+
+    /// An upgrade passes where the route means this very one; a tunnel passes nowhere, because nothing of
+    /// what goes through it can be decided on.
+    pub(super) fn is_meant(&self, upgrade: Option<&str>) -> bool {
+        let named =
+            |asked: &[u8]| upgrade.is_some_and(|name| asked.eq_ignore_ascii_case(name.as_bytes()));
+        !self.stream || self.upgrade.is_some_and(named)
+    }
 }
 
 fn only<'a>(headers: &[Header<'a>], name: &[u8]) -> Result<Option<&'a [u8]>, Ambiguous> {

@@ -9,10 +9,10 @@ mod time;
 
 use std::collections::BTreeSet;
 
+use passing::{upgrade, upgrades};
 use serde_json::json;
 
 use super::*;
-use crate::bundle::Treatment;
 use crate::clock::Milliseconds;
 use crate::position::Position;
 use crate::revocation::Below;
@@ -358,21 +358,6 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
     (Code::ConfirmationFailed, |_| {}, |s| s.action().uses = Uses::Once),
 ];
-
-/// An upgrade where the route means it.
-fn upgrades(scene: &mut Scene) {
-    scene.ask("PUT", "/files");
-    scene.ends_with_headers = false;
-    scene.headers = vec![("upgrade", b"WebSocket".to_vec())];
-    *upgrade(scene) = Some("websocket".into());
-}
-
-fn upgrade(scene: &mut Scene) -> &mut Option<String> {
-    match &mut scene.bundle.hosts[0].treatment {
-        Treatment::Guarded(routes) => &mut routes[1].upgrade,
-        Treatment::PassedThrough => panic!("the first host is guarded"),
-    }
-}
 
 /// Codes that nothing in this engine denies with yet.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
