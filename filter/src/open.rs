@@ -2,8 +2,8 @@
 //! or a gatepass of minutes would be good for a stream of days.
 //!
 //! Each is decided again after news, and when time may have ended it. What a worker does for that in one
-//! tick is bounded, and so is what it keeps. Requests without a gatepass have half of both at most, so
-//! that nobody without one keeps others out.
+//! tick is bounded, and so is what it keeps. Requests without a gatepass have half of the places and a small
+//! part of the memory at most, so that nobody without one keeps others out or makes much grow.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -123,8 +123,7 @@ impl OpenRequest {
 impl Open {
     /// Whether another fits: otherwise it must not go on, for nobody would watch it.
     pub(crate) fn has_room(&self, standing: &Standing) -> bool {
-        self.all.places < MAX_OPEN
-            && (standing.is_granted() || self.unknown.places < MAX_OPEN / UNKNOWN_SHARE)
+        self.all.places < MAX_OPEN && (standing.is_granted() || self.unknown.places < MAX_UNKNOWN)
     }
 
     /// Watches a request that [`Open::has_room`] for. Its headers are kept while there is room for
@@ -134,7 +133,7 @@ impl Open {
         let granted = request.standing.is_granted();
         if headers.len() <= MAX_HEADER_BYTES
             && after(&self.all) <= MAX_BYTES
-            && (granted || after(&self.unknown) <= MAX_BYTES / UNKNOWN_SHARE)
+            && (granted || after(&self.unknown) <= MAX_UNKNOWN_BYTES)
         {
             request.headers = Some(headers);
         }
@@ -246,8 +245,9 @@ const MAX_OPEN: usize = 65_536;
 /// Bytes of headers that one worker keeps of them, and of one.
 const MAX_BYTES: usize = 32 << 20;
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// Those without a gatepass have one part in so many.
-const UNKNOWN_SHARE: usize = 2;
+/// Of both, what those without a gatepass may have.
+const MAX_UNKNOWN: usize = 32_768;
+const MAX_UNKNOWN_BYTES: usize = 4 << 20;
 /// What deciding again costs at most in one tick, for news and for time each, counted in looks.
 const WORK_OF_A_TICK: usize = 16_384;
 /// A first look, or a whole decision, beside one more look.

@@ -164,6 +164,26 @@ fn another_policy_decides_again_on_the_whole_request() {
     assert_eq!(site.metric("gatepass_permit_ends.no_credential"), 3);
 }
 
+/// 4 MiB of their headers are kept; what is not kept ends with its policy.
+#[test]
+fn open_requests_without_a_gatepass_make_little_grow() {
+    let mut site = Site::start(1).unwrap();
+    let public = order("GET", "/healthz", None).header("x-big", "x".repeat(4 << 10));
+    let before = site.workers[0].memory_size();
+    for _ in 0..8_000 {
+        open(&mut site.workers[0], public.clone());
+    }
+    let grown = site.workers[0].memory_size() - before;
+    assert!(grown < 8 << 20, "{grown} of some 33 MB that came");
+    publish(&mut site, |_| {});
+    for _ in 0..8 {
+        site.tick().unwrap();
+    }
+    let ended = site.metric("gatepass_permit_ends.policy_changed");
+    assert!((6_900..7_100).contains(&ended), "{ended}");
+    assert_eq!(site.metric("gatepass_permits_ended"), ended);
+}
+
 #[test]
 fn a_gate_in_shadow_mode_ends_nothing() {
     let mut site = Site::with(1, |plugin| plugin["mode"] = "shadow".into()).unwrap();
