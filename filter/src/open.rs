@@ -1,14 +1,53 @@
-//! Requests that were let on and have not ended. A permit ends: a stream that outlives its route's
-//! longest duration is cut, or a gatepass of minutes would be good for a stream of days.
+//! Requests that were let on and have not ended. A permit ends: what the engine would deny now is cut,
+//! or a gatepass of minutes would be good for a stream of days.
+//!
+//! Each is decided again after news, and when time may have ended it. What a worker does for that in one
+//! tick is bounded, and so is what it keeps. Requests without a gatepass have half of the places and a small
+//! part of the memory at most, so that nobody without one keeps others out or makes much grow.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use gatepass_engine::clock::Milliseconds;
+use gatepass_engine::Gate;
+use gatepass_engine::clock::{Milliseconds, Now};
+use gatepass_engine::decision::{Request, Standing};
+use gatepass_engine::denial::Denial;
+use gatepass_engine::token_cache::TokenCache;
 
-/// The open requests of one gate in this VM, and when each ends at the latest.
+use crate::decision_id::DecisionId;
+use crate::pairs;
+
+/// The open requests of one gate in this VM.
 #[derive(Default)]
-pub(crate) struct Open(HashMap<u32, Milliseconds, BuildHasherDefault<Spread>>);
+pub(crate) struct Open {
+    /// Boxed: they are moved about on every request.
+    requests: HashMap<u32, Box<OpenRequest>, BuildHasherDefault<Spread>>,
+    all: Share,
+    /// Of those without a gatepass.
+    unknown: Share,
+    /// Something was read since the last round began.
+    news: bool,
+    /// Still to be decided again in this round. What was opened since was decided on what is newest.
+    round: Vec<u32>,
+}
+
+/// One of them.
+pub(crate) struct OpenRequest {
+    standing: Standing,
+    /// Of the decision that let it on.
+    pub(crate) id: DecisionId,
+    /// The header map as it came, where it is kept.
+    headers: Option<Vec<u8>>,
+    ends_with_headers: bool,
+    /// The gate's own state is to blame, and until then it may mend.
+    patience: Option<Milliseconds>,
+}
+
+#[derive(Default)]
+struct Share {
+    places: usize,
+    bytes: usize,
+}
 
 /// Envoy counts contexts up, so nobody chooses them; a multiplication spreads them (Knuth, The Art of
 /// Computer Programming 6.4).
@@ -30,28 +69,186 @@ impl Hasher for Spread {
     }
 }
 
-impl Open {
-    /// False when there is no place left: the request must not go on unwatched.
-    pub(crate) fn insert(&mut self, context: u32, end: Milliseconds) -> bool {
-        if self.0.len() >= MAX_OPEN {
-            return false;
+impl OpenRequest {
+    pub(crate) fn new(standing: Standing, id: DecisionId, ends_with_headers: bool) -> Box<Self> {
+        Box::new(Self { standing, id, headers: None, ends_with_headers, patience: None })
+    }
+
+    fn kept(&self) -> usize {
+        self.headers.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What it would be denied with now. `hold` is how long the gate's own state may take to mend.
+    fn decide_again(
+        &mut self,
+        gate: &Gate,
+        cache: &mut TokenCache,
+        hold: u64,
+        now: Now,
+    ) -> Result<(), Denial> {
+        let headers = self.headers.as_deref().filter(|_| !self.standing.is_under(gate));
+        let decided = match headers.map(pairs::read) {
+            Some(Ok(headers)) => {
+                let request =
+                    Request { headers: &headers, ends_with_headers: self.ends_with_headers };
+                self.standing.decide_anew(&request, gate, cache, now)
+            }
+            Some(Err(_)) | None => self.standing.still_stands(gate, now),
+        };
+        match decided {
+            Ok(()) => {
+                self.patience = None;
+                Ok(())
+            }
+            Err(denial) if denial.hold().is_some() => {
+                let until = *self.patience.get_or_insert(now.monotonic.plus(hold));
+                if now.monotonic < until { Ok(()) } else { Err(denial) }
+            }
+            Err(denial) => Err(denial),
         }
-        self.0.insert(context, end);
-        true
     }
 
-    pub(crate) fn remove(&mut self, context: u32) {
-        self.0.remove(&context);
+    fn is_due(&self, gate: &Gate, now: Now) -> bool {
+        match self.patience {
+            Some(until) => until <= now.monotonic,
+            None => self.standing.is_due(gate, now),
+        }
     }
 
-    /// Takes out those whose time is over.
-    pub(crate) fn take_over(&mut self, now: Milliseconds) -> Vec<u32> {
-        let over: Vec<u32> =
-            self.0.iter().filter(|(_, end)| **end <= now).map(|(id, _)| *id).collect();
-        over.iter().for_each(|id| self.remove(*id));
-        over
+    fn work(&self, gate: &Gate) -> usize {
+        if self.standing.is_dear(gate) { DEAR } else { 1 }
+    }
+}
+
+impl Open {
+    /// Whether another fits: otherwise it must not go on, for nobody would watch it.
+    pub(crate) fn has_room(&self, standing: &Standing) -> bool {
+        self.all.places < MAX_OPEN && (standing.is_granted() || self.unknown.places < MAX_UNKNOWN)
+    }
+
+    /// Watches a request that [`Open::has_room`] for. Its headers are kept while there is room for
+    /// them; without them it ends when the policy changes.
+    pub(crate) fn insert(&mut self, context: u32, mut request: Box<OpenRequest>, headers: Vec<u8>) {
+        let after = |share: &Share| share.bytes.saturating_add(headers.len());
+        let granted = request.standing.is_granted();
+        if headers.len() <= MAX_HEADER_BYTES
+            && after(&self.all) <= MAX_BYTES
+            && (granted || after(&self.unknown) <= MAX_UNKNOWN_BYTES)
+        {
+            request.headers = Some(headers);
+        }
+        self.all.add(request.kept());
+        if !granted {
+            self.unknown.add(request.kept());
+        }
+        if let Some(old) = self.requests.insert(context, request) {
+            self.give_back(&old);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, context: u32) -> Option<Box<OpenRequest>> {
+        let request = self.requests.remove(&context)?;
+        self.give_back(&request);
+        Some(request)
+    }
+
+    fn give_back(&mut self, request: &OpenRequest) {
+        self.all.take(request.kept());
+        if !request.standing.is_granted() {
+            self.unknown.take(request.kept());
+        }
+    }
+
+    /// What was decided before may be decided otherwise now.
+    pub(crate) const fn note_news(&mut self) {
+        self.news = true;
+    }
+
+    /// Takes out those that would be denied now, each with its denial.
+    pub(crate) fn take_denied(
+        &mut self,
+        gate: &Gate,
+        cache: &mut TokenCache,
+        hold: u64,
+        now: Now,
+    ) -> Vec<(u32, Box<OpenRequest>, Denial)> {
+        let mut due = self.next_of_round(gate);
+        let mut work = 0_usize;
+        for (context, request) in &self.requests {
+            if work >= WORK_OF_A_TICK {
+                break;
+            }
+            if request.is_due(gate, now) {
+                work = work.saturating_add(request.work(gate));
+                due.push(*context);
+            }
+        }
+        let mut denied = Vec::new();
+        for context in due {
+            let Some(request) = self.requests.get_mut(&context) else { continue };
+            let granted = request.standing.is_granted();
+            let decided = request.decide_again(gate, cache, hold, now);
+            self.moved(context, granted);
+            if let Err(denial) = decided
+                && let Some(request) = self.remove(context)
+            {
+                denied.push((context, request, denial));
+            }
+        }
+        denied
+    }
+
+    /// As many as one tick has time for. A round is ended before the next begins, so that none waits
+    /// for ever while news keeps coming.
+    fn next_of_round(&mut self, gate: &Gate) -> Vec<u32> {
+        if self.round.is_empty() && core::mem::take(&mut self.news) {
+            self.round = self.requests.keys().copied().collect();
+        }
+        let mut work = 0_usize;
+        let mut next = Vec::new();
+        while work < WORK_OF_A_TICK
+            && let Some(context) = self.round.pop()
+        {
+            if let Some(request) = self.requests.get(&context) {
+                work = work.saturating_add(request.work(gate));
+                next.push(context);
+            }
+        }
+        next
+    }
+
+    /// Another bundle may ask for a gatepass where none was asked for, or for none.
+    fn moved(&mut self, context: u32, was_granted: bool) {
+        let Some(request) = self.requests.get(&context) else { return };
+        match (was_granted, request.standing.is_granted()) {
+            (false, true) => self.unknown.take(request.kept()),
+            (true, false) => self.unknown.add(request.kept()),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+impl Share {
+    const fn add(&mut self, bytes: usize) {
+        self.places = self.places.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    const fn take(&mut self, bytes: usize) {
+        self.places = self.places.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
 /// Requests that one worker has open at once.
 const MAX_OPEN: usize = 65_536;
+/// Bytes of headers that one worker keeps of them, and of one.
+const MAX_BYTES: usize = 32 << 20;
+const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Of both, what those without a gatepass may have.
+const MAX_UNKNOWN: usize = 32_768;
+const MAX_UNKNOWN_BYTES: usize = 4 << 20;
+/// What deciding again costs at most in one tick, for news and for time each, counted in looks.
+const WORK_OF_A_TICK: usize = 16_384;
+/// A first look, or a whole decision, beside one more look.
+const DEAR: usize = 8;

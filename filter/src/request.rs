@@ -39,8 +39,9 @@ impl GuardedRequest {
         let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
         let shell = guard.as_mut().ok_or(Failed)?;
         match shell.decide(now, &headers, ends_with_headers)? {
-            Verdict::Allowed(seconds) => {
-                shell.watch(self.context, seconds, now).map(|()| Stage::Allowed)
+            Verdict::Allowed(open) => {
+                shell.watch(self.context, open, bytes);
+                Ok(Stage::Allowed)
             }
             Verdict::Denied => Ok(Stage::Denied),
             Verdict::Holdable(denial) => {
@@ -127,7 +128,7 @@ impl GuardedRequest {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
         {
-            shell.open.remove(self.context);
+            drop(shell.open.remove(self.context));
             if self.stage.get() == Stage::Held {
                 shell.held.drop_context(self.context);
             }

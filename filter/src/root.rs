@@ -40,7 +40,7 @@ impl Root {
         Ok(())
     }
 
-    /// Ends what lasted too long, and decides held requests anew where there is news; those whose
+    /// Ends what outlived its permit, and decides held requests anew where there is news; those whose
     /// time is over get their denial.
     fn work_off_held(&self, now: Now) {
         let Ok(mut guard) = self.shell.try_borrow_mut() else {
@@ -67,19 +67,18 @@ fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
     }
     let verdict = host::map(Map::Request).ok().and_then(|bytes| {
         let headers = pairs::read(&bytes).ok()?;
-        shell.decide(now, &headers, request.ends_with_headers).ok()
+        let verdict = shell.decide(now, &headers, request.ends_with_headers).ok()?;
+        Some((verdict, bytes))
     });
     let answered = match verdict {
-        Some(Verdict::Allowed(seconds)) => match shell.watch(request.context, seconds, now) {
-            Ok(()) => {
-                request.stage.set(Stage::Allowed);
-                let _ = host::continue_request();
-                return;
-            }
-            Err(_) => answer::unavailable(),
-        },
-        Some(Verdict::Denied) => Ok(()),
-        Some(Verdict::Holdable(denial)) => {
+        Some((Verdict::Allowed(open), bytes)) => {
+            shell.watch(request.context, open, bytes);
+            request.stage.set(Stage::Allowed);
+            let _ = host::continue_request();
+            return;
+        }
+        Some((Verdict::Denied, _)) => Ok(()),
+        Some((Verdict::Holdable(denial), _)) => {
             if now.monotonic < request.deadline {
                 shell.held.push(request);
                 return;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::{Now, UnixSeconds};
 use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide_with};
-use gatepass_engine::denial::Denial;
+use gatepass_engine::denial::{About, Denial};
 use gatepass_engine::refusal::Refusal;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
@@ -22,7 +22,7 @@ use crate::host::{self, EnvoySharedData, Failed, Level, Map};
 use crate::lease::{self, VmId};
 use crate::metrics::Metrics;
 use crate::node;
-use crate::open::Open;
+use crate::open::{Open, OpenRequest};
 use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
@@ -53,8 +53,8 @@ pub(crate) struct Shell {
 
 /// What became of a request.
 pub(crate) enum Verdict {
-    /// It goes on; the headers are prepared. Seconds after which it must be cut.
-    Allowed(Option<u32>),
+    /// It goes on; the headers are prepared. What must be watched from now on.
+    Allowed(Option<Box<OpenRequest>>),
     /// It was answered.
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
@@ -107,6 +107,7 @@ impl Shell {
             "gatepass_batches_refused",
             "gatepass_requests_held",
             "gatepass_grace_refused",
+            "gatepass_permits_ended",
         ] {
             self.metrics.count(name, 0);
         }
@@ -123,13 +124,24 @@ impl Shell {
         self.check(now);
         let request = Request { headers, ends_with_headers };
         let id = self.ids.next(now.unix);
-        let id = id.as_str();
         match decide_with(&request, &self.gate, &mut self.cache, now) {
             Decision::Allow(permit) => {
-                self.forward(headers, &permit, id).map(|()| Verdict::Allowed(permit.max_duration()))
+                let watched = permit.standing().may_end(&self.gate);
+                if watched
+                    && !self.open.has_room(permit.standing())
+                    && permit.standing().is_enforced()
+                {
+                    let denial = Denial::too_many_open(about(&permit));
+                    return self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied);
+                }
+                self.forward(headers, &permit, id.as_str())?;
+                let standing = permit.into_standing();
+                let watched = watched && self.open.has_room(&standing);
+                let open = || OpenRequest::new(standing, id, ends_with_headers);
+                Ok(Verdict::Allowed(watched.then(open)))
             }
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
-            Decision::Deny(denial) => self.refuse(&denial, id).map(|()| Verdict::Denied),
+            Decision::Deny(denial) => self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied),
         }
     }
 
@@ -139,23 +151,27 @@ impl Shell {
         self.refuse(denial, id.as_str())
     }
 
-    /// Watches a request that was let on. An error: there is no place left, so it must not go on.
-    pub(crate) fn watch(
-        &mut self,
-        context: u32,
-        seconds: Option<u32>,
-        now: Now,
-    ) -> Result<(), Failed> {
-        let Some(seconds) = seconds else { return Ok(()) };
-        let end = now.monotonic.plus(u64::from(seconds).saturating_mul(1_000));
-        if self.open.insert(context, end) { Ok(()) } else { Err(Failed) }
+    /// Watches a request that was let on; `headers` is its header map as it came.
+    pub(crate) fn watch(&mut self, context: u32, open: Option<Box<OpenRequest>>, headers: Vec<u8>) {
+        if let Some(open) = open {
+            self.open.insert(context, open, headers);
+        }
     }
 
-    /// Cuts the streams that outlived their permit.
+    /// Cuts the streams that outlived their permit, and says why.
     pub(crate) fn end_permits(&mut self, now: Now) {
-        for context in self.open.take_over(now.monotonic) {
-            if host::set_effective_context(context).is_ok() && host::close_request().is_ok() {
+        let hold = self.configuration.hold.0;
+        let denied = self.open.take_denied(&self.gate, &mut self.cache, hold, now);
+        for (context, open, denial) in denied {
+            if host::set_effective_context(context).is_err() {
+                continue;
+            }
+            let (code, whom) = (denial.code().as_str(), denial.whom());
+            let (agent, action) = (whom.agent.as_deref(), whom.action.as_deref());
+            state("ended", code, agent, action, open.id.as_str());
+            if host::close_request().is_ok() {
                 self.metrics.count("gatepass_permits_ended", 1);
+                self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
             }
         }
     }
@@ -200,32 +216,17 @@ impl Shell {
         id: &str,
     ) {
         self.metrics.decided(outcome, code, action);
-        // One text, because each costs half a microsecond.
-        let mut all = String::with_capacity(RECORD_BYTES);
-        let parts = [
-            ("decision=", Some(outcome)),
-            (" code=", Some(code)),
-            (" agent=", agent),
-            (" action=", action),
-            (" id=", Some(id)),
-        ];
-        for (name, value) in parts {
-            if let Some(value) = value {
-                all.push_str(name);
-                all.push_str(value);
-            }
-        }
-        host::set_filter_state("gatepass", &all);
-        if outcome != "allow" {
-            host::set_filter_state("gatepass_code", code);
-        }
+        state(outcome, code, agent, action, id);
     }
 
     /// True when something new was read.
     pub(crate) fn check(&mut self, now: Now) -> bool {
         let checked = self.exchange.check(&mut EnvoySharedData, &mut self.gate, now);
         let news = checked.news;
-        self.news |= news;
+        if news {
+            self.news = true;
+            self.open.note_news();
+        }
         self.note(checked, now);
         if news && let Some(refusal) = self.gate.grace_refusal() {
             self.metrics.count("gatepass_grace_refused", 1);
@@ -272,6 +273,9 @@ impl Shell {
         self.lead(now);
         if self.leads {
             let standing = self.exchange.standing_anew(&mut EnvoySharedData, &mut self.gate, now);
+            if standing.is_some() {
+                self.open.note_news();
+            }
             self.asks_snapshot |= standing.is_some_and(|standing| standing.wants_snapshot)
                 || self.exchange.wanted(&mut EnvoySharedData);
             if self.asks_snapshot {
@@ -300,6 +304,8 @@ impl Shell {
             return;
         }
         let standing = self.exchange.standing(&mut EnvoySharedData, &mut self.gate, now);
+        // Who leads takes new roots there, and learns what it is behind.
+        self.open.note_news();
         let wants = standing.wants_snapshot || self.asks_snapshot;
         if wants && !self.poll.may_ask_for_snapshot(now.monotonic) {
             self.asks_snapshot = true;
@@ -411,6 +417,7 @@ impl Shell {
                 self.poll.failed(now.monotonic);
             }
         }
+        self.open.note_news();
         self.check(now);
         if self.leads {
             self.poll(now);
@@ -426,6 +433,37 @@ impl Shell {
         let position =
             self.gate.position().map_or_else(|| "none".to_owned(), |position| position.to_string());
         host::set_header(Map::Response, "x-gatepass-position", &position)
+    }
+}
+
+fn about(permit: &Permit) -> About {
+    let agent = match permit.reason() {
+        Reason::Decided(identity) => Some(identity.agent.clone()),
+        Reason::Shadow(_) | Reason::Public | Reason::PassedThrough => None,
+    };
+    About { agent, action: permit.action().map(str::to_owned) }
+}
+
+/// Says of the effective context's stream what became of it.
+fn state(outcome: &str, code: &str, agent: Option<&str>, action: Option<&str>, id: &str) {
+    // One text, because each costs half a microsecond.
+    let mut all = String::with_capacity(RECORD_BYTES);
+    let parts = [
+        ("decision=", Some(outcome)),
+        (" code=", Some(code)),
+        (" agent=", agent),
+        (" action=", action),
+        (" id=", Some(id)),
+    ];
+    for (name, value) in parts {
+        if let Some(value) = value {
+            all.push_str(name);
+            all.push_str(value);
+        }
+    }
+    host::set_filter_state("gatepass", &all);
+    if outcome != "allow" {
+        host::set_filter_state("gatepass_code", code);
     }
 }
 

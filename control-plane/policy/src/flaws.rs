@@ -114,7 +114,8 @@ fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
 
 /// Words of the engine's texts and the fields that they are about. A word that is no longer used
 /// costs precision and nothing else.
-const WORDS: [(&str, &str); 17] = [
+const WORDS: [(&str, &str); 18] = [
+    ("upgrade", "upgrade"),
     ("with inputs", "inputs"),
     ("no parameter", "path"),
     ("staleness", "staleness"),

@@ -7,7 +7,7 @@
 //! The text is checked here; what it means is checked by the engine's own index, the same that a
 //! gate builds, so nothing compiles that a gate would refuse. Every [`Problem`] says where it is.
 //!
-//! It refuses what this filter cannot hold to: upgrades, inputs and approvals on actions whose
+//! It refuses what this filter cannot hold to: tunnels, inputs and approvals on actions whose
 //! body passes unread, fields that it does not know.
 #![forbid(unsafe_code)]
 

@@ -268,13 +268,7 @@ fn route(
         Some(tree) => inputs(reader, tree, target.and_then(|(_, action)| action), place),
         None => Vec::new(),
     };
-    if let Some(tree) = fields.find("upgrade") {
-        reader.tell(
-            tree.referenced,
-            "`upgrade` is refused: a permit cannot yet be taken back from an open stream",
-            "leave it out; upgrades are denied as `stream_not_allowed`",
-        );
-    }
+    let upgrade = field(fields, "upgrade", |tree| reader.text(tree, "an upgrade's name"));
     let (methods, path) = matched?;
     Some(Route {
         methods,
@@ -284,7 +278,7 @@ fn route(
         mcp: None,
         max_duration: field(fields, "max_duration", |tree| reader.duration(tree))
             .unwrap_or(DEFAULT_DURATION),
-        upgrade: None,
+        upgrade: upgrade.map(str::to_owned),
     })
 }
 

@@ -263,12 +263,23 @@ fn a_route_is_told_of_at_its_field() {
 }
 
 #[test]
-fn an_upgrade_is_refused_at_its_line() {
+fn an_upgrade_needs_a_name_that_is_known_and_a_body_that_is_not_read() {
+    check(
+        "action: read",
+        "action: read\n        upgrade: h2c",
+        "11:18: upgrade `h2c` must be one of",
+    );
     check(
         "action: read",
         "action: read\n        upgrade: websocket",
-        "11:18: `upgrade` is refused: a permit cannot yet be taken back",
+        "11:18: a route with `upgrade` needs an action with `body: unread`",
     );
+    let unread = "actions:\n  chat: {risk: low, body: unread}\nhosts:\n  - names: [a.example]\n    \
+                  audience: https://a.example\n    routes:\n      - match: GET /chat\n        \
+                  action: chat\n        upgrade: websocket\n";
+    let bundle = compile(unread).unwrap().bundle;
+    let Treatment::Guarded(routes) = &bundle.hosts[0].treatment else { panic!("guarded") };
+    assert_eq!(routes[0].upgrade.as_deref(), Some("websocket"));
 }
 
 #[test]

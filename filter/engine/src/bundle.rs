@@ -143,7 +143,7 @@ pub struct Route {
     pub mcp: Option<McpSelector>,
     /// Seconds that a permit may last.
     pub max_duration: u32,
-    /// The upgrade that is meant; none can be allowed yet.
+    /// The upgrade that may be asked for: `websocket`. A filter that knows none refuses the bundle.
     pub upgrade: Option<String>,
 }
 

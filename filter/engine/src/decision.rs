@@ -23,10 +23,13 @@ use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
 mod admission;
 mod credential;
 mod line;
+mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, Presented, Scheme, scheme_and_token};
 use line::RequestLine;
+pub use standing::Standing;
+use standing::{Basis, Grant};
 
 /// One header as bytes: a value that is not UTF-8 is data like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub struct Permit {
     reason: Reason,
     action: Option<String>,
     strip_authorization: bool,
-    max_duration: Option<u32>,
+    standing: Standing,
 }
 
 /// Why a request may go on.
@@ -90,13 +93,16 @@ impl Permit {
         self.action.as_deref()
     }
 
-    /// Seconds after which the stream must be cut; none where nothing was decided.
+    /// What it rests on: for as long as the request is open.
     #[must_use]
-    pub const fn max_duration(&self) -> Option<u32> {
-        match self.reason {
-            Reason::Decided(_) | Reason::Public => self.max_duration,
-            Reason::Shadow(_) | Reason::PassedThrough => None,
-        }
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The same, when the permit has served its turn.
+    #[must_use]
+    pub fn into_standing(self) -> Standing {
+        self.standing
     }
 
     /// Whether the gatepass in `Authorization` is ours and must not reach the upstream.
@@ -150,12 +156,7 @@ fn run<T: Trace>(
         max_duration: None,
     };
     match judge.judge(cache) {
-        Ok(reason) => Decision::Allow(Permit {
-            reason,
-            action: judge.about.action,
-            strip_authorization: judge.authentic,
-            max_duration: judge.max_duration,
-        }),
+        Ok((reason, basis)) => judge.permit(reason, basis),
         Err(denial) => {
             let denial = denial.about(judge.about.clone());
             let shadow = judge.shadow || gate.settings().mode == Mode::Shadow;
@@ -164,14 +165,7 @@ fn run<T: Trace>(
                 if !judge.authentic {
                     judge.note_foreign_credential(cache);
                 }
-                let action = judge.about.action;
-                let strip_authorization = judge.authentic;
-                Decision::Allow(Permit {
-                    reason: Reason::Shadow(denial),
-                    action,
-                    strip_authorization,
-                    max_duration: judge.max_duration,
-                })
+                judge.permit(Reason::Shadow(denial), Basis::Shadow)
             } else {
                 Decision::Deny(denial)
             }
@@ -195,13 +189,26 @@ struct Judge<'r, 'g, T> {
 /// What the route asks for.
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
+    /// Index in the bundle's actions.
+    at: u32,
     action: &'a Action,
     inputs: &'a Inputs<'a>,
     facts: ActionFacts<'a, 'a>,
 }
 
 impl<'g, T: Trace> Judge<'_, 'g, T> {
-    fn judge(&mut self, cache: &mut TokenCache) -> Result<Reason, Denial> {
+    fn permit(self, reason: Reason, basis: Basis) -> Decision {
+        // What is refused in shadow mode is refused nowhere, and so neither is it later.
+        let basis = if self.shadow { Basis::Shadow } else { basis };
+        Decision::Allow(Permit {
+            reason,
+            action: self.about.action,
+            strip_authorization: self.authentic,
+            standing: Standing::new(self.gate, basis, self.max_duration, self.now),
+        })
+    }
+
+    fn judge(&mut self, cache: &mut TokenCache) -> Result<(Reason, Basis), Denial> {
         let line = RequestLine::read(self.request.headers);
         let line = self.step(Check::Request, line.map_err(ambiguous))?;
         let host_name = self.step(Check::Host, host(line.authority).map_err(ambiguous))?;
@@ -209,7 +216,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let matched_host = index.and_then(|index| index.host(host_name));
         if matches!(matched_host, Some(HostMatch::PassedThrough)) && !line.stream {
             self.note_foreign_credential(cache);
-            return Ok(Reason::PassedThrough);
+            return Ok((Reason::PassedThrough, Basis::PassedThrough));
         }
         let credential = self.step(Check::OneCredential, Credential::find(self.request.headers))?;
         let guarded = match matched_host {
@@ -233,12 +240,13 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             && !line.stream
         {
             self.note_foreign_credential(cache);
-            return Ok(Reason::Public);
+            return Ok((Reason::Public, Basis::Public));
         }
         // What passes as a plain request, and is here because it is none.
         let open = matches!(matched_host, Some(HostMatch::PassedThrough)) || matched.is_some();
         let wanted = match (&guarded, &target, &matched) {
-            (Some(guarded), Some(target), Some(found)) => found.action.map(|action| Wanted {
+            (Some(guarded), Some(target), Some(found)) => found.action.map(|(at, action)| Wanted {
+                at,
                 action,
                 inputs: &found.inputs,
                 facts: ActionFacts {
@@ -295,14 +303,15 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         self.about.agent = Some(claims.client_id.as_str().to_owned());
 
         let wanted = self.step(Check::RouteExists, route_exists(wanted, &line, open))?;
-        let stream = check(!line.stream, Code::StreamNotAllowed, "an upgrade");
-        self.step(Check::Stream, stream)?;
+        let meant = matched.as_ref().and_then(|found| found.upgrade);
+        let stream = "an upgrade that the route does not name, or a tunnel";
+        self.step(Check::Stream, check(line.is_meant(meant), Code::StreamNotAllowed, stream))?;
         let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
         self.step(
             Check::Body,
             check(body, Code::BodyNotAllowed, "the request does not end with its headers"),
         )?;
-        self.step(Check::Freshness, self.fresh(wanted.action))?;
+        self.step(Check::Freshness, fresh(self.gate, wanted.action, self.now))?;
         let at = claims.seq;
         self.step(Check::Position, in_step(at, position, self.gate.behind()))?;
         self.step(Check::Revocation, revoked(claims, revocations))?;
@@ -323,11 +332,12 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         self.step(Check::Assurance, assurance(claims, wanted.action))?;
         self.step(Check::Approval, approval(claims, wanted.action, digest))?;
         self.step(Check::Consumption, consumed(wanted.action))?;
-        Ok(Reason::Decided(Identity {
+        let identity = Identity {
             agent: claims.client_id.as_str().to_owned(),
             owner: claims.owner.as_str().to_owned(),
             task: claims.txn.as_str().to_owned(),
-        }))
+        };
+        Ok((Reason::Decided(identity), Basis::Granted(Grant::new(signed, wanted.at))))
     }
 
     /// The issuer keys as they may speak at the time of this request.
@@ -350,25 +360,13 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
     /// A request before the first batch is worth holding only with a credential of the right
     /// shape: anything else would let anyone fill the places.
     fn ready(&self, credential: &Credential<'_>) -> Result<Position, Denial> {
-        if let (Some(position), Some(_)) = (self.gate.position(), self.gate.age(self.now)) {
-            return Ok(position);
-        }
-        let denial = Denial::new(Code::NotReady, "no batch was accepted from the feed yet");
+        let denial = match in_force(self.gate, self.now) {
+            Ok(position) => return Ok(position),
+            Err(denial) => denial,
+        };
         let whole = |text| Token::split(text).is_ok_and(|token| token.is_whole());
         let shaped = credential.presented().is_ok_and(|presented| whole(presented.token));
         Err(if shaped { denial.held_until(HoldUntil::Ready) } else { denial })
-    }
-
-    fn fresh(&self, action: &Action) -> Result<(), Denial> {
-        let bound = self.gate.staleness_bound(action, self.now);
-        match self.gate.age(self.now) {
-            Some(age) if age <= bound => Ok(()),
-            Some(age) => Err(Denial::new(
-                Code::Stale,
-                format!("the proof of freshness is {age} ms old, the bound is {bound} ms"),
-            )),
-            None => Err(Denial::new(Code::Stale, "there is no proof of freshness")),
-        }
     }
 
     /// A request that goes on without a decision may carry a gatepass of ours all the same; it must
@@ -403,6 +401,28 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
                 }
             }
         }
+    }
+}
+
+/// The position, once a batch was accepted from the feed.
+fn in_force(gate: &Gate, now: Now) -> Result<Position, Denial> {
+    match (gate.position(), gate.age(now)) {
+        (Some(position), Some(_)) => Ok(position),
+        (None, _) | (_, None) => {
+            Err(Denial::new(Code::NotReady, "no batch was accepted from the feed yet"))
+        }
+    }
+}
+
+fn fresh(gate: &Gate, action: &Action, now: Now) -> Result<(), Denial> {
+    let bound = gate.staleness_bound(action, now);
+    match gate.age(now) {
+        Some(age) if age <= bound => Ok(()),
+        Some(age) => Err(Denial::new(
+            Code::Stale,
+            format!("the proof of freshness is {age} ms old, the bound is {bound} ms"),
+        )),
+        None => Err(Denial::new(Code::Stale, "there is no proof of freshness")),
     }
 }
 
@@ -464,9 +484,12 @@ fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denia
 ///
 /// # Errors
 /// The denial of the first that is dead.
-pub fn alive(claims: &Claims<'_>, hits: impl Fn(Kind, &str, u64) -> bool) -> Result<(), Denial> {
+pub fn alive(
+    claims: &Claims<'_>,
+    mut hits: impl FnMut(Kind, &str, u64) -> bool,
+) -> Result<(), Denial> {
     let sequence = claims.seq.sequence;
-    let check = |kind: Kind, id: &str, code: Code| {
+    let mut check = |kind: Kind, id: &str, code: Code| {
         if hits(kind, id, sequence) {
             Err(Denial::new(code, format!("a revocation matches the hash of `{id}`")))
         } else {

@@ -57,6 +57,13 @@ impl Denial {
         Self::new(Code::BodyTooLarge, format!("more than {limit} bytes while the request is held"))
     }
 
+    /// The worker has no place left to watch an open request, so that it would outlive its permit. Made by
+    /// the shell too, for only it knows what is open.
+    #[must_use]
+    pub fn too_many_open(about: About) -> Self {
+        Self::new(Code::TooManyOpen, "no place is left among the open requests").about(about)
+    }
+
     pub(crate) fn held_until(mut self, hold: HoldUntil) -> Self {
         self.0.hold = Some(hold);
         self
@@ -196,6 +203,9 @@ denial_codes! {
     StreamNotAllowed = "stream_not_allowed", 403: "Upgrades and tunnels are not allowed here.", next "Send a plain request.";
     NotReady = "not_ready", 503: "The gate has not heard from the control plane since it started.", next "Try again in a moment.";
     Stale = "stale", 503: "The gate's last proof of freshness is older than this action accepts.", next "Try again once the control plane is reachable.";
+    TooManyOpen = "too_many_open", 503: "The worker has as many requests open as it watches.", next "Try again in a moment.";
+    DurationOver = "duration_over", 403: "The request was open for as long as its route allows. Ends what is open; never an answer.", next "Send the request again.";
+    PolicyChanged = "policy_changed", 403: "The policy changed, and the gate kept too little of the open request to decide it again. Ends what is open; never an answer.", next "Send the request again.";
     ConfirmationFailed = "confirmation_failed", 503: "A use or an audit record could not be confirmed.", next "Try again in a moment.";
 }
 

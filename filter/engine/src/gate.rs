@@ -522,6 +522,12 @@ impl Gate {
         self.index.as_deref()
     }
 
+    /// The same, to be held on to: for as long as it is in force, it is this very one.
+    #[must_use]
+    pub const fn shared_index(&self) -> Option<&Arc<Index>> {
+        self.index.as_ref()
+    }
+
     /// Makes the table of one issuer key that has none yet; until then its gatepasses are verified slowly.
     /// False when all have theirs. Between requests, because it takes milliseconds.
     pub fn prepare(&self) -> bool {

@@ -217,6 +217,18 @@ impl Signed {
         Ok(Authentic { claims, issuer_matches })
     }
 
+    /// The key that made the signature.
+    #[must_use]
+    pub const fn key(&self) -> Option<&KeyId> {
+        self.head.key.as_ref()
+    }
+
+    /// Who acts, as far as the claims say: for records alone.
+    #[must_use]
+    pub fn agent(&self) -> &str {
+        self.claims.get().client_id.as_str()
+    }
+
     /// Bytes that keeping it takes.
     #[must_use]
     pub fn weight(&self) -> usize {

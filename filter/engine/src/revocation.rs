@@ -135,7 +135,13 @@ impl Revocations {
     /// Whether a gatepass of this thing, issued at `sequence` of the epoch in force, is dead.
     #[must_use]
     pub fn hits(&self, kind: Kind, id: &str, sequence: u64) -> bool {
-        match self.table.find(self.hash_key.hash(kind, id)) {
+        self.hits_hash(self.hash_key.hash(kind, id), sequence)
+    }
+
+    /// The same of a thing whose hash is known.
+    #[must_use]
+    pub fn hits_hash(&self, hash: u64, sequence: u64) -> bool {
+        match self.table.find(hash) {
             None => false,
             Some(Below::Always) => true,
             Some(Below::Sequence(below)) => sequence < below,

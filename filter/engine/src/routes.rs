@@ -44,9 +44,12 @@ pub struct GuardedHost<'i> {
 /// The route of a request, with its inputs.
 #[derive(Clone, Debug)]
 pub struct Matched<'a> {
-    pub action: Option<&'a Action>,
+    /// With its index in [`Bundle::actions`]; none where the route is public.
+    pub action: Option<(u32, &'a Action)>,
     /// Seconds that a permit may last.
     pub max_duration: u32,
+    /// The upgrade that may be asked for here.
+    pub upgrade: Option<&'a str>,
     pub inputs: Inputs<'a>,
 }
 
@@ -169,12 +172,17 @@ impl<'i> GuardedHost<'i> {
             // it would otherwise read as public.
             RouteTarget::Action(id) => {
                 match usize::try_from(id).ok().and_then(|id| self.index.bundle.actions.get(id)) {
-                    Some(action) => Some(action),
+                    Some(action) => Some((id, action)),
                     None => return Ok(None),
                 }
             }
         };
-        Ok(Some(Matched { action, max_duration: route.max_duration, inputs }))
+        Ok(Some(Matched {
+            action,
+            max_duration: route.max_duration,
+            upgrade: route.upgrade.as_deref(),
+            inputs,
+        }))
     }
 }
 

@@ -15,6 +15,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use crate::gatepass::Signed;
 
@@ -36,7 +37,8 @@ pub struct TokenCache {
 struct Slot {
     text: Box<[u8]>,
     fingerprint: u64,
-    signed: Signed,
+    /// Shared with the open requests that it granted.
+    signed: Arc<Signed>,
     weight: usize,
     used: Cell<bool>,
 }
@@ -87,13 +89,14 @@ impl TokenCache {
     }
 
     #[must_use]
-    pub fn get(&self, place: Place) -> Option<&Signed> {
+    pub fn get(&self, place: Place) -> Option<&Arc<Signed>> {
         self.slots.get(place.0)?.as_ref().map(|slot| &slot.signed)
     }
 
     /// Keeps a gatepass, at the cost of others where there is no room.
     pub fn keep(&mut self, text: &[u8], signed: Signed) -> Option<Place> {
         let fingerprint = fingerprint(text)?;
+        let signed = Arc::new(signed);
         if let Some(at) = self.index.get(&fingerprint).copied() {
             self.replace(at, text, signed);
             return Some(Place(at));
@@ -138,7 +141,7 @@ impl TokenCache {
 
     /// The same again, or another text of the same fingerprint, for which whoever signs would have to
     /// sign two with one `R`: it is counted as the one before.
-    fn replace(&mut self, at: usize, text: &[u8], signed: Signed) {
+    fn replace(&mut self, at: usize, text: &[u8], signed: Arc<Signed>) {
         if let Some(Some(slot)) = self.slots.get_mut(at) {
             (slot.text, slot.signed) = (text.into(), signed);
         }

@@ -48,7 +48,7 @@ impl Check {
             Self::Signature => "an issuer key in force signed it",
             Self::IssuerEnvironmentAudienceTime => "issuer, environment, audience and time fit",
             Self::RouteExists => "an action is defined here",
-            Self::Stream => "no upgrade or tunnel",
+            Self::Stream => "no upgrade or tunnel but what the route means",
             Self::Body => "the body rule holds",
             Self::Freshness => "the state is fresh enough",
             Self::Position => "the gate is not behind the gatepass",

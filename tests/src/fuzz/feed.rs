@@ -121,7 +121,7 @@ fn check_route(
         let Ok(matched) = guarded.route(method, &target, &[]) else {
             continue;
         };
-        let action = matched.as_ref().and_then(|matched| matched.action);
+        let action = matched.as_ref().and_then(|matched| matched.action).map(|(_, action)| action);
         assert!(matched.is_some(), "`{method} {path}` has no route");
         let RouteTarget::Action(id) = route.target else {
             continue;

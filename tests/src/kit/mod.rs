@@ -6,6 +6,7 @@ pub mod edge;
 pub mod filter;
 pub mod hostile;
 pub mod http2;
+pub mod lasting;
 pub mod orders;
 pub mod seen;
 pub mod signed;

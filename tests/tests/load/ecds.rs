@@ -2,12 +2,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
+use gatepass_engine::revocation::Kind;
 use gatepass_envoy::check::check;
-use gatepass_envoy::{Code, Envoy, EnvoyBinary, Manifest, Platform, Settings};
+use gatepass_envoy::{Code, Envoy, EnvoyBinary, Manifest, Platform, PluginConfig, Settings};
 use gatepass_tests::kit::filter;
+use gatepass_tests::kit::lasting::Lasting;
 use gatepass_tests::kit::upstream::Upstream;
-use gatepass_tests::kit::world::{ControlPlane, grant};
+use gatepass_tests::kit::wire::{Connection, Response};
+use gatepass_tests::kit::world::{ControlPlane, bearing, grant, until};
 use sha2::{Digest as _, Sha256};
 
 use crate::operator::{SOON, THEIRS, ask, decides};
@@ -15,16 +19,15 @@ use crate::operator::{SOON, THEIRS, ask, decides};
 /// An Envoy that discovers its gate, and what is around it.
 struct Discovered {
     control: ControlPlane,
-    upstream: Upstream,
     envoy: Envoy,
-    _folder: tempfile::TempDir,
+    manifest: Manifest,
+    folder: tempfile::TempDir,
 }
 
 impl Discovered {
     /// `sha256`: what the module must have, by its true one.
-    fn launch(sha256: impl FnOnce(String) -> String) -> Self {
+    fn launch(upstream: SocketAddr, sha256: impl FnOnce(String) -> String) -> Self {
         let control = ControlPlane::start("prod").unwrap();
-        let upstream = Upstream::start().unwrap();
         let module = std::fs::read(filter::path().unwrap()).unwrap();
         let digest: String = Sha256::digest(&module).iter().map(|b| format!("{b:02x}")).collect();
         let code = Code::Remote {
@@ -43,19 +46,28 @@ impl Discovered {
             .replace("# PATHS\n", &pasted(10, &manifest.path_settings().unwrap()))
             .replace("# FILTER\n", &pasted(10, &manifest.http_filter(Platform::Ecds).unwrap()))
             .replace("# CLUSTERS\n", &pasted(2, &manifest.clusters().unwrap()))
-            .replace("THEIR_PORT", &upstream.address().port().to_string());
+            .replace("THEIR_PORT", &upstream.port().to_string());
         let binary = EnvoyBinary::find().unwrap();
         let envoy = Envoy::launch_yaml(&binary, &theirs, &Settings::default()).unwrap();
-        Self { control, upstream, envoy, _folder: folder }
+        Self { control, envoy, manifest, folder }
+    }
+
+    /// Gives the gate another configuration, as whoever serves the discovery does.
+    fn configure(&mut self, change: impl FnOnce(&mut PluginConfig)) {
+        change(&mut self.manifest.plugin);
+        let next = self.folder.path().join("next");
+        std::fs::write(&next, self.manifest.ecds_file().unwrap()).unwrap();
+        std::fs::rename(next, &self.manifest.ecds_path).unwrap();
     }
 }
 
 #[test]
 fn a_discovered_gate_with_a_fetched_module_decides() {
-    let it = Discovered::launch(|digest| digest);
+    let upstream = Upstream::start().unwrap();
+    let it = Discovered::launch(upstream.address(), |digest| digest);
     decides(&it.envoy, &it.control);
 
-    let forwarded = it.upstream.take();
+    let forwarded = upstream.take();
     assert!(forwarded.iter().all(|request| request.header("x-gatepass-action") == ["orders:read"]));
     let checked = check(&it.envoy.admin("/config_dump").unwrap()).unwrap();
     assert_eq!(checked.findings, [], "the dump shows what was discovered");
@@ -66,7 +78,8 @@ fn a_discovered_gate_with_a_fetched_module_decides() {
 /// The twin: nothing is different but the digest that the module must have.
 #[test]
 fn a_module_with_another_digest_lets_nothing_through() {
-    let it = Discovered::launch(|_| "0".repeat(64));
+    let upstream = Upstream::start().unwrap();
+    let it = Discovered::launch(upstream.address(), |_| "0".repeat(64));
     let reading = it.control.issue(&grant("orders:read").unwrap()).unwrap();
     let failed = "wasm.remote_load_fetch_failures";
     it.envoy
@@ -78,7 +91,32 @@ fn a_module_with_another_digest_lets_nothing_through() {
         let answer = ask(&it.envoy, gatepass);
         assert_eq!(answer.status, 503, "{}", answer.verdict());
     }
-    assert_eq!(it.upstream.take(), []);
+    assert_eq!(upstream.take(), []);
+}
+
+/// What was opened under the configuration before is watched until it ends.
+#[test]
+fn a_stream_that_is_older_than_the_gates_configuration_ends_all_the_same() {
+    let upstream = Lasting::start().unwrap();
+    let mut it = Discovered::launch(upstream.address(), |digest| digest);
+    until(SOON, || Ok(ask(&it.envoy, None)), |answer| answer.verdict() == "401 no_credential")
+        .unwrap();
+    let mut streams = ["dead", "alive"].map(|task| {
+        let mut grant = grant("orders:read").unwrap();
+        task.clone_into(&mut grant.task);
+        let token = it.control.issue(&grant).unwrap();
+        let mut connection = Connection::open(it.envoy.address("shop").unwrap()).unwrap();
+        connection.send(&bearing("GET", "/orders", Some(&token))).unwrap();
+        assert_eq!(connection.receive_head().unwrap().status, 200);
+        connection
+    });
+    it.configure(|plugin| plugin.expose_position = true);
+    let exposed = |answer: &Response| answer.header("x-gatepass-vm").is_some();
+    until(SOON, || Ok(ask(&it.envoy, None)), exposed).unwrap();
+    it.control.revoke(Kind::Task, "dead").unwrap();
+    assert!(upstream.broke("dead"));
+    assert!(!streams[0].is_open_for(SOON).unwrap());
+    assert!(streams[1].is_open_for(Duration::from_millis(100)).unwrap());
 }
 
 /// Serves these bytes to whoever asks, until the process ends.

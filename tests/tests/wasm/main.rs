@@ -16,6 +16,7 @@ mod fuel;
 mod hostile_headers;
 mod imports;
 mod life;
+mod open_streams;
 mod permits;
 mod second_plugin;
 mod shadow;

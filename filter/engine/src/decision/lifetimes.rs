@@ -12,18 +12,18 @@ fn allowed(scene: &Scene) -> Permit {
 
 #[test]
 fn a_permit_ends_with_its_routes_duration_where_something_was_decided() {
-    assert_eq!(allowed(&Scene::good()).max_duration(), Some(60));
+    assert_eq!(allowed(&Scene::good()).standing().max_duration(), Some(60));
     let public = Scene::with(|s| s.ask("GET", "/health"));
-    assert_eq!(allowed(&public).max_duration(), Some(60));
+    assert_eq!(allowed(&public).standing().max_duration(), Some(60));
     let passed = Scene::with(|s| s.authority = "open.example".into());
     assert_eq!(allowed(&passed).reason(), &Reason::PassedThrough);
-    assert_eq!(allowed(&passed).max_duration(), None);
+    assert_eq!(allowed(&passed).standing().max_duration(), None);
     let shadow = Scene::with(|s| {
         s.settings.mode = Mode::Shadow;
         s.scheme = None;
     });
     assert!(matches!(allowed(&shadow).reason(), Reason::Shadow(_)));
-    assert_eq!(allowed(&shadow).max_duration(), None);
+    assert_eq!(allowed(&shadow).standing().max_duration(), None);
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub(super) struct RequestLine<'a> {
     pub(super) connect: bool,
     /// An upgrade or a tunnel.
     pub(super) stream: bool,
+    /// What a request that is no tunnel would become, where it says so once.
+    pub(super) upgrade: Option<&'a [u8]>,
 }
 
 impl<'a> RequestLine<'a> {
@@ -25,9 +27,21 @@ impl<'a> RequestLine<'a> {
             None if connect => b"",
             None => return Err(Ambiguous::new("no path")),
         };
-        let upgrade =
-            headers.iter().any(|header| header.name == b"upgrade" || header.name == b":protocol");
-        Ok(Self { method, authority, path, connect, stream: connect || upgrade })
+        let mut upgrades = headers
+            .iter()
+            .filter(|header| header.name == b"upgrade" || header.name == b":protocol")
+            .map(|header| header.value);
+        let first = upgrades.next();
+        let upgrade = if connect || upgrades.next().is_some() { None } else { first };
+        Ok(Self { method, authority, path, connect, stream: connect || first.is_some(), upgrade })
+    }
+
+    /// An upgrade passes where the route means this very one; a tunnel passes nowhere, because nothing of
+    /// what goes through it can be decided on.
+    pub(super) fn is_meant(&self, upgrade: Option<&str>) -> bool {
+        let named =
+            |asked: &[u8]| upgrade.is_some_and(|name| asked.eq_ignore_ascii_case(name.as_bytes()));
+        !self.stream || self.upgrade.is_some_and(named)
     }
 }
 

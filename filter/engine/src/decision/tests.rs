@@ -5,10 +5,12 @@ mod grace;
 mod passing;
 mod restrictions;
 mod revocation;
+mod standing;
 mod time;
 
 use std::collections::BTreeSet;
 
+use passing::{upgrade, upgrades};
 use serde_json::json;
 
 use super::*;
@@ -346,6 +348,12 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::StreamNotAllowed, |_| {}, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
     (Code::StreamNotAllowed, |_| {}, |s| s.headers.push((":protocol", b"websocket".to_vec()))),
     (Code::StreamNotAllowed, |_| {}, |s| s.method = "CONNECT"),
+    (Code::StreamNotAllowed, upgrades, |s| *upgrade(s) = None),
+    (Code::StreamNotAllowed, upgrades, |s| s.headers[0].1 = b"websocket, h2c".to_vec()),
+    (Code::StreamNotAllowed, upgrades, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
+    (Code::StreamNotAllowed, upgrades, |s| s.headers.push((":protocol", b"websocket".to_vec()))),
+    (Code::StreamNotAllowed, upgrades, |s| s.method = "CONNECT"),
+    (Code::InsufficientScope, upgrades, |s| s.bundle.actions[1].scopes_all = vec!["x".into()]),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Nothing),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Baseline),
     (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
@@ -361,6 +369,9 @@ const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::BodyTooLarge, "no body is read"),
     (Code::BodyMalformed, "no body is read"),
     (Code::HeaderBodyMismatch, "no body is read"),
+    (Code::TooManyOpen, "the shell counts what is open"),
+    (Code::DurationOver, "told of what is open: `standing`"),
+    (Code::PolicyChanged, "told of what is open: `standing`"),
 ];
 
 #[test]

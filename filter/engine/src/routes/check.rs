@@ -119,8 +119,13 @@ pub(super) fn check_route(
     if route.mcp.is_some() {
         return Err(here("this filter matches no MCP tools".to_owned()));
     }
-    if route.upgrade.is_some() {
-        return Err(here("`upgrade` is refused until open permits are tracked".to_owned()));
+    if let Some(upgrade) = &route.upgrade {
+        if !UPGRADES.contains(&upgrade.as_str()) {
+            return Err(here(format!("upgrade `{upgrade}` must be one of {UPGRADES:?}")));
+        }
+        if action.is_none_or(|action| action.body != BodyRule::Unread) {
+            return Err(here("a route with `upgrade` needs an action with `body: unread`: what passes after it is not read".to_owned()));
+        }
     }
     if route.max_duration == 0 || route.max_duration > MAX_DURATION {
         return Err(here(format!("a maximum duration must be 1 to {MAX_DURATION} s")));
@@ -239,6 +244,9 @@ fn is_method(method: &str) -> bool {
         && method.bytes().all(|b| b.is_ascii_uppercase())
 }
 
+/// The upgrades that a route may name. Envoy takes `h2c` off by itself, and what a tunnel carries is nobody's
+/// to decide on.
+const UPGRADES: [&str; 1] = ["websocket"];
 const MAX_HOSTS: usize = 1_000;
 /// Routes of one host.
 const MAX_ROUTES: usize = 20_000;

@@ -57,7 +57,7 @@ fn find(paths: &[&str], path: &str) -> Result<Option<String>, Ambiguous> {
     let target = Target::parse(path.as_bytes()).unwrap();
     let found = host.route("GET", &target, &[])?;
     Ok(found.map(|m| {
-        paths[m.action.unwrap().name.strip_prefix('r').unwrap().parse::<usize>().unwrap()]
+        paths[m.action.unwrap().1.name.strip_prefix('r').unwrap().parse::<usize>().unwrap()]
             .to_owned()
     }))
 }
@@ -141,6 +141,14 @@ fn a_flawed_bundle_is_refused_with_its_place() {
     check(|b| routes(b)[0].methods[0] = "CONNECT".into(), route);
     check(|b| routes(b)[0].target = RouteTarget::Action(1), route);
     check(|b| routes(b)[0].upgrade = Some("websocket".into()), route);
+    check(
+        |b| {
+            b.actions[0].body = BodyRule::Unread;
+            routes(b)[0].inputs.clear();
+            routes(b)[0].upgrade = Some("h2c".into());
+        },
+        route,
+    );
     check(|b| routes(b)[0].max_duration = 0, route);
     for path in
         ["a", "/{x", "/a{x}", "/{x}/{x}", "/a//b", "/../a", "/a?b", "/a%20b", "/{X}", "/a;b"]

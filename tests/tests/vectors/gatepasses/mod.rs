@@ -32,7 +32,7 @@ pub(crate) fn book() -> Book {
 }
 
 /// Codes that no vector can have yet.
-pub(crate) const NOT_REACHABLE: [(Code, &str); 7] = [
+pub(crate) const NOT_REACHABLE: [(Code, &str); 10] = [
     (Code::PolicyDenied, "no policy condition is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy condition is evaluated; a bundle with one is refused"),
     (Code::Replayed, "nothing is consumed at the gate; `uses` is refused before"),
@@ -40,4 +40,7 @@ pub(crate) const NOT_REACHABLE: [(Code, &str); 7] = [
     (Code::BodyTooLarge, "no body is read"),
     (Code::BodyMalformed, "no body is read"),
     (Code::HeaderBodyMismatch, "no body is read"),
+    (Code::TooManyOpen, "a gate that has one request open has room for more"),
+    (Code::DurationOver, "it ends what is open"),
+    (Code::PolicyChanged, "it ends what is open"),
 ];

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::batch::Feed;
+use crate::bundle::Treatment;
 use crate::testkit::{Root, bare_gate};
 
 /// The permit's reason and whether it strips `Authorization`.
@@ -290,5 +291,20 @@ fn a_baseline_without_a_bundle_opens_nothing() {
     for (open, _) in BOTH {
         let decision = Scene::with(open).decide_at(&gate);
         assert!(matches!(decision, Decision::Deny(_)), "{decision:?}");
+    }
+}
+
+/// An upgrade where the route means it.
+pub(super) fn upgrades(scene: &mut Scene) {
+    scene.ask("PUT", "/files");
+    scene.ends_with_headers = false;
+    scene.headers = vec![("upgrade", b"WebSocket".to_vec())];
+    *upgrade(scene) = Some("websocket".into());
+}
+
+pub(super) fn upgrade(scene: &mut Scene) -> &mut Option<String> {
+    match &mut scene.bundle.hosts[0].treatment {
+        Treatment::Guarded(routes) => &mut routes[1].upgrade,
+        Treatment::PassedThrough => panic!("the first host is guarded"),
     }
 }
