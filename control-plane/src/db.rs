@@ -26,8 +26,8 @@ mod whole;
 mod writer;
 
 pub use backup::{Restored, backup, restore};
-pub(crate) use book::Told;
 pub use book::{Book, Standing};
+pub(crate) use book::{Told, is_reset};
 pub use load::{FirstOperator, Genesis, create};
 pub(crate) use load::{kind_name, kind_of};
 pub use tx::Tx;

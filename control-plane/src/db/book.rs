@@ -234,8 +234,7 @@ impl Book {
 impl Inner {
     /// Whether the newest root document resets: a position ahead of ours is a thief's then.
     fn resets(&self) -> bool {
-        let newest = self.roots.last().map(String::as_str);
-        newest.is_some_and(|root| unverified_document(root).is_ok_and(|document| document.reset))
+        is_reset(&self.roots)
     }
 
     /// `None` where a snapshot serves better: the deltas do not reach back, or are past half of
@@ -281,6 +280,12 @@ impl Inner {
         self.snapshot = Some(Signed { position: here, issued_at, what: parts.clone() });
         Ok(parts)
     }
+}
+
+/// Whether the newest of these root documents resets.
+pub(crate) fn is_reset(roots: &[String]) -> bool {
+    let newest = roots.last().map(String::as_str);
+    newest.is_some_and(|root| unverified_document(root).is_ok_and(|document| document.reset))
 }
 
 impl Standing {
