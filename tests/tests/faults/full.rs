@@ -41,18 +41,23 @@ fn on_a_full_disk_nothing_is_answered_that_is_not_there() {
     };
     revoked.iter().for_each(|issued| enforced(&issued.token));
     assert_eq!(ask(&envoy, "/orders", Some(&good)).unwrap().status, 200);
+    // So does one that starts now, though no later time can be put on the disk.
+    let second = edge.envoy().unwrap();
+    let asked = || ask(&second, "/orders", Some(&good));
+    until(SOON, asked, |response| response.status == 200).unwrap();
+    let all_dead = || {
+        for issued in &revoked {
+            let verdict = ask(&second, "/orders", Some(&issued.token)).unwrap().verdict();
+            assert_eq!(verdict, "401 revoked_credential", "{}", issued.jti);
+        }
+    };
+    all_dead();
 
     // There is room again.
     edge.desk.kill();
     edge.desk.serve().unwrap();
     edge.desk.done(&["audit", "verify"]).unwrap();
-    let second = edge.envoy().unwrap();
-    let asked = || ask(&second, "/orders", Some(&good));
-    until(SOON, asked, |response| response.status == 200).unwrap();
-    for issued in &revoked {
-        let verdict = ask(&second, "/orders", Some(&issued.token)).unwrap().verdict();
-        assert_eq!(verdict, "401 revoked_credential", "{}", issued.jti);
-    }
+    all_dead();
     let issued = edge.issued().unwrap();
     assert_eq!(edge.revoke(&issued.jti).unwrap().status, 200);
     enforced(&issued.token);

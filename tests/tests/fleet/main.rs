@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use gatepass::fleet::{FleetView, Follower, State};
-use gatepass_tests::kit::desk::Said;
+use gatepass_tests::kit::desk::{Desk, Said};
 use gatepass_tests::kit::edge::{ALICE, Edge, FLEET, POLICY, ask, signal};
 use gatepass_tests::kit::world::until;
 
@@ -86,7 +86,7 @@ fn an_envoy_that_is_gone_is_lost_and_one_that_takes_its_place_is_another() {
 }
 
 #[test]
-fn waiting_for_a_fleet_without_envoys_or_for_a_second_person_does_not_succeed() {
+fn waiting_for_a_fleet_without_envoys_does_not_succeed() {
     let edge = Edge::start().unwrap();
     let said = publish(&edge, &["--wait=1"]);
     assert_eq!(said.code, Some(NOT_ENFORCED), "{}", said.text);
@@ -96,6 +96,19 @@ fn waiting_for_a_fleet_without_envoys_or_for_a_second_person_does_not_succeed() 
     assert_eq!(said.code, Some(0), "{}", said.text);
     let text = edge.desk.done(&["fleet"]).unwrap();
     assert!(text.contains("no Envoy has reported"), "{text}");
+}
+
+#[test]
+fn a_change_that_waits_for_a_second_person_is_not_waited_for() {
+    let desk = Desk::start("prod", true).unwrap();
+    let file = desk.file("policy.yaml", POLICY).unwrap();
+    let command = ["policy", "publish", &file, "--reason", "first", "--wait"];
+    let said = desk.run(&command).unwrap();
+    assert_eq!(said.code, Some(NOT_ENFORCED), "{}", said.text);
+    assert!(said.text.contains("it takes a second person"), "{}", said.text);
+    // The twin: it is proposed, and that is all that was asked for.
+    let said = desk.run(&command[..5]).unwrap();
+    assert_eq!(said.code, Some(0), "{}", said.text);
 }
 
 #[test]

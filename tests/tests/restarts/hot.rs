@@ -91,5 +91,13 @@ impl Processes {
     }
 }
 
+impl Drop for Processes {
+    fn drop(&mut self) {
+        // Envoy keeps it for a successor; there is none.
+        let name = format!("/dev/shm/envoy_shared_memory_{}", u64::from(self.base_id) * 10);
+        let _ = std::fs::remove_file(name);
+    }
+}
+
 const SOON: Duration = Duration::from_secs(20);
 const MISSED: Duration = Duration::from_secs(30);
