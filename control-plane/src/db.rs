@@ -17,6 +17,7 @@ use crate::feed::Clock;
 use crate::keys::{KeyError, SecretKey};
 use crate::publish::PublishError;
 
+mod answers;
 mod backup;
 mod book;
 mod load;
