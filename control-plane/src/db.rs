@@ -18,6 +18,7 @@ use crate::keychain::Keychain;
 use crate::keys::{KeyError, KeyRole};
 use crate::publish::{PublishError, Publisher};
 
+mod answers;
 mod backup;
 mod book;
 mod load;

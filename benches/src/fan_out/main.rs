@@ -113,6 +113,7 @@ fn revocations(served: &Served, followers: &Followers) -> Value {
         "half_ms": milliseconds(median(half)),
         "last_ms": milliseconds(median(last.clone())),
         "last_max_ms": milliseconds(last[last.len() - 1]),
+        "last_each_ms": last.into_iter().map(milliseconds).collect::<Vec<_>>(),
     })
 }
 

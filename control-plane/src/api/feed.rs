@@ -114,12 +114,18 @@ async fn look(
 ) -> Result<Option<Bytes>, Problem> {
     let book = shared.db.book();
     let mut now = shared.db.now();
+    let mut waited = false;
     loop {
         let told = book.tell(after, is_over, now).map_err(Refused::from)?;
         match told {
             Told::Nothing => return Ok(None),
             Told::Ahead => return Err(old_copy(shared, after).await),
             Told::SignAt(at) => {
+                // Who has waited for another does it itself, should that one have failed.
+                let signing = if waited { None } else { book.sign_alone().await };
+                if signing.is_none() && !core::mem::replace(&mut waited, true) {
+                    continue;
+                }
                 // The signer's time never falls, so it is on the disk before anybody sees it.
                 let noted: Result<(), DbError> =
                     shared.db.write(async move |tx| tx.signed_at(at).await).await;
@@ -135,16 +141,7 @@ async fn look(
                     }
                 }
             }
-            Told::Batches { batches, roots } => {
-                let body = Body {
-                    roots: roots.iter().map(String::as_bytes).collect(),
-                    batches: batches.iter().map(AsRef::as_ref).collect(),
-                };
-                let encoded = body.encode().map_err(|error| {
-                    Refused::Internal(DbError::Corrupt(format!("an answer: {error}")))
-                })?;
-                return Ok(Some(Bytes::from(encoded)));
-            }
+            Told::Answer(body) => return Ok(Some(Bytes::from_owner(body))),
         }
     }
 }

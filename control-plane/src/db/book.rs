@@ -4,15 +4,18 @@
 //! checkpoint is signed once and given to all, after the writer has put its time on the disk.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::position::Position;
 use gatepass_engine::routes::Index;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::DbError;
+use super::answers::Answers;
 use super::load::Loaded;
 use crate::audit::{self, Head};
 use crate::keychain::Signers;
@@ -23,6 +26,9 @@ use crate::roots::unverified_document;
 pub struct Book {
     inner: Mutex<Inner>,
     standing: watch::Sender<Standing>,
+    /// Somebody has a time put on the disk; all are told when that has ended.
+    signing: AtomicBool,
+    signed: Notify,
     audience: String,
 }
 
@@ -59,10 +65,8 @@ pub(crate) enum Told {
     Nothing,
     /// Ahead of us, so ours is an old copy.
     Ahead,
-    Batches {
-        batches: Vec<Arc<[u8]>>,
-        roots: Vec<String>,
-    },
+    /// The encoded answer, which others may be given too.
+    Answer(Arc<[u8]>),
     /// First put this time on the disk, then ask again.
     SignAt(UnixSeconds),
 }
@@ -77,6 +81,7 @@ struct Inner {
     marked: UnixSeconds,
     checkpoint: Option<Signed<Arc<[u8]>>>,
     snapshot: Option<Signed<Vec<Arc<[u8]>>>>,
+    answers: Answers,
 }
 
 /// Something signed once and given to all who ask in the same second.
@@ -110,7 +115,10 @@ impl Book {
                 deltas,
                 checkpoint: None,
                 snapshot: None,
+                answers: Answers::default(),
             }),
+            signing: AtomicBool::new(false),
+            signed: Notify::new(),
         }
     }
 
@@ -182,9 +190,23 @@ impl Book {
         bound(&mut inner.deltas);
         inner.roots = roots.to_vec();
         inner.signers = Arc::clone(signers);
+        inner.answers.clear();
         let standing = Standing::of(&inner.publisher);
         drop(inner);
         self.standing.send_replace(standing);
+    }
+
+    /// To put a time on the disk. `None` after somebody else has done so, or has failed to: thousands of
+    /// polls that end together would fill the writer's queue. They are woken all at once; a lock that
+    /// goes from one to the next takes seconds for as many.
+    pub(crate) async fn sign_alone(&self) -> Option<Signing<'_>> {
+        // Before looking: what ends between looking and waiting must wake us.
+        let ended = self.signed.notified();
+        if !self.signing.swap(true, Ordering::SeqCst) {
+            return Some(Signing(self));
+        }
+        ended.await;
+        None
     }
 
     /// A time that the writer has put on the disk.
@@ -223,11 +245,21 @@ impl Book {
             }
             None => inner.snapshot(now)?,
         };
-        Ok(Told::Batches { batches, roots: inner.roots.clone() })
+        Ok(Told::Answer(inner.answer(batches)?))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held while a time is put on the disk.
+pub(crate) struct Signing<'b>(&'b Book);
+
+impl Drop for Signing<'_> {
+    fn drop(&mut self) {
+        self.0.signing.store(false, Ordering::SeqCst);
+        self.0.signed.notify_waiters();
     }
 }
 
@@ -257,11 +289,24 @@ impl Inner {
             .collect()
     }
 
+    fn answer(&mut self, batches: Vec<Arc<[u8]>>) -> Result<Arc<[u8]>, DbError> {
+        let roots = &self.roots;
+        self.answers.of(batches, |batches| {
+            let feed = Feed {
+                roots: roots.iter().map(String::as_bytes).collect(),
+                batches: batches.iter().map(AsRef::as_ref).collect(),
+            };
+            feed.encode().map_err(|error| DbError::Corrupt(format!("an answer: {error}")))
+        })
+    }
+
     fn checkpoint(&mut self, now: UnixSeconds) -> Result<Arc<[u8]>, DbError> {
         let here = self.publisher.position();
         if let Some(known) = self.checkpoint.as_ref().and_then(|known| known.still(here, now)) {
             return Ok(known);
         }
+        // Those with the one before are told to nobody any more.
+        self.answers.clear();
         let envelope: Arc<[u8]> =
             self.publisher.checkpoint(&*self.signers.feed()?.key, now)?.into();
         let issued_at = self.publisher.state().issued_at;
@@ -274,6 +319,7 @@ impl Inner {
         if let Some(known) = self.snapshot.as_ref().and_then(|known| known.still(here, now)) {
             return Ok(known);
         }
+        self.answers.clear();
         let parts = self.publisher.snapshot(&*self.signers.feed()?.key, now)?;
         let parts: Vec<Arc<[u8]>> = parts.into_iter().map(Arc::from).collect();
         let issued_at = self.publisher.state().issued_at;

@@ -19,7 +19,7 @@ fn a_revocation_costs_bytes_and_not_the_bundle() {
     plane.change("/v1/policies", json!({ "content": large }));
     let behind_all = told_of_one(&plane, 1);
     let snapshot = poll(&plane, None, &[]).body.len();
-    assert_eq!(behind_all, small, "whatever the policy is");
+    assert!(behind_all.abs_diff(small) <= HASHES, "whatever the policy is: {small}, {behind_all}");
     assert!(small <= MOST, "{small} bytes");
     assert!(snapshot > 20 * MOST, "what it would cost without deltas: {snapshot} bytes");
 }
@@ -37,5 +37,7 @@ fn told_of_one(plane: &Plane, number: u64) -> usize {
     bytes
 }
 
+/// Bytes; what is revoked is known by a keyed hash, which is a number of nine or ten bytes most times.
+const HASHES: usize = 8;
 /// Bytes; each of the two has a signature, a header and its digest.
 const MOST: usize = 1_024;

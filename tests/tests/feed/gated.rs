@@ -7,7 +7,7 @@ use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, PluginConfig};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::hostile::HostileFeed;
 use gatepass_tests::kit::upstream::Upstream;
-use gatepass_tests::kit::wire::{Connection, Response};
+use gatepass_tests::kit::wire::{Connection, Response, WireError};
 use gatepass_tests::kit::world::bearing;
 
 pub(crate) struct Gated {
@@ -55,8 +55,19 @@ impl Gated {
     }
 
     fn verdicts_at(&mut self, listener: &str, path: &str, gatepass: &str) -> Vec<String> {
-        let responses = self.responses(listener, path, Some(gatepass));
-        responses.iter().map(Response::verdict).collect()
+        let request = bearing("GET", path, Some(gatepass));
+        let connections = self.connections.get_mut(listener).unwrap();
+        let verdict = |connection: &mut Connection| match connection.exchange(&request) {
+            Ok(response) => response.verdict(),
+            // What is open is decided again, and cut where it would be denied now.
+            Err(WireError::Closed(_)) => CUT.to_owned(),
+            Err(error) => panic!("{error}"),
+        };
+        let verdicts: Vec<String> = connections.iter_mut().map(verdict).collect();
+        if verdicts.iter().any(|verdict| verdict == CUT) {
+            *connections = each_worker(&self.envoy, listener);
+        }
+        verdicts
     }
 
     fn responses(&mut self, listener: &str, path: &str, gatepass: Option<&str>) -> Vec<Response> {
@@ -166,6 +177,8 @@ pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
 
+/// The verdict on a request that was cut while it was open.
+pub(crate) const CUT: &str = "cut";
 /// The listener of most tests.
 pub(crate) const IN: &str = "in";
 pub(crate) const WORKERS: u32 = 2;
