@@ -217,9 +217,16 @@ impl Signing {
         now: UnixSeconds,
     ) -> Result<(), SetupError> {
         let document = &signed.document;
+        let final_name = format!("{}.json", document.version);
+        let is_final = self.out.file_name().is_some_and(|name| *name == *final_name);
+        if is_final && document.version > 1 && previous.is_none() {
+            return Err(SetupError::Wrong(format!(
+                "the root before it is not at hand: put {}.json beside it, or name it with --previous",
+                document.version.saturating_sub(1)
+            )));
+        }
         if !signed.is_complete() {
-            let final_name = format!("{}.json", document.version);
-            if self.out.file_name().is_some_and(|name| *name == *final_name) {
+            if is_final {
                 return Err(SetupError::Wrong(format!(
                     "signatures are missing ({signed}): write it to another name, such as {}.part.json, and sign that where the other root keys are",
                     document.version

@@ -174,6 +174,25 @@ fn root_keys_that_are_apart_sign_one_after_the_other() {
 }
 
 #[test]
+fn without_the_root_before_it_a_document_is_not_named_as_a_whole_one() {
+    let offline = Offline::new();
+    offline.rotated();
+    std::fs::rename(offline.path("1.json"), offline.path("one.json")).unwrap();
+    let refused = offline.sign(&["old", "new"], "2.unsigned.json", "2.json").unwrap_err();
+    assert!(refused.to_string().contains("put 1.json beside it"), "{refused}");
+    let mut named = Signing {
+        root_dirs: vec![offline.path("old"), offline.path("new")],
+        document: offline.path("2.unsigned.json"),
+        previous: Some(offline.path("one.json")),
+        out: offline.path("2.json"),
+    };
+    assert!(named.sign(NOW).unwrap().is_complete());
+    named.previous = None;
+    named.out = offline.path("other.json");
+    assert_eq!(named.sign(NOW).unwrap().previous, None);
+}
+
+#[test]
 fn what_is_not_the_next_or_is_there_already_is_refused() {
     let offline = Offline::new();
     offline.rotated();

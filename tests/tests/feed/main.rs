@@ -15,6 +15,8 @@ mod environments;
 mod gated;
 mod hostile_feed;
 mod hostile_plugin;
+mod keys;
+mod load;
 mod monotonic;
 mod operator;
 mod overwriter;
