@@ -398,8 +398,23 @@ impl Exchange {
         }
         attempts::begin(data, &key, content, now.monotonic);
         let received = stored.received.min(now.monotonic);
-        let applied = gate.apply_authentic(authentic, received, now);
-        attempts::end(data, &key, content);
+        let bundle = bundle_of(content);
+        let mut open = Some(content);
+        // A bundle that ends VMs costs no revocation: those are in force by then, and counted apart.
+        let applied = gate.apply_authentic(authentic, received, now, || {
+            if let Some(content) = open.take() {
+                attempts::end(data, &key, content);
+            }
+            if attempts::is_poison(data, &key, bundle, now.monotonic) {
+                return false;
+            }
+            attempts::begin(data, &key, bundle, now.monotonic);
+            open = Some(bundle);
+            true
+        });
+        if let Some(begun) = open {
+            attempts::end(data, &key, begun);
+        }
         match applied {
             Ok(_) => true,
             Err(refusal) => {
@@ -535,6 +550,14 @@ fn content_of(header: &Header) -> EnvelopeDigest {
         hash.update(number.to_le_bytes());
     }
     hash.update(header.whole_digest);
+    EnvelopeDigest(hash.finalize().into())
+}
+
+/// The bundle of such a batch, counted apart.
+fn bundle_of(content: EnvelopeDigest) -> EnvelopeDigest {
+    let mut hash = Sha256::new();
+    hash.update(content.0);
+    hash.update(b"bundle");
     EnvelopeDigest(hash.finalize().into())
 }
 

@@ -128,7 +128,7 @@ fn a_flawed_policy_is_told_of_and_not_published() {
     let upgrade = POLICY
         .replace("action: orders:create", "action: orders:create\n        upgrade: websocket");
     let text = desk.publish_fails(&upgrade);
-    assert!(text.contains(":11:18: error: `upgrade` is refused"), "{text}");
+    assert!(text.contains(":11:18: error: a route with `upgrade` needs an action with"), "{text}");
     assert_eq!(desk.ok(&["roots"]), before);
     let (_, text) = desk.explain("x", &["--path", "/healthz"]);
     assert!(text.contains("allowed: the route is public"), "{text}");

@@ -160,7 +160,7 @@ impl Gate {
             // is taken.
             self.newest = Some(Newest::of(&batch.header));
             self.floor = self.floor.max(batch.header.issued_at);
-            self.put_bundle(batch.bundle.map(<[u8]>::to_vec), position)?;
+            self.put_bundle(batch.bundle.map(<[u8]>::to_vec), position, || true)?;
         }
         Ok(())
     }
@@ -192,11 +192,12 @@ impl Gate {
         now: Now,
     ) -> Result<Applied, Refusal> {
         let batch = self.read(envelope)?;
-        self.apply_authentic(&batch, received, now)
+        self.apply_authentic(&batch, received, now, || true)
     }
 
     /// [`Gate::apply`] of a batch that was read before: its signature costs more than all the rest,
-    /// and on the request path of every worker.
+    /// and on the request path of every worker. `before_bundle` is asked when revocations and keys are in
+    /// force and before the bundle is looked at; false refuses the bundle alone.
     ///
     /// # Errors
     /// As [`Gate::apply`]; `gap` when a newer root was taken since it was read.
@@ -205,6 +206,7 @@ impl Gate {
         authentic: &Authentic,
         received: Milliseconds,
         now: Now,
+        before_bundle: impl FnOnce() -> bool,
     ) -> Result<Applied, Refusal> {
         if authentic.read_under != self.trust.version() {
             return Err(Refusal::new(RefusalCode::Gap, "it was read under another root"));
@@ -239,7 +241,7 @@ impl Gate {
             return self.renew(header, received).map(|()| Applied::Renewed);
         }
         let position = header.position();
-        let applied = self.advance(&batch, received);
+        let applied = self.advance(&batch, received, before_bundle);
         // Whatever a batch lacks that is ours and newer, what is in force is known to be older.
         if applied.is_err() {
             self.ahead = self.ahead.max(Some(position));
@@ -253,14 +255,20 @@ impl Gate {
         self.ahead = self.ahead.max(Some(position));
     }
 
-    fn advance(&mut self, batch: &Batch<'_>, received: Milliseconds) -> Result<Applied, Refusal> {
+    fn advance(
+        &mut self,
+        batch: &Batch<'_>,
+        received: Milliseconds,
+        before_bundle: impl FnOnce() -> bool,
+    ) -> Result<Applied, Refusal> {
         let header = &batch.header;
         let position = header.position();
         let staged = self.stage(batch)?;
         if header.parts == 1 {
             check_whole(header, &[batch.digest()])?;
             self.put_in_force(staged);
-            return self.finish(header, batch.bundle.map(<[u8]>::to_vec), received);
+            let bundle = batch.bundle.map(<[u8]>::to_vec);
+            return self.finish(header, bundle, received, before_bundle);
         }
         let mut parts = match self.take_loading() {
             Some(parts) if parts.header.position() == position && header.part != 0 => parts,
@@ -285,7 +293,7 @@ impl Gate {
         }
         self.put_in_force(staged);
         if last {
-            return self.finish(header, parts.bundle, received);
+            return self.finish(header, parts.bundle, received, before_bundle);
         }
         self.progress = match (&self.progress, parts.replaces) {
             (Progress::Ready { position, .. }, false) => {
@@ -301,6 +309,7 @@ impl Gate {
         header: &Header,
         bundle: Option<Vec<u8>>,
         received: Milliseconds,
+        before_bundle: impl FnOnce() -> bool,
     ) -> Result<Applied, Refusal> {
         let position = header.position();
         self.progress = Progress::Ready { position, loading: None };
@@ -319,7 +328,7 @@ impl Gate {
             Shape::Snapshot => Some(bundle.unwrap_or_default()),
             Shape::Delta | Shape::Checkpoint => bundle,
         };
-        self.put_bundle(bundle, position)?;
+        self.put_bundle(bundle, position, before_bundle)?;
         match self.bundle {
             BundleState::Owed(_) => Err(Refusal::new(
                 RefusalCode::BundleRefused,
@@ -424,9 +433,18 @@ impl Gate {
         }
     }
 
-    fn put_bundle(&mut self, bytes: Option<Vec<u8>>, position: Position) -> Result<(), Refusal> {
+    fn put_bundle(
+        &mut self,
+        bytes: Option<Vec<u8>>,
+        position: Position,
+        before: impl FnOnce() -> bool,
+    ) -> Result<(), Refusal> {
         let Some(bytes) = bytes else { return Ok(()) };
         let refused = |why: String| Refusal::new(RefusalCode::BundleRefused, why);
+        if !before() {
+            self.bundle = BundleState::Owed(self.bundle_position());
+            return Err(refused("putting it in force ended several VMs before".to_owned()));
+        }
         let index = exact::<Bundle>(&bytes, "the bundle")
             .map_err(|refusal| refused(refusal.detail))
             .and_then(|bundle| Index::build(bundle).map_err(|flaw| refused(flaw.to_string())));

@@ -39,6 +39,7 @@ pub(super) struct State {
     pub(super) random: u64,
     pub(super) host_calls: BTreeMap<&'static str, u64>,
     pub(super) limits: StoreLimits,
+    pub(super) memory_limit: usize,
 }
 
 /// One plugin configuration in a VM.
@@ -94,7 +95,13 @@ impl State {
             log_level: LogLevel::Trace,
             host_calls: BTreeMap::new(),
             limits: StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT).build(),
+            memory_limit: MEMORY_LIMIT,
         }
+    }
+
+    pub(super) fn limit_memory(&mut self, bytes: usize) {
+        self.limits = StoreLimitsBuilder::new().memory_size(bytes).build();
+        self.memory_limit = bytes;
     }
 
     /// The context that host calls act on. An effective context that is gone gives way to the

@@ -198,6 +198,7 @@ impl Vm {
         let configurations: Vec<_> = roots.filter_map(|root| root.configuration.clone()).collect();
         let mut fresh = Self::new(&self.module, state.process.clone(), &vm_id, state.role)?;
         fresh.fuel_limit = self.fuel_limit;
+        fresh.set_memory_limit(state.memory_limit);
         fresh.fuel_used += self.fuel_used;
         *self = fresh;
         self.start(&vm_configuration)?;
@@ -257,6 +258,11 @@ impl Vm {
     }
 
     /// Sets the fuel that one callback may use before it counts as running away.
+    /// Bytes of memory that the guest may have from now on, also after a reload; what it has stays.
+    pub fn set_memory_limit(&mut self, bytes: usize) {
+        self.state_mut().limit_memory(bytes);
+    }
+
     pub fn set_fuel_limit(&mut self, limit: u64) {
         self.fuel_limit = limit;
     }

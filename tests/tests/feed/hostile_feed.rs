@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use gatepass_tests::kit::hostile::{Answer, HostileFeed};
+use gatepass_tests::kit::hostile::{Answer, HostileFeed, Poll};
 
 use crate::attacks::{ANYWHERE, Attack, COLD, Counted, GARBAGE, Past, Scene, WARM};
 use crate::desk::{QUICK, SLOW, SharedDesk, bundle, revocation};
@@ -170,10 +170,18 @@ fn two_genuine_snapshots_in_turn_do_not_make_the_gate_poll_as_fast_as_it_can() {
 #[test]
 fn a_connection_that_hangs_is_given_up_before_the_state_is_stale() {
     let desk = SharedDesk::new("prod");
+    let begins = Instant::now();
     let feed = desk.serve();
     let mut gated = Gated::launch(&desk.lock().plugin(), &feed);
     let quick = desk.issue(QUICK);
+    let launched = Instant::now();
     gated.until("/quick", &quick.token, "200");
+    // The one that waits is to hang: before it came one that asks for a proof at once.
+    let waits = |poll: &Poll| poll.parameter("wait") == Some("20");
+    while !feed.polls(begins).iter().any(waits) {
+        assert!(launched.elapsed() < SOON, "no poll waits");
+        pause();
+    }
     let begun = Instant::now();
     let honest = desk.honest();
     feed.conduct(move |poll| if poll.at < begun { Answer::Hang } else { honest(poll) });

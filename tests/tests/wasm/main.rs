@@ -18,6 +18,7 @@ mod imports;
 mod life;
 mod open_streams;
 mod permits;
+mod poison;
 mod second_plugin;
 mod shadow;
 mod staleness;
