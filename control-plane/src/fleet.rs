@@ -70,6 +70,9 @@ pub struct Newest {
 pub enum State {
     /// It did not poll when it should have.
     Lost,
+    /// It follows something that was never published here: what a thief of the feed key said, or what a
+    /// database had that this one is an older copy of.
+    Ahead,
     /// A worker has no state yet and refuses what is guarded.
     Cold,
     /// Its last proof of freshness is older than an action allows.
@@ -227,7 +230,9 @@ impl Report {
         let (Some(position), Some(age)) = (self.position, self.age_at(now)) else {
             return State::Cold;
         };
-        if age > newest.smallest_staleness.into() {
+        if position > newest.position {
+            State::Ahead
+        } else if age > newest.smallest_staleness.into() {
             State::Stale
         } else if position < newest.position || self.policy < newest.policy {
             State::Lagging
@@ -263,11 +268,14 @@ impl Report {
 }
 
 impl Follower {
-    /// Whether it enforces what was done at `at`, which for a policy is that one or a later.
+    /// Whether all of its workers enforce what was done at `at`, which for a policy is that one or a
+    /// later. In shadow mode it enforces nothing, and of more workers than are counted nobody knows.
     #[must_use]
     pub fn enforces(&self, at: Position, is_policy: bool) -> bool {
         let reached = |told: &str| told.parse::<Position>().is_ok_and(|told| told >= at);
-        self.state != State::Lost
+        !matches!(self.state, State::Lost | State::Ahead)
+            && self.mode == "enforce"
+            && !self.workers.ends_with('+')
             && reached(&self.position)
             && (!is_policy || reached(&self.policy))
     }
@@ -278,6 +286,7 @@ impl State {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lost => "lost",
+            Self::Ahead => "ahead",
             Self::Cold => "cold",
             Self::Stale => "stale",
             Self::Lagging => "lagging",
@@ -286,8 +295,8 @@ impl State {
     }
 
     /// The worst first.
-    pub const ALL: [Self; 5] =
-        [Self::Lost, Self::Cold, Self::Stale, Self::Lagging, Self::Enforcing];
+    pub const ALL: [Self; 6] =
+        [Self::Lost, Self::Ahead, Self::Cold, Self::Stale, Self::Lagging, Self::Enforcing];
 }
 
 /// A header that a follower wrote, fit for a page and a log: short and printable.
@@ -329,6 +338,7 @@ mod tests {
             ("x-gatepass-position", "1.9"),
             ("x-gatepass-policy", "1.5"),
             ("x-gatepass-age", "2500"),
+            ("x-gatepass-mode", "enforce"),
         ] {
             headers.insert(name, value.parse().unwrap());
         }
@@ -360,12 +370,13 @@ mod tests {
     #[test]
     fn each_state_has_its_reason() {
         type Change = fn(&mut Report);
-        let cases: [(&str, State, Change); 9] = [
+        let cases: [(&str, State, Change); 10] = [
             ("all is well", State::Enforcing, |_| {}),
             ("a worker has nothing", State::Cold, |r| r.position = None),
             ("no proof of freshness", State::Cold, |r| r.age = None),
             ("an old proof", State::Stale, |r| r.age = Some(11_000)),
             ("no older than allowed", State::Enforcing, |r| r.age = Some(10_999)),
+            ("of what was never published", State::Ahead, |r| r.position = "1.10".parse().ok()),
             ("one position behind", State::Lagging, |r| r.position = "1.8".parse().ok()),
             ("its bundle was refused", State::Lagging, |r| r.policy = "1.4".parse().ok()),
             ("silent at the bound", State::Enforcing, |r| {
@@ -407,6 +418,12 @@ mod tests {
         assert!(told.enforces(at("1.5"), true));
         assert!(!told.enforces(at("1.10"), false));
         assert!(!told.enforces(at("2.1"), false), "of another epoch");
+        let shadow = Follower { mode: "shadow".to_owned(), ..told.clone() };
+        assert!(!shadow.enforces(at("1.5"), true), "in shadow nothing is enforced");
+        let many = Follower { workers: "128+".to_owned(), ..told.clone() };
+        assert!(!many.enforces(at("1.5"), true), "of those beyond nobody knows");
+        let ahead = Follower { state: State::Ahead, ..told.clone() };
+        assert!(!ahead.enforces(at("1.5"), true), "of what was never published here");
         let lost = Follower { state: State::Lost, ..told };
         assert!(!lost.enforces(at("1.5"), true), "nobody knows what it enforces");
     }

@@ -29,7 +29,7 @@ pub(crate) struct PollOutcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FleetState {
-    /// `lost`, `cold`, `stale`, `lagging` or `enforcing`.
+    /// `lost`, `ahead`, `cold`, `stale`, `lagging` or `enforcing`.
     pub(crate) state: &'static str,
 }
 

@@ -150,17 +150,16 @@ impl Exchange {
         if gate.behind().is_some() || checked.forged > 0 {
             let _ = data.write(&self.prefix.key("want"), &[], When::Always);
         }
-        let whole = checked.forged == 0
-            && !checked.more
-            && !checked
+        let failed = checked.forged > 0
+            || checked
                 .refusals
                 .iter()
                 .any(|refusal| matches!(refusal.code, RefusalCode::Gap | RefusalCode::ClockSkew));
         self.failed = None;
-        if whole {
+        if !failed && !checked.more {
             self.remembered = x;
         } else if let Some(y) = y
-            && !checked.more
+            && failed
         {
             self.failed = Some((y, now.monotonic));
         }
@@ -341,8 +340,8 @@ impl Exchange {
             if place > 0 && place < log.base.len() && self.has_base(log, gate) {
                 continue;
             }
-            // A gate without a position answers nothing, so it may take what it loads in turns.
-            if spent >= AT_ONCE && gate.position().is_none() {
+            // A gate without position and policy answers nothing, so it may take what it loads in turns.
+            if spent >= AT_ONCE && gate.position().is_none() && gate.index().is_none() {
                 checked.more = true;
                 continue;
             }

@@ -117,6 +117,30 @@ fn a_reset_root_undoes_what_a_stolen_feed_key_fast_forwarded() {
     gated.assert_no_crash();
 }
 
+/// What a thief signs may be dated ahead, as far as clocks differ; what undoes it is older until then.
+#[test]
+fn a_reset_that_comes_before_the_thiefs_date_is_taken_after_it() {
+    let desk = SharedDesk::new("prod");
+    let feed = desk.serve();
+    let mut gated = Gated::launch(&desk.lock().plugin(), &feed);
+    let (allowed, revoked) = (desk.issue(SLOW), desk.issue(SLOW));
+    desk.revoke(&revoked.jti);
+    gated.until("/slow", &allowed.token, "200");
+    let far = desk.lock().fast_forward();
+    let far = desk.lock().changed(&far, |batch| batch.header.issued_at.0 += 4);
+    let stolen = desk.lock().body(&[far]);
+    feed.conduct(move |_| Answer::Body(stolen.clone()));
+    gated.until("/slow", &allowed.token, "401 wrong_epoch");
+    let refused = gated.stat("gatepass_batch_refusals.rollback");
+    drop(desk.lock().rotate(6, None, true));
+    feed.conduct(desk.honest());
+    gated.until_stat("gatepass_batch_refusals.rollback", |count| count > refused);
+    gated.until("/slow", &allowed.token, "200");
+    gated.until("/slow", &revoked.token, "401 revoked_credential");
+    until_caught_up(&mut gated, &desk);
+    gated.assert_no_crash();
+}
+
 fn until_caught_up(gated: &mut Gated, desk: &SharedDesk) {
     let here = desk.lock().position().to_string();
     gated.until_positions(&here);
