@@ -136,7 +136,9 @@ impl Edge {
     pub fn issued(&self) -> Result<Issued, Failed> {
         let token = self.reading()?;
         let claims = token.split('.').nth(1).unwrap_or_default();
-        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
+        let claims: Value = serde_json::from_slice(
+            &URL_SAFE_NO_PAD.decode(claims).map_err(|error| error.to_string())?,
+        )?;
         let jti = claims.get("jti").and_then(Value::as_str).ok_or("it has no `jti`")?;
         Ok(Issued { jti: jti.to_owned(), token })
     }
