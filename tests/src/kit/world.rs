@@ -16,7 +16,7 @@ use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, PluginConfig, Roots};
 use super::filter;
 use super::orders::{AUDIENCE, HOST, POLICY};
 use super::upstream::Upstream;
-use super::wire::{Connection, Response, request};
+use super::wire::{Connection, Response, WireError, request};
 
 /// An error of the kit: a test stops on it.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -276,14 +276,21 @@ pub fn until(
 ) -> Result<(Response, Duration), Failed> {
     let start = Instant::now();
     loop {
-        let response = ask()?;
-        if done(&response) {
-            return Ok((response, start.elapsed()));
-        }
+        let last = match ask() {
+            Ok(response) if done(&response) => return Ok((response, start.elapsed())),
+            Ok(response) => response.verdict(),
+            // What was let on is decided again, and cut where it would be denied now.
+            Err(error) if is_cut(&error) => "cut".to_owned(),
+            Err(error) => return Err(error),
+        };
         if start.elapsed() > within {
-            return Err(format!("still `{}` after {within:?}", response.verdict()).into());
+            return Err(format!("still `{last}` after {within:?}").into());
         }
     }
+}
+
+fn is_cut(error: &Failed) -> bool {
+    matches!(error.downcast_ref(), Some(WireError::Closed(_)))
 }
 
 #[must_use]

@@ -286,5 +286,5 @@ fn past_of(desk: &SharedDesk) -> Past {
 const SECOND: Duration = Duration::from_secs(1);
 /// The back-off begins at 50 ms and doubles: five or six polls in the first second.
 pub(crate) const MOST_POLLS: usize = 15;
-/// From a poll to a decision on what it brought.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// From a poll to a decision on what it brought: no round of polls later, however busy the machine is.
+const AT_ONCE: Duration = Duration::from_secs(5);

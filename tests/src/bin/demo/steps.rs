@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use gatepass_tests::kit::desk::{Issued, PATIENCE, quoted};
 use gatepass_tests::kit::orders::HOST;
 use gatepass_tests::kit::wire::{Connection, Response, request};
-use gatepass_tests::kit::world::{Failed, bearing};
+use gatepass_tests::kit::world::{Failed, bearing, until};
 use serde_json::Value;
 
 use crate::scene::{ALICE, BOB, POLICY, Scene};
@@ -300,11 +300,9 @@ impl Demo {
     fn until(&mut self, name: &str, path: &str, pass: &Pass, expected: &str) -> Result<(), Failed> {
         let bytes = bearing("POST", path, Some(&pass.issued.token));
         let start = Instant::now();
-        let mut connection = self.scene.connect()?;
-        let mut response = connection.exchange(&bytes)?;
-        while response.verdict() != expected && start.elapsed() < PATIENCE {
-            response = connection.exchange(&bytes)?;
-        }
+        // What is open when it is revoked is cut: a connection for each.
+        let asked = || Ok(self.scene.connect()?.exchange(&bytes)?);
+        let (response, _) = until(PATIENCE, asked, |response| response.verdict() == expected)?;
         let how = self.curl("POST", path, &pass.header())?;
         self.summary.step(name, &how, expected, &response.verdict(), start.elapsed());
         Ok(())
