@@ -1,10 +1,14 @@
 //! The real control plane as people run it: `gatepass init`, `root sign`, `serve` and the commands
 //! of operators, each a process of its own, and agents that speak OAuth to it over a socket.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gatepass::client::escaped;
@@ -431,28 +435,37 @@ pub fn binary() -> Result<PathBuf, Failed> {
     found.ok_or_else(|| "no `gatepass` beside this program: run `cargo build -p gatepass`".into())
 }
 
-/// The first of four ports in a row that nobody listens on now.
+/// The first of four ports in a row that nobody listens on now. Below those that the system gives
+/// to outgoing connections: a server that is started again finds its own free.
 ///
 /// # Errors
-/// The system gives none.
+/// All are taken.
 pub fn free_ports() -> Result<u16, Failed> {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        let rest = (1..4).map(|offset| port.checked_add(offset));
+    // Tests of one process count on; those of another start elsewhere.
+    static NEXT: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(std::process::id())));
+    for _ in 0..PORT_GROUPS {
+        let group = NEXT.fetch_add(1, Ordering::Relaxed) % PORT_GROUPS;
+        let first = u16::try_from(FIRST_PORT + group * PORTS_OF_A_GROUP)?;
+        let all = (0..u16::try_from(PORTS_OF_A_GROUP)?).map(|offset| first + offset);
         // Held until all are there.
         let held: Option<Vec<TcpListener>> =
-            rest.map(|port| TcpListener::bind(("127.0.0.1", port?)).ok()).collect();
+            all.map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).collect();
         if held.is_some() {
-            return Ok(port);
+            return Ok(first);
         }
     }
+    Err("no four ports in a row are free".into())
 }
 
 fn text(path: &Path) -> Result<&str, Failed> {
     path.to_str().ok_or_else(|| "a temporary folder whose name is not UTF-8".into())
 }
 
+/// Linux gives 32768 and up to outgoing connections (`ip_local_port_range`).
+const FIRST_PORT: u64 = 12_288;
+const PORTS_OF_A_GROUP: u64 = 4;
+const PORT_GROUPS: u64 = (32_768 - FIRST_PORT) / PORTS_OF_A_GROUP;
 /// Bytes; the unit of `ulimit -f` in a POSIX shell.
 const ULIMIT_BLOCK: u64 = 512;
 /// How long a follower may take to hear of a change on a busy machine.
