@@ -169,10 +169,13 @@ impl Shell {
             let (code, whom) = (denial.code().as_str(), denial.whom());
             let (agent, action) = (whom.agent.as_deref(), whom.action.as_deref());
             state("ended", code, agent, action, open.id.as_str());
-            if host::close_request().is_ok() {
-                self.metrics.count("gatepass_permits_ended", 1);
-                self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
+            if host::close_request().is_err() {
+                // It is open still: the next tick decides it again.
+                self.open.put_back(context, open);
+                continue;
             }
+            self.metrics.count("gatepass_permits_ended", 1);
+            self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
         }
     }
 
