@@ -1,8 +1,9 @@
 //! A wall clock of a process's own, which a test moves while the process runs.
 //!
 //! `clock.c` says how. Nothing of it is in what ships: the real binaries are started with a library
-//! before libc's, so they need no seam for it. `faketime` does the same; this is forty lines, and there
-//! on every machine that can link the tests.
+//! before libc's, so they need no seam for it. Both are linked dynamically; one that is not would keep the
+//! machine's time, and a test that moves it would fail. `faketime` does the same; this is a page of C, and
+//! there on every machine that can link the tests.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

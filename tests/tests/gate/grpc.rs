@@ -101,7 +101,8 @@ impl Peer {
     fn says(&mut self, begins: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(SOON);
-            let line = line.unwrap_or_else(|_| panic!("no `{begins}`: {:?}", self.passed));
+            assert!(line.is_ok(), "no `{begins}`: {:?}", self.passed);
+            let line = line.unwrap();
             match line.strip_prefix(begins) {
                 Some(rest) => return rest.to_owned(),
                 None => self.passed.push(line),
