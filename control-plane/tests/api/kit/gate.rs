@@ -3,6 +3,7 @@
 use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
+use gatepass_engine::refusal::RefusalCode;
 use gatepass_engine::{Code, Decision, Gate, Mode, Position, Reason, Request, Settings, decide};
 
 use super::{Answer, Plane, send};
@@ -40,6 +41,16 @@ impl Follower {
             let header = self.gate.preview(batch, now).unwrap();
             self.position = Some(header.position());
         }
+    }
+
+    /// Why it does not take what it is told.
+    pub(crate) fn refuses(&mut self, plane: &Plane) -> RefusalCode {
+        self.now = plane.now();
+        let answer = poll(plane, self.position, &[]);
+        let feed = Feed::decode(&answer.body).unwrap();
+        let now = self.at();
+        let applied = feed.batches.iter().map(|batch| self.gate.apply(batch, Milliseconds(0), now));
+        applied.filter_map(Result::err).next().unwrap().code
     }
 
     /// Hears this batch from whoever sends it.
