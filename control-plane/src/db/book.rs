@@ -69,6 +69,8 @@ pub(crate) enum Told {
     Answer(Arc<[u8]>),
     /// First put this time on the disk, then ask again.
     SignAt(UnixSeconds),
+    /// Followers have not read too much of what they were told.
+    Unread,
 }
 
 struct Inner {
@@ -245,7 +247,7 @@ impl Book {
             }
             None => inner.snapshot(now)?,
         };
-        Ok(Told::Answer(inner.answer(batches)?))
+        Ok(inner.answer(batches)?.map_or(Told::Unread, Told::Answer))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -289,7 +291,7 @@ impl Inner {
             .collect()
     }
 
-    fn answer(&mut self, batches: Vec<Arc<[u8]>>) -> Result<Arc<[u8]>, DbError> {
+    fn answer(&mut self, batches: Vec<Arc<[u8]>>) -> Result<Option<Arc<[u8]>>, DbError> {
         let roots = &self.roots;
         self.answers.of(batches, |batches| {
             let feed = Feed {
