@@ -406,12 +406,14 @@ impl Shell {
                     self.note_refusal(refusal, now);
                 }
                 self.asks_snapshot = published.wants_snapshot;
-                if published.written && !refused {
+                // Nothing of use: not at once again and again, or a feed that repeats itself would be
+                // asked as fast as it answers.
+                if refused || published.wants_snapshot && !published.written {
+                    self.poll.failed(now.monotonic);
+                } else if published.written {
                     self.poll.succeeded(now.monotonic);
                 } else {
-                    // Nothing of use: not at once again, or a feed that repeats itself would be
-                    // asked as fast as it answers.
-                    self.poll.failed(now.monotonic);
+                    self.poll.repeated(now.monotonic);
                 }
             }
             Err(why) => {
