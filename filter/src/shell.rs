@@ -376,7 +376,7 @@ impl Shell {
         if let Some(age) = self.gate.age(now) {
             self.metrics.gauge("gatepass_state_age_ms", age);
         }
-        self.metrics.gauge("gatepass_grace_seconds", self.gate.grace_left(now.unix));
+        self.metrics.gauge("gatepass_grace_seconds", self.gate.grace_left(now));
     }
 
     /// The feed's answer.

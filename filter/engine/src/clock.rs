@@ -21,6 +21,20 @@ impl UnixSeconds {
     }
 }
 
+/// What time it is for what begins and for what ends. They differ where a wall clock was set back: what
+/// ends then is held against the monotonic clock as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub begins: UnixSeconds,
+    pub ends: UnixSeconds,
+}
+
+impl From<UnixSeconds> for Times {
+    fn from(now: UnixSeconds) -> Self {
+        Self { begins: now, ends: now }
+    }
+}
+
 /// A reading of the monotonic clock, in milliseconds from an origin that all VMs of one Envoy
 /// share and nobody else does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -267,7 +267,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         }
         let position = self.step(Check::Ready, self.ready(&credential))?;
         let presented = self.step(Check::Credential, credential.presented())?;
-        let expiry_time = self.gate.time_for_expiry(self.now.unix);
+        let times = self.gate.times(self.now);
         let revocations = self.gate.revocations();
         let key_is_revoked =
             |kid: &str| revocations.is_none_or(|table| table.hits(Kind::Key, kid, 0));
@@ -294,7 +294,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let authentic = self.step(Check::Signature, authentic)?;
         self.authentic = true;
         let audience = guarded.as_ref().map(|guarded| guarded.audience());
-        let verified = authentic.check(&self.gate.settings().environment, audience, expiry_time);
+        let verified = authentic.check(&self.gate.settings().environment, audience, times);
         let verified = self.step(Check::IssuerEnvironmentAudienceTime, verified)?;
         if let Some(place) = known {
             cache.note_used(place);
@@ -315,7 +315,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let at = claims.seq;
         self.step(Check::Position, in_step(at, position, self.gate.behind()))?;
         self.step(Check::Revocation, revoked(claims, revocations))?;
-        self.step(Check::Age, young(claims, wanted.action, expiry_time.since(claims.iat)))?;
+        self.step(Check::Age, young(claims, wanted.action, times.ends.since(claims.iat)))?;
         self.step(Check::Scope, scopes(claims, wanted.action))?;
         self.step(Check::Restrictions, restrictions(claims, wanted.action))?;
         let pinned = claims.authorization_details.pins_digest() || claims.approval.is_some();
@@ -345,7 +345,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         Speaking {
             keyring: self.gate.keyring(),
             base: self.gate.base(),
-            now: self.gate.time_for_expiry(self.now.unix),
+            times: self.gate.times(self.now),
         }
     }
 

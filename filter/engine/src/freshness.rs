@@ -18,6 +18,12 @@ impl Freshness {
         let by_wall = now.unix.since(self.issued_at).saturating_mul(1000);
         by_wall.max(now.monotonic.since(self.received))
     }
+
+    /// What time it is at least, in whole seconds: the signer's when it was signed, and what has passed since it came.
+    #[must_use]
+    pub const fn time(self, monotonic: Milliseconds) -> UnixSeconds {
+        self.issued_at.plus(monotonic.since(self.received) / 1000)
+    }
 }
 
 #[cfg(test)]
@@ -34,5 +40,14 @@ mod tests {
         assert_eq!(age(103, 5_000), 3_000);
         assert_eq!(age(100, 9_000), 4_000, "the wall clock stands still");
         assert_eq!(age(50, 9_000), 4_000, "the wall clock was set back");
+    }
+
+    #[test]
+    fn time_goes_on_by_the_monotonic_clock() {
+        let fresh = Freshness { issued_at: UnixSeconds(100), received: Milliseconds(5_000) };
+        for (monotonic, time) in [(0, 100), (5_000, 100), (5_999, 100), (6_000, 101), (65_000, 160)]
+        {
+            assert_eq!(fresh.time(Milliseconds(monotonic)), UnixSeconds(time));
+        }
     }
 }

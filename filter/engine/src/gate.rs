@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Feed, Header, Shape, exact, whole_digest};
 use crate::bundle::Bundle;
-use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, UnixSeconds};
+use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
 use crate::ed25519::BaseTable;
 use crate::freshness::Freshness;
 use crate::keyring::{CheckedKeys, IssuerKeys, Keyring};
@@ -221,7 +221,7 @@ impl Gate {
         match self.order(header) {
             Order::Known => return Ok(Applied::Known),
             Order::Refused(code, why) => {
-                if code == RefusalCode::Gap && header.expires_at > self.time_for_expiry(unix) {
+                if code == RefusalCode::Gap && header.expires_at > self.time_for_expiry(now) {
                     self.fall_behind(header.position());
                 }
                 return Err(Refusal::new(code, why));
@@ -231,10 +231,10 @@ impl Gate {
         if self.newest.is_some_and(|newest| header.issued_at < newest.issued_at) {
             return Err(Refusal::new(RefusalCode::Rollback, ISSUED_BEFORE));
         }
-        if header.expires_at <= self.time_for_expiry(unix) {
+        if header.expires_at <= self.time_for_expiry(now) {
             return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
         }
-        if self.trust.expires().is_none_or(|expires| expires <= self.time_for_expiry(unix)) {
+        if self.trust.expires().is_none_or(|expires| expires <= self.time_for_expiry(now)) {
             return Err(Refusal::new(RefusalCode::Expired, "the root in force has expired"));
         }
         if header.shape() == Shape::Checkpoint {
@@ -532,10 +532,20 @@ impl Gate {
         self.freshness.map(|freshness| freshness.age(now))
     }
 
-    /// The time that `exp` is held against: never below the newest `issued_at` accepted.
+    /// The time that `exp` is held against: never below the newest `issued_at` accepted, nor below the newest
+    /// proof's with what the monotonic clock has run since. A wall clock that is set back keeps nothing alive.
     #[must_use]
-    pub fn time_for_expiry(&self, unix: UnixSeconds) -> UnixSeconds {
-        unix.max(self.floor)
+    pub fn time_for_expiry(&self, now: Now) -> UnixSeconds {
+        self.times(now).ends
+    }
+
+    /// That time, and the one that `iat`, `nbf` and the windows of keys are held against: what is not vouched
+    /// for, as when a proof came, may end something and begin nothing.
+    #[must_use]
+    pub fn times(&self, now: Now) -> Times {
+        let begins = now.unix.max(self.floor);
+        let by_proof = self.freshness.map_or(begins, |proof| proof.time(now.monotonic));
+        Times { begins, ends: begins.max(by_proof) }
     }
 
     #[must_use]

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
 use crate::bundle::Assurance;
-use crate::clock::{MAX_CLOCK_SKEW, UnixSeconds};
+use crate::clock::{MAX_CLOCK_SKEW, Times, UnixSeconds};
 use crate::denial::{Code, Denial};
 use crate::entry::{Bounded, Details};
 use crate::ids::{
@@ -258,8 +258,9 @@ impl<'t> Authentic<'t> {
         self,
         environment: &str,
         audience: Option<&str>,
-        now: UnixSeconds,
+        now: impl Into<Times>,
     ) -> Result<Verified<'t>, Denial> {
+        let now = now.into();
         let deny = |code: Code, detail: &str| Err(Denial::new(code, detail));
         let claims = self.claims;
         if !self.issuer_matches {
@@ -274,10 +275,10 @@ impl<'t> Authentic<'t> {
         if audience.is_some_and(|wanted| !claims.aud.0.iter().any(|aud| aud.as_str() == wanted)) {
             return deny(Code::WrongAudience, "`aud` does not contain this host's audience");
         }
-        if claims.exp <= now {
+        if claims.exp <= now.ends {
             return deny(Code::Expired, "`exp` is past");
         }
-        let latest = now.plus(MAX_CLOCK_SKEW);
+        let latest = now.begins.plus(MAX_CLOCK_SKEW);
         if claims.iat > latest || claims.nbf.is_some_and(|nbf| nbf > latest) {
             return deny(Code::NotYetValid, "`iat` or `nbf` is in the future");
         }

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::clock::UnixSeconds;
+use crate::clock::{Times, UnixSeconds};
 use crate::ed25519::{BaseTable, FixedKey, PublicKey};
 use crate::gatepass::{Speaker, Speakers};
 use crate::ids::Uri;
@@ -105,8 +105,8 @@ impl Entry {
     }
 
     #[must_use]
-    pub fn in_window(&self, now: UnixSeconds) -> bool {
-        self.not_before <= now && now < self.not_after
+    pub fn in_window(&self, times: Times) -> bool {
+        self.not_before <= times.begins && times.ends < self.not_after
     }
 }
 
@@ -220,7 +220,7 @@ impl Keyring {
 pub struct Speaking<'g> {
     pub keyring: &'g Keyring,
     pub base: &'g BaseTable,
-    pub now: UnixSeconds,
+    pub times: Times,
 }
 
 impl Speakers for Speaking<'_> {
@@ -229,7 +229,7 @@ impl Speakers for Speaking<'_> {
             algorithm: key.algorithm,
             name: Cow::Borrowed(&key.name),
             issuer: &key.issuer,
-            in_window: key.in_window(self.now),
+            in_window: key.in_window(self.times),
         })
     }
 

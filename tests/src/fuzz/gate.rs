@@ -140,7 +140,7 @@ impl Run {
         let Some(table) = self.gate.revocations() else {
             return;
         };
-        if self.gate.position().is_none() || self.gate.time_for_expiry(UnixSeconds(0)) > END {
+        if self.gate.position().is_none() || self.gate.time_for_expiry(Now::default()) > END {
             return;
         }
         for (kind, id, below) in &self.revoked {
@@ -196,7 +196,7 @@ impl Observed {
             behind: gate.behind(),
             bundle: gate.bundle_position(),
             age: gate.age(now),
-            floor: gate.time_for_expiry(UnixSeconds(0)),
+            floor: gate.time_for_expiry(Now::default()),
             root_version: gate.root_version(),
             // Only the roots of version 2 and above may reset here.
             reset: gate.root_version() > 1,

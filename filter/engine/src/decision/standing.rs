@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use super::{Decision, Request, alive, decide_with, fresh, in_force, in_step, young};
 use crate::bundle::Action;
-use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, UnixSeconds};
+use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
 use crate::denial::{About, Code, Denial};
 use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Signed};
@@ -93,10 +93,10 @@ impl Grant {
         Self { signed: Arc::clone(signed), action, looked: None }
     }
 
-    fn holds_at(&self, time: UnixSeconds) -> bool {
-        self.looked
-            .as_ref()
-            .is_some_and(|looked| looked.holds.from <= time && time < looked.holds.until)
+    fn holds_at(&self, times: Times) -> bool {
+        self.looked.as_ref().is_some_and(|looked| {
+            looked.holds.from <= times.begins && times.ends < looked.holds.until
+        })
     }
 }
 
@@ -185,7 +185,7 @@ impl Standing {
         }
         match &self.basis {
             Basis::Granted(grant) => {
-                let holds = grant.holds_at(gate.time_for_expiry(now.unix));
+                let holds = grant.holds_at(gate.times(now));
                 !holds || self.action(grant).is_none_or(|action| fresh(gate, action, now).is_err())
             }
             Basis::Public | Basis::PassedThrough | Basis::Shadow => false,
@@ -273,11 +273,11 @@ impl Standing {
             key = known.map_or_else(|| table.hash_key().hash(Kind::Key, kid), |known| known.key);
             table.hits_hash(key, 0)
         };
-        let time = gate.time_for_expiry(now.unix);
-        let speaking = Speaking { keyring: gate.keyring(), base: gate.base(), now: time };
+        let times = gate.times(now);
+        let speaking = Speaking { keyring: gate.keyring(), base: gate.base(), times };
         let authentic = grant.signed.authentic(&speaking, key_is_revoked)?;
         // The audience is the host's, as it was.
-        let verified = authentic.check(&gate.settings().environment, None, time)?;
+        let verified = authentic.check(&gate.settings().environment, None, times)?;
         let claims = verified.claims();
         fresh(gate, action, now)?;
         in_step(claims.seq, position, gate.behind())?;
@@ -288,7 +288,7 @@ impl Standing {
         if let Some(hashes) = known.or(made.as_ref()) {
             hashes.alive(claims, table)?;
         }
-        young(claims, action, time.since(claims.iat))?;
+        young(claims, action, times.ends.since(claims.iat))?;
         Ok((window(&grant.signed, claims, action, gate), made))
     }
 

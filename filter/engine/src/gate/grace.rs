@@ -2,7 +2,7 @@
 
 use super::Gate;
 use crate::bundle::Action;
-use crate::clock::{Now, UnixSeconds};
+use crate::clock::Now;
 use crate::grace::{Grace, MAX_GRACE};
 use crate::refusal::Refusal;
 
@@ -42,15 +42,15 @@ impl Gate {
 
     /// Seconds that the grace still lasts; 0 without one.
     #[must_use]
-    pub fn grace_left(&self, unix: UnixSeconds) -> u64 {
-        let now = self.time_for_expiry(unix);
-        self.grace.grace.as_ref().map_or(0, |grace| grace.left(now))
+    pub fn grace_left(&self, now: Now) -> u64 {
+        let at = self.time_for_expiry(now);
+        self.grace.grace.as_ref().map_or(0, |grace| grace.left(at))
     }
 
     /// The oldest state, in milliseconds, that `action` is decided on.
     #[must_use]
     pub fn staleness_bound(&self, action: &Action, now: Now) -> u64 {
-        let at = self.time_for_expiry(now.unix);
+        let at = self.time_for_expiry(now);
         let covered = self.grace.grace.as_ref().is_some_and(|grace| grace.covers(action, at));
         let seconds = if covered { MAX_GRACE } else { u64::from(action.staleness) };
         seconds.max(u64::from(action.staleness)).saturating_mul(1_000)

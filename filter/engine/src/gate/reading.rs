@@ -55,7 +55,7 @@ impl Gate {
         if header.issued_at > now.unix.plus(MAX_CLOCK_SKEW) {
             return Err(Refusal::new(RefusalCode::ClockSkew, "`issued_at` is in the future"));
         }
-        if header.expires_at <= self.time_for_expiry(now.unix) {
+        if header.expires_at <= self.time_for_expiry(now) {
             return Err(Refusal::new(RefusalCode::Expired, "the batch has expired"));
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Both clocks: freshness, lifetimes, and a clock that is set back.
 
 use super::*;
+use crate::clock::UnixSeconds;
 use crate::testkit::{Message, feed_at, now};
 
 #[test]
@@ -67,6 +68,34 @@ fn a_clock_set_back_does_not_revive_an_expired_gatepass() {
         panic!("revived");
     };
     assert_eq!(denial.code(), Code::Expired);
+}
+
+#[test]
+fn what_ends_while_the_clock_is_back_ends_by_the_monotonic_one() {
+    let ends: [(Code, fn(&mut Scene)); 3] = [
+        (Code::Expired, |s| {
+            s.pass.set("exp", json!(NOW + 100));
+        }),
+        (Code::RevokedKey, |s| s.keys[0].not_after.0 = NOW + 100),
+        (Code::TooOld, |s| s.action().max_age = Some(119)),
+    ];
+    for (expected, ends) in ends {
+        let mut scene = Scene::with(|s| {
+            s.action().staleness = 900;
+            s.pass.set("iat", json!(NOW - 20));
+            ends(s);
+        });
+        let gate = scene.gate();
+        for (seconds, code) in [(99, None), (100, Some(expected)), (270, Some(expected))] {
+            // No newer proof is believed meanwhile: it would be from the future.
+            scene.now = Now { unix: UnixSeconds(NOW - 3600), ..later(seconds) };
+            let denied = match scene.decide_at(&gate) {
+                Decision::Deny(denial) => Some(denial.code()),
+                Decision::Allow(_) => None,
+            };
+            assert_eq!(denied, code, "{expected} after {seconds}");
+        }
+    }
 }
 
 #[test]
