@@ -72,7 +72,8 @@ fn a_clock_set_back_does_not_revive_an_expired_gatepass() {
 
 #[test]
 fn what_ends_while_the_clock_is_back_ends_by_the_monotonic_one() {
-    let ends: [(Code, fn(&mut Scene)); 3] = [
+    type Ends = fn(&mut Scene);
+    let ends: [(Code, Ends); 3] = [
         (Code::Expired, |s| {
             s.pass.set("exp", json!(NOW + 100));
         }),
