@@ -9,6 +9,7 @@ use gatepass::client::escaped;
 use gatepass::desk::assertion::ASSERTION_TYPE;
 use gatepass::keys::{KeyRole, SecretKey, Signer as _, public_text};
 use gatepass::server::Door;
+use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::clock::Moment;
@@ -24,8 +25,11 @@ pub(crate) struct Desk {
     pub(crate) known: Known,
     /// Since when each action is not allowed by the policy in force.
     pub(crate) withdrawn: [Option<Moment>; 3],
-    /// When the policy in force was published.
+    /// When the policy in force was published, and at which positions all of them were.
     pub(crate) published: Moment,
+    positions: Vec<Position>,
+    /// When keys were exchanged last.
+    pub(crate) exchanged: Moment,
     backups: Vec<Backup>,
     pub(crate) closed: bool,
     made: u64,
@@ -92,6 +96,8 @@ impl Desk {
             known,
             withdrawn: [None; 3],
             published: 0,
+            positions: plane.position().into_iter().collect(),
+            exchanged: 0,
             backups: Vec::new(),
             closed: false,
             made: 0,
@@ -242,18 +248,19 @@ impl Desk {
         if self.agents.iter().filter(|agent| agent.works).count() < 4 {
             return self.replace(plane, random, at);
         }
-        match random.below(100) {
-            0..55 => self.revoke(plane, random, at),
-            55..70 => self.lifecycle(plane, random, at),
-            70..71 => {
+        match random.below(400) {
+            0..220 => self.revoke(plane, random, at),
+            220..280 => self.lifecycle(plane, random, at),
+            280..284 => {
                 plane.change("/v1/stop", json!({}), at)?;
                 self.stopped(&Stopped::Everything("stop"), at);
                 self.closed = true;
                 Ok(Did { name: "everything stopped", what: String::new() })
             }
-            71..94 => self.publish(plane, random, at),
-            94..96 => self.rotate_feed(plane, at),
-            96..98 => self.rotate_issuer(plane, random, at),
+            284..388 => self.publish(plane, random, at),
+            // Each lengthens the chain that is walked with every poll.
+            388 => self.rotate_feed(plane, at),
+            389..391 => self.rotate_issuer(plane, random, at),
             _ => {
                 let (copy, signed) = plane.backup();
                 self.backups.push(Backup { copy, signed, known: self.known.clone() });
@@ -367,7 +374,7 @@ impl Desk {
         if random.percent(30) && !self.known.versions.is_empty() {
             let (version, variant) = random.pick(&self.known.versions);
             plane.change(&format!("/v1/policies/{version}/rollback"), json!({}), at)?;
-            self.in_force(variant, at);
+            self.in_force(plane, variant, at);
             return Ok(Did { name: "policy rolled back", what: format!("{version} {variant:?}") });
         }
         self.made += 1;
@@ -377,13 +384,14 @@ impl Desk {
         if let Some(version) = done["result"]["version"].as_u64() {
             self.known.versions.push((version, variant));
         }
-        self.in_force(variant, at);
+        self.in_force(plane, variant, at);
         Ok(Did { name: "policy published", what: format!("{variant:?}") })
     }
 
-    fn in_force(&mut self, variant: Variant, at: Moment) {
+    fn in_force(&mut self, plane: &Plane, variant: Variant, at: Moment) {
         self.known.policy = variant;
         self.published = at;
+        self.positions.extend(plane.position());
         for (action, withdrawn) in ACTIONS.into_iter().zip(&mut self.withdrawn) {
             if variant.allows(action) {
                 *withdrawn = None;
@@ -393,10 +401,16 @@ impl Desk {
         }
     }
 
+    /// Which policy stood at a position: by its number, from 1.
+    pub(crate) fn policy_at(&self, at: Option<Position>) -> usize {
+        self.positions.iter().filter(|published| Some(**published) <= at).count()
+    }
+
     fn rotate_feed(&mut self, plane: &mut Plane, at: Moment) -> Result<Did, String> {
         self.may_rotate()?;
         let old = plane.feed_key().map(|kept| kept.public);
         plane.rotate(KeyRole::Feed, old.into_iter().collect(), at)?;
+        self.exchanged = at;
         Ok(Did { name: "feed key exchanged", what: String::new() })
     }
 
@@ -416,6 +430,7 @@ impl Desk {
             _ => named.into_iter().rev().skip(2).collect(),
         };
         plane.rotate(KeyRole::Issuer, dropped.clone(), at)?;
+        self.exchanged = at;
         for kid in dropped {
             self.stopped(&Stopped::Key(kid), at);
         }
@@ -449,7 +464,7 @@ impl Desk {
     /// After it: what was issued before is dead, and the registry is as the copy has it.
     pub(crate) fn restored(&mut self, plane: &mut Plane, at: Moment) {
         self.stopped(&Stopped::Everything("restore"), at);
-        self.in_force(self.known.policy, at);
+        self.in_force(plane, self.known.policy, at);
         for agent in &mut self.agents {
             let dossier = plane.get(&format!("/v1/agents/{}", agent.id), at);
             agent.works = dossier.is_ok_and(|dossier| dossier["agent"]["state"] == "active");

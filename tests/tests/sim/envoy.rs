@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use gatepass_engine::position::Position;
 use gatepass_filter::native::{ROOT, SharedHost, Vm};
 use gatepass_filter::positions::Enforced;
 use gatepass_tests::host::SharedData;
@@ -21,8 +22,8 @@ pub(crate) struct Envoy {
     /// The main thread's first: it serves nothing.
     pub(crate) workers: Vec<Worker>,
     pub(crate) configuration: Vec<u8>,
-    /// The newest that any of its workers has answered from.
-    pub(crate) served: Enforced,
+    /// The newest that any of its workers has answered from, and the number of the policy.
+    pub(crate) served: (Option<Position>, usize),
     pub(crate) link: Link,
     /// What is wrong with it now.
     pub(crate) troubles: u32,
@@ -32,6 +33,8 @@ pub(crate) struct Envoy {
     behind: (u64, Moment),
     /// When somebody else has overwritten its shared data.
     pub(crate) forged: Option<Moment>,
+    /// What another plugin has kept of its shared data.
+    pub(crate) kept: Vec<(Vec<u8>, Vec<u8>)>,
     /// Something goes on, so its ticks are as frequent as its VMs ask for.
     pub(crate) busy_until: Moment,
     /// There is no process.
@@ -104,12 +107,13 @@ impl Envoy {
             shared,
             workers,
             configuration,
-            served: Enforced::default(),
+            served: (None, 0),
             link: Link::Good,
             troubles: 0,
             troubled: 0,
             behind: (0, 0),
             forged: None,
+            kept: Vec::new(),
             busy_until: 0,
             down: false,
             random,
@@ -122,7 +126,9 @@ impl Envoy {
         self.shared = SharedData::default();
         self.shared.set_next_number(self.random.next() as u32 | 0xffff_0000);
         self.configuration = configuration;
-        self.served = Enforced::default();
+        // That of one process means nothing in another.
+        self.kept.clear();
+        self.served = (None, 0);
         for place in 0..self.workers.len() {
             self.reload(place, at);
         }

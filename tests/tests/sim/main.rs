@@ -90,6 +90,8 @@ fn a_fleet_with_which_nothing_is_wrong_refuses_nobody_without_a_reason() {
     assert!(report.dead_refused * 20 > report.requests, "{report}");
     assert!(report.held > 0 && report.cut > 0, "{report}");
     assert_eq!(report.denied.get("stale"), None, "{report}");
+    // A root document that is good for a year is no longer than that by a wall that is a second behind.
+    assert!(!report.counted.keys().any(|refusal| refusal.starts_with("poison")), "{report}");
 }
 
 #[test]

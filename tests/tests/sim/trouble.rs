@@ -203,12 +203,15 @@ impl World {
         if self.chance.percent(50) { size } else { -size }
     }
 
-    /// Another plugin writes into what the VMs share.
+    /// Another plugin writes into what the VMs share: garbage, or what was there before.
     fn overwrite(&mut self, envoy: usize) {
         let shared = self.envoys[envoy].shared.clone();
         let keys = shared.keys(VM_ID);
         if keys.is_empty() {
             return;
+        }
+        if self.chance.percent(50) {
+            return self.turn_back(envoy, keys);
         }
         let key = match self.chance.percent(40) {
             true => keys.iter().find(|key| key.ends_with(b"/log")).cloned(),
@@ -221,6 +224,30 @@ impl World {
         self.report.count("shared data overwritten");
         let name = String::from_utf8_lossy(&key).into_owned();
         self.report.note(self.now, format_args!("envoy {envoy}: `{name}` is overwritten"));
+        self.is_forged(envoy);
+    }
+
+    /// What was kept the time before is put back, genuine in all its parts; what is there now is kept for the
+    /// next.
+    fn turn_back(&mut self, envoy: usize, keys: Vec<Vec<u8>>) {
+        let shared = self.envoys[envoy].shared.clone();
+        let now = keys.into_iter().filter_map(|key| {
+            let entry = shared.peek(VM_ID, &key)?;
+            Some((key, entry.value))
+        });
+        let kept = std::mem::replace(&mut self.envoys[envoy].kept, now.collect());
+        if kept.is_empty() {
+            return;
+        }
+        for (key, value) in kept {
+            shared.overwrite(VM_ID, key, &value);
+        }
+        self.report.count("shared data turned back");
+        self.report.note(self.now, format_args!("envoy {envoy}: its shared data is turned back"));
+        self.is_forged(envoy);
+    }
+
+    fn is_forged(&mut self, envoy: usize) {
         self.envoys[envoy].troubled = self.now;
         self.envoys[envoy].forged = Some(self.now);
     }
@@ -320,6 +347,7 @@ impl World {
                     && self.desk.publish(&mut self.plane, &mut self.chance, self.now).is_ok();
                 if mended {
                     self.bad_bundle = None;
+                    self.mended = self.now;
                     self.ends(None);
                     self.wake();
                 } else {

@@ -38,7 +38,14 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) const fn of(seed: u64, lasts: Moment) -> Self {
         let (envoys, workers) = (2 + seed as usize % 2, 2 + seed as usize / 2 % 2);
-        Self { seed, lasts, envoys, workers, troubles: Some(8 * MINUTE), mutant: None }
+        // Little that goes wrong shows what is owed, much shows what it comes to together.
+        let every = match seed % 3 {
+            0 => 2,
+            1 => 8,
+            _ => 20,
+        };
+        let troubles = Some(every * MINUTE);
+        Self { seed, lasts, envoys, workers, troubles, mutant: None }
     }
 }
 
@@ -62,6 +69,8 @@ pub(crate) struct World {
     pub(crate) mutant: Option<Mutant>,
     /// Where a bundle is garbage, though signed.
     pub(crate) bad_bundle: Option<Position>,
+    /// When the last of these had its successor.
+    pub(crate) mended: Moment,
     /// Answers of the past.
     pub(crate) said: Vec<Vec<u8>>,
     /// The control plane's clock, from each moment on.
@@ -164,6 +173,7 @@ impl World {
             troubled: 0,
             mutant: plan.mutant,
             bad_bundle: None,
+            mended: 0,
             said: Vec::new(),
             clocks: vec![(0, plane_clock)],
         };
