@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -94,6 +94,13 @@ bounded: setup filter
 monotonic: setup filter
 	$(CARGO) build --locked -p gatepass
 	REQUESTS=100000 $(CARGO) test --locked -p gatepass-tests --test feed -- --nocapture monotonic::no_answer
+
+## Long (see docs/simulation.md): a simulated fleet, SEEDS runs of HOURS simulated hours each; GATEPASS_SEED=7
+## repeats one. `make test` runs eight of half an hour.
+sim: export SEEDS ?= 30
+sim: export HOURS ?= 48
+sim:
+	$(CARGO) test --locked --release -p gatepass-tests --test sim -- --nocapture a_fleet_keeps_its_promises
 
 ## A decision's cost beside Envoy's own filters, all settings (three quarters of an hour, with the two below) or one (3 minutes); see
 ## benches/README.md. Writes target/bench/line-rate.json and .svg, and README's table.

@@ -28,6 +28,10 @@ use crate::listen::{Bound, Limits, ListenError};
 use crate::metrics::Metrics;
 use crate::setup::ROOTS;
 
+mod unserved;
+
+pub use unserved::{Answered, Door, Unserved};
+
 /// What every handler has.
 pub struct Shared {
     pub(crate) db: Db,
@@ -54,6 +58,42 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
 }
 
+impl Shared {
+    /// Opens the database and puts in force what waits in the directory.
+    async fn open(
+        config: Config,
+        keys: Arc<Keychain>,
+        filter: Option<FilterFile>,
+        clock: Clock,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Arc<Self>, ServerError> {
+        let db = Db::open(&config.dir, keys, clock).await?;
+        let (environment, issuer): (String, String) =
+            sqlx::query_as("SELECT name, issuer FROM environment")
+                .fetch_one(db.readers())
+                .await
+                .map_err(DbError::from)?;
+        let since = db.now();
+        let shared = Arc::new(Self {
+            db,
+            environment,
+            issuer,
+            config,
+            fleet: Fleet::default(),
+            since,
+            rates: Rates::default(),
+            known_keys: KnownKeys::default(),
+            metrics: Metrics::new(),
+            filter,
+            polls: tokio::sync::Semaphore::new(MAX_POLLS),
+            stop,
+        });
+        adopt_roots(&shared).await?;
+        shared.db.book().signers().check()?;
+        Ok(shared)
+    }
+}
+
 /// Where the listeners are.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
@@ -73,30 +113,8 @@ impl Server {
         let filter = config.filter.as_deref().map(FilterFile::read).transpose()?;
         let bound = Listeners::bind(&config).await?;
         let addresses = bound.addresses();
-        let db = Db::open(&config.dir, keys, clock).await?;
-        let (environment, issuer): (String, String) =
-            sqlx::query_as("SELECT name, issuer FROM environment")
-                .fetch_one(db.readers())
-                .await
-                .map_err(DbError::from)?;
-        let since = db.now();
         let (stop, stopped) = watch::channel(false);
-        let shared = Arc::new(Shared {
-            db,
-            environment,
-            issuer,
-            config,
-            fleet: Fleet::default(),
-            since,
-            rates: Rates::default(),
-            known_keys: KnownKeys::default(),
-            metrics: Metrics::new(),
-            filter,
-            polls: tokio::sync::Semaphore::new(MAX_POLLS),
-            stop: stopped.clone(),
-        });
-        adopt_roots(&shared).await?;
-        shared.db.book().signers().check()?;
+        let shared = Shared::open(config, keys, filter, clock, stopped.clone()).await?;
         let mut tasks = bound.serve(&shared, &stopped);
         tasks.push(tokio::spawn(tidy(Arc::clone(&shared), stopped)));
         Ok(Self { shared, addresses, stop, tasks })
@@ -196,7 +214,7 @@ impl Listeners {
     }
 }
 
-/// Forgets what can be of no use any more: spent assertions and gatepasses that have expired.
+/// Forgets again and again what can be of no use any more.
 async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(TIDY_EVERY);
     loop {
@@ -204,25 +222,27 @@ async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
-        let tidied: Result<(), DbError> = shared
-            .db
-            .write(async |tx| {
-                let now = crate::db::signed(tx.now().0);
-                // Past the clock skew that an assertion is allowed.
-                for statement in [
-                    "DELETE FROM spent WHERE until < ? - 60",
-                    "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
-                    "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",
-                ] {
-                    sqlx::query(statement).bind(now).execute(tx.sql()).await?;
-                }
-                Ok(())
-            })
-            .await;
-        if let Err(error) = tidied {
+        if let Err(error) = tidy_once(&shared).await {
             tracing::error!(%error, "the database could not be tidied");
         }
     }
+}
+
+/// Spent assertions and gatepasses that have expired.
+async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
+    let tidied = shared.db.write(async |tx| {
+        let now = crate::db::signed(tx.now().0);
+        // Past the clock skew that an assertion is allowed.
+        for statement in [
+            "DELETE FROM spent WHERE until < ? - 60",
+            "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
+            "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",
+        ] {
+            sqlx::query(statement).bind(now).execute(tx.sql()).await?;
+        }
+        Ok(())
+    });
+    tidied.await
 }
 
 /// Why the control plane does not start.

@@ -280,6 +280,10 @@ const REQUEST_STREAM: u32 = 0;
 const REALTIME: u32 = 0;
 const MONOTONIC: u32 = 1;
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::native::raw;
+
+#[cfg(target_arch = "wasm32")]
 mod raw {
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {

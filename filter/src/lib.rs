@@ -3,7 +3,8 @@
 //!
 //! Everything that talks to Envoy is in [`callbacks`] (what it calls), [`host`] (what is called of it),
 //! [`root`] and [`request`], which exist on wasm32 only. The rest is plain Rust that native tests run: the configuration, the
-//! shared log and the exchange between the VMs of one Envoy, the lease, the feed's pace.
+//! shared log and the exchange between the VMs of one Envoy, the lease, the feed's pace. With the feature
+//! `native-for-tests` the shell too runs natively, over a host that a test writes (`native`).
 //!
 //! It uses no SDK: the one there is panics on bytes that are not UTF-8 and on contexts that it does not
 //! know, and a panic is an outage of the worker.
@@ -15,31 +16,33 @@ pub mod decision_id;
 pub mod exchange;
 pub mod lease;
 pub mod log;
+#[cfg(all(not(target_arch = "wasm32"), feature = "native-for-tests"))]
+pub mod native;
 pub mod node;
 pub mod pace;
 pub mod pairs;
 pub mod positions;
 pub mod shared;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod answer;
 #[cfg(target_arch = "wasm32")]
 mod callbacks;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod headers;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod held;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod host;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod metrics;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod open;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod root;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod shell;

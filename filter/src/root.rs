@@ -133,6 +133,13 @@ impl Root {
         }
     }
 
+    /// What this VM decides on; nothing before it is configured.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn enforced(&self) -> crate::positions::Enforced {
+        let guard = self.shell.try_borrow().ok();
+        guard.and_then(|shell| shell.as_ref().map(Shell::enforced)).unwrap_or_default()
+    }
+
     pub(crate) fn request(&self, context: u32) -> GuardedRequest {
         GuardedRequest::new(context, Rc::clone(&self.shell), Rc::new(Cell::new(FIRST_STAGE)))
     }

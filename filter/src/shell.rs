@@ -262,8 +262,7 @@ impl Shell {
         self.gate.prepare();
         if news || !renewed {
             let prefix = self.configuration.prefix.clone();
-            let at =
-                Enforced { position: self.gate.position(), policy: self.gate.bundle_position() };
+            let at = self.enforced();
             self.place.renew(
                 &mut EnvoySharedData,
                 |name| prefix.key(name),
@@ -286,6 +285,11 @@ impl Shell {
             }
             self.poll(now);
         }
+    }
+
+    /// What this VM decides on.
+    pub(crate) fn enforced(&self) -> Enforced {
+        Enforced { position: self.gate.position(), policy: self.gate.bundle_position() }
     }
 
     fn lead(&mut self, now: Now) {

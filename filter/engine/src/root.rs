@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::UnixSeconds;
+use crate::clock::{MAX_CLOCK_SKEW, UnixSeconds};
 use crate::ed25519::PublicKey;
 use crate::envelope::{PayloadType, Unverified};
 use crate::keyring::KeyId;
@@ -194,7 +194,8 @@ impl Trust {
                 ),
             ));
         }
-        if last.expires > now.plus(MAX_DOCUMENT_LIFE) {
+        // Its signer's clock may be ahead of ours, as with all that is dated.
+        if last.expires > now.plus(MAX_DOCUMENT_LIFE).plus(MAX_CLOCK_SKEW) {
             return Err(Refusal::new(
                 RefusalCode::Poison,
                 format!("root {} lives longer than a year", last.version),
@@ -396,6 +397,17 @@ mod tests {
         let v2 = sign(&document(2, &[1], 1), &[1]);
         assert_eq!(walk(&[1], 1, &[v1.clone(), v2], 500), Ok(2));
         assert_eq!(walk(&[1], 1, &[v1], 500), Err(RefusalCode::Expired));
+    }
+
+    #[test]
+    fn a_document_lasts_a_year_by_a_clock_that_may_be_ahead_of_ours() {
+        let lasting = |seconds: u64| {
+            let mut long = document(1, &[1], 1);
+            long.expires = UnixSeconds(500 + seconds);
+            walk(&[1], 1, &[sign(&long, &[1])], 500)
+        };
+        assert_eq!(lasting(MAX_DOCUMENT_LIFE + MAX_CLOCK_SKEW), Ok(1));
+        assert_eq!(lasting(MAX_DOCUMENT_LIFE + MAX_CLOCK_SKEW + 1), Err(RefusalCode::Poison));
     }
 
     #[test]

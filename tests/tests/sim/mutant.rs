@@ -1,0 +1,14 @@
+//! What is broken on purpose, to see that the oracle sees it.
+
+/// One thing that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// A worker does not look for news before it decides, but on its ticks alone.
+    Unchecked,
+    /// Staleness bounds are the longest that there can be, whatever the policy was thought to say.
+    Lax,
+    /// The deltas of the control plane have lost their revocations; they are signed all the same.
+    Forgetful,
+    /// The VMs of an Envoy ask the feed for nothing any more once they have heard it.
+    Deaf,
+}

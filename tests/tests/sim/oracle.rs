@@ -1,0 +1,176 @@
+//! Knows everything, and says what must never be. Time is true time; the bounds are stated at the bottom.
+//!
+//! *Stopped* means that whoever stopped it was answered at that moment: a revocation, the end of a task or an
+//! agent, a key that is gone, a policy that withdraws an action, a restored copy. *Calm* is an Envoy with
+//! which, and with the control plane, nothing was wrong for a while: no link that loses, no worker that
+//! sleeps, no clock that has jumped.
+
+use gatepass_filter::positions::Enforced;
+
+use super::clock::{Moment, SECOND};
+use super::envoy::Asked;
+use super::report::Rule;
+use super::world::World;
+
+impl World {
+    /// Since when an Envoy and all that it needs are well.
+    pub(crate) fn calm_since(&self, envoy: usize) -> Moment {
+        let plane = if self.troubles > 0 { Moment::MAX } else { self.troubled };
+        self.envoys[envoy].calm_since().max(plane)
+    }
+
+    /// A request was let on.
+    pub(crate) fn allowed(&mut self, envoy: usize, place: usize, asked: &Asked, by: Enforced) {
+        self.report.allowed += 1;
+        self.report.mix(1);
+        if self.is_owed(envoy, asked) {
+            self.report.owed += 1;
+            self.report.owed_allowed += 1;
+        }
+        self.served(envoy, place, by);
+        let pass = &self.desk.passes[asked.pass];
+        let action = asked.action;
+        let who =
+            format!("envoy {envoy} worker {place}: {} with gatepass {}", action.name(), asked.pass);
+        let is_granted = pass.actions.contains(&action) && !asked.forged;
+        let its_epoch = by.position.is_some_and(|at| at.epoch == pass.epoch);
+        if !is_granted || !its_epoch {
+            let what = format!("{who}, which was never issued for it (forged: {})", asked.forged);
+            return self.report.violate(Rule::Never, self.now, what);
+        }
+        let withdrawn = self.desk.withdrawn[action as usize].map(|since| (since, "policy"));
+        for (since, what) in pass.dead.into_iter().chain(withdrawn) {
+            if let Some(rule) = self.is_late(envoy, action.bound(), since, 0) {
+                let late = self.now - since;
+                let text =
+                    format!("{who}, {late} ms after it was stopped ({what}), at {:?}", by.position);
+                return self.report.violate(rule, self.now, text);
+            }
+        }
+        let pass = &self.desk.passes[asked.pass];
+        let own = self.envoys[envoy].clock.unix(self.now).0;
+        let heard = self.now.saturating_sub(action.bound() + UNDER_WAY + SLACK);
+        if own >= pass.expires || self.signed_wall(heard) > pass.expires {
+            let text = format!("{who}, which expired at {}; its wall shows {own}", pass.expires);
+            self.report.violate(Rule::Expired, self.now, text);
+        }
+    }
+
+    /// A request was refused.
+    pub(crate) fn denied(
+        &mut self,
+        envoy: usize,
+        place: usize,
+        asked: &Asked,
+        code: &str,
+        by: Enforced,
+    ) {
+        self.report.deny(code);
+        // These say that there is no state to answer from.
+        if !["not_ready", "stale", "behind"].contains(&code) {
+            self.served(envoy, place, by);
+        }
+        if self.desk.passes[asked.pass].dead.is_some() {
+            self.report.dead_refused += 1;
+        }
+        if self.is_owed(envoy, asked) {
+            self.report.owed += 1;
+            let text = format!(
+                "envoy {envoy} worker {place}: {} with gatepass {} of second {}: {code}, although all is well \
+                 since {:.3} s",
+                asked.action.name(),
+                asked.pass,
+                self.desk.passes[asked.pass].issued / SECOND,
+                self.calm_since(envoy) as f64 / SECOND as f64,
+            );
+            self.report.violate(Rule::Owed, self.now, text);
+        }
+    }
+
+    /// A request that was let on goes on, although its worker has just looked.
+    pub(crate) fn still_open(&mut self, envoy: usize, place: usize) {
+        for asked in self.envoys[envoy].workers[place].asked.clone() {
+            if !asked.open {
+                continue;
+            }
+            let pass = &self.desk.passes[asked.pass];
+            let who = || {
+                let name = asked.action.name();
+                format!("envoy {envoy} worker {place}: {name} with gatepass {} is open", asked.pass)
+            };
+            let own = self.envoys[envoy].clock.wall(self.now);
+            if own > pass.expires * SECOND + LOOKED {
+                let text = format!("{}, which expired at {}", who(), pass.expires);
+                self.report.violate(Rule::Expired, self.now, text);
+            } else if let Some((since, what)) = pass.dead
+                && let Some(rule) = self.is_late(envoy, asked.action.bound(), since, LOOKED)
+            {
+                let text =
+                    format!("{}, {} ms after it was stopped ({what})", who(), self.now - since);
+                self.report.violate(rule, self.now, text);
+            }
+        }
+    }
+
+    /// Whether it is too late to go on with what was stopped then.
+    fn is_late(&self, envoy: usize, bound: Moment, stopped: Moment, more: Moment) -> Option<Rule> {
+        let late = self.now.saturating_sub(stopped);
+        if self.calm_since(envoy).saturating_add(SETTLED) <= stopped && late > PUSH + more {
+            return Some(Rule::Push);
+        }
+        let hidden = self.envoys[envoy].hidden();
+        (late > bound + hidden + SLACK + more).then_some(Rule::Stale)
+    }
+
+    /// Something was answered from this state.
+    fn served(&mut self, envoy: usize, place: usize, by: Enforced) {
+        // A VM that starts has its policy from a base that came later than the policy.
+        let policy = self.desk.policy_at(by.policy);
+        let known = &mut self.envoys[envoy];
+        let (position_before, policy_before) = known.served;
+        known.served = (position_before.max(by.position), policy_before.max(policy));
+        // A log that somebody has overwritten tells nobody of what others have served; staleness bounds that.
+        let is_told = known.forged.is_none_or(|at| at + SETTLED < self.now);
+        // Who has it from a base may have a policy that others had to refuse.
+        let is_same = self.bad_bundle.is_none() && self.mended + SETTLED < self.now;
+        if is_told && (by.position < position_before || (is_same && policy < policy_before)) {
+            let text = format!(
+                "envoy {envoy} worker {place} answered from {by:?}, policy {policy}, after {position_before:?}, \
+                 policy {policy_before}"
+            );
+            self.report.violate(Rule::Monotonic, self.now, text);
+        }
+    }
+
+    /// Whether there is no reason to refuse it.
+    fn is_owed(&self, envoy: usize, asked: &Asked) -> bool {
+        let pass = &self.desk.passes[asked.pass];
+        let own = self.envoys[envoy].clock.unix(self.now).0;
+        let newest = own.max(self.plane.now(self.now));
+        let epoch = self.plane.position().map(|at| at.epoch);
+        self.calm_since(envoy).saturating_add(SETTLED) <= self.now
+            && !asked.forged
+            && pass.dead.is_none()
+            && pass.actions.contains(&asked.action)
+            && epoch == Some(pass.epoch)
+            && pass.expires > newest + 5
+            && self.desk.known.policy.allows(asked.action)
+            && self.desk.published + PUSH < self.now
+            // Where the key before is dropped at once, nobody waits until all have heard of the next: that one
+            // is unknown for as long as a push takes.
+            && self.desk.exchanged + PUSH < self.now
+    }
+}
+
+/// Milliseconds from the answer of whoever stops something until no worker of a calm Envoy lets it on: two
+/// ways of 60 ms at most, between two polls a pause of up to a second, and the next tick.
+const PUSH: Moment = 2 * SECOND;
+/// What seconds and two monotonic clocks differ by.
+const SLACK: Moment = 2 * SECOND;
+/// The longest that an answer can be under way: Envoy gives the poll up.
+const UNDER_WAY: Moment = 26 * SECOND;
+/// From the end of the last trouble until all must be well: a poll that was lost is given up after 25 s.
+const SETTLED: Moment = 45 * SECOND;
+/// Open requests are looked at on ticks, here two seconds apart, and what the gate's own state is to blame for
+/// is borne for two seconds.
+const LOOKED: Moment = 5 * SECOND;
