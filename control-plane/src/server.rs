@@ -21,7 +21,6 @@ use crate::desk::known_keys::KnownKeys;
 use crate::desk::rates::Rates;
 use crate::feed::Clock;
 use crate::filter_file::{FilterError, FilterFile};
-use crate::fleet::Fleet;
 use crate::keychain::Keychain;
 use crate::keys::KeyError;
 use crate::listen::{Bound, Limits, ListenError};
@@ -34,7 +33,6 @@ pub struct Shared {
     pub(crate) config: Config,
     pub(crate) environment: String,
     pub(crate) issuer: String,
-    pub(crate) fleet: Fleet,
     /// When it started to hear reports.
     pub(crate) since: UnixSeconds,
     pub(crate) rates: Rates,
@@ -86,7 +84,6 @@ impl Server {
             environment,
             issuer,
             config,
-            fleet: Fleet::default(),
             since,
             rates: Rates::default(),
             known_keys: KnownKeys::default(),

@@ -18,9 +18,10 @@ use super::book::{Book, Delta, Step};
 use super::load::{Loaded, kind_name, load};
 use crate::audit::{self, Entry, Head};
 use crate::feed::Clock;
+use crate::fleet::Fleet;
 use crate::issuers;
 use crate::keychain::{Kept, Keychain, Signers};
-use crate::publish::{Changes, PublishError, Publisher, Revoke};
+use crate::publish::{Carried, Changes, Publisher, Revoke, ToCohort};
 use crate::roots::unverified_document;
 
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.
@@ -30,6 +31,7 @@ pub struct Tx {
     keys: Arc<Keychain>,
     /// Under the newest of `roots`.
     signers: Arc<Signers>,
+    fleet: Arc<Fleet>,
     clock: Clock,
     head: Head,
     /// What the change in hand does to the feed.
@@ -63,6 +65,7 @@ impl Tx {
         connection: SqliteConnection,
         loaded: Loaded,
         keys: Arc<Keychain>,
+        fleet: Arc<Fleet>,
         clock: Clock,
     ) -> Result<Self, DbError> {
         let signers = Arc::new(signers(&keys, &loaded.roots)?);
@@ -72,6 +75,7 @@ impl Tx {
             keys,
             saved_signers: Arc::clone(&signers),
             signers,
+            fleet,
             clock,
             saved_head: loaded.head.clone(),
             head: loaded.head,
@@ -133,6 +137,12 @@ impl Tx {
         &self.publisher
     }
 
+    /// What followers have reported: some changes are judged by it.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// The secret keys of the directory.
     #[must_use]
     pub fn keychain(&self) -> &Arc<Keychain> {
@@ -171,9 +181,14 @@ impl Tx {
         }
     }
 
-    /// Puts a compiled policy in force.
+    /// Puts a compiled policy in force for those in no cohort.
     pub fn publish(&mut self, bundle: gatepass_engine::bundle::Bundle) {
         self.changes.get_or_insert_default().bundle = Some(bundle);
+    }
+
+    /// Does this to a cohort, from this change's position on.
+    pub fn change_cohort(&mut self, name: &str, change: ToCohort) {
+        self.changes.get_or_insert_default().cohorts.push((name.to_owned(), change));
     }
 
     /// Replaces the list of issuer keys.
@@ -408,20 +423,15 @@ impl Tx {
         let at = Position { sequence: changes.leads_to(before.sequence), ..before };
         let revocations = self.publisher.revocations(&changes.revocations, at.sequence);
         let feed = Arc::clone(&self.signers.feed()?.key);
-        let envelope = match changes.root_version {
+        let carried = match changes.root_version {
             // Under a newer root the base and the deltas that gates have are refused: a VM that
             // starts then, or that slept, needs a base that it can believe at once.
-            Some(_) => None,
-            None => match self.publisher.delta(changes, &*feed, now) {
-                Ok(envelope) => Some(envelope),
-                Err(PublishError::TooLarge) => None,
-                Err(error) => return Err(error.into()),
-            },
+            Some(_) => {
+                self.publisher.advance(changes)?;
+                Vec::new()
+            }
+            None => self.publisher.deltas(changes, &*feed, now)?,
         };
-        if envelope.is_none() {
-            // Followers fetch a snapshot.
-            self.publisher.advance(changes)?;
-        }
         // From here on memory is ahead of the savepoint: a failure makes the group fail.
         self.broken = true;
         for revocation in &revocations {
@@ -465,9 +475,30 @@ impl Tx {
         .bind(signed(state.keys.version))
         .execute(&mut self.connection)
         .await?;
-        let delta = match envelope {
-            Some(envelope) => {
-                let delta = read(envelope, at.sequence)?;
+        let mut delta = None;
+        let mut cohorts = Vec::new();
+        for Carried { cohort, delta: envelope } in carried {
+            let signed = envelope.map(|envelope| read(envelope, at.sequence)).transpose()?;
+            match cohort {
+                None => delta = signed,
+                Some(name) => cohorts.push((name, signed)),
+            }
+        }
+        self.keep_delta(delta.as_ref(), at.sequence).await?;
+        // Nothing more is written where there are no cohorts: a revocation waits for this.
+        if !self.publisher.cohorts().is_empty() || !changes.cohorts.is_empty() {
+            self.keep_cohort_deltas(&cohorts, at.sequence).await?;
+        }
+        self.broken = false;
+        let issued_at = self.publisher.state().issued_at;
+        self.steps.push(Step { changes: changes.clone(), issued_at, delta, cohorts });
+        Ok(())
+    }
+
+    /// Without one, those before lead nowhere.
+    async fn keep_delta(&mut self, delta: Option<&Delta>, sequence: u64) -> Result<(), DbError> {
+        let gone = match delta {
+            Some(delta) => {
                 sqlx::query("INSERT INTO deltas VALUES (?, ?, ?, ?)")
                     .bind(signed(delta.to))
                     .bind(signed(delta.issued_at.0))
@@ -475,19 +506,48 @@ impl Tx {
                     .bind(&delta.envelope[..])
                     .execute(&mut self.connection)
                     .await?;
-                sqlx::query("DELETE FROM deltas WHERE sequence <= ?")
-                    .bind(signed(at.sequence.saturating_sub(super::book::KEPT_DELTAS)))
+                sequence.saturating_sub(super::book::KEPT_DELTAS)
+            }
+            None => sequence,
+        };
+        sqlx::query("DELETE FROM deltas WHERE sequence <= ?")
+            .bind(signed(gone))
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// The same for each cohort that there is after the step.
+    async fn keep_cohort_deltas(
+        &mut self,
+        deltas: &[(String, Option<Delta>)],
+        sequence: u64,
+    ) -> Result<(), DbError> {
+        for cohort in self.publisher.cohorts() {
+            let found = deltas.iter().find(|(name, _)| name == cohort.name());
+            let Some(delta) = found.and_then(|(_, delta)| delta.as_ref()) else {
+                sqlx::query("DELETE FROM cohort_deltas WHERE cohort = ?")
+                    .bind(cohort.name())
                     .execute(&mut self.connection)
                     .await?;
-                Some(delta)
-            }
-            None => {
-                sqlx::query("DELETE FROM deltas").execute(&mut self.connection).await?;
-                None
-            }
-        };
-        self.broken = false;
-        self.steps.push(Step { changes: changes.clone(), issued_at: state.issued_at, delta });
+                continue;
+            };
+            sqlx::query(
+                "INSERT INTO cohort_deltas (sequence, cohort, issued_at, expires_at, envelope)
+                 VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(signed(delta.to))
+            .bind(cohort.name())
+            .bind(signed(delta.issued_at.0))
+            .bind(signed(delta.expires_at.0))
+            .bind(&delta.envelope[..])
+            .execute(&mut self.connection)
+            .await?;
+        }
+        sqlx::query("DELETE FROM cohort_deltas WHERE sequence <= ?")
+            .bind(signed(sequence.saturating_sub(super::book::KEPT_DELTAS)))
+            .execute(&mut self.connection)
+            .await?;
         Ok(())
     }
 }
