@@ -20,6 +20,7 @@ pub mod pace;
 pub mod pairs;
 pub mod positions;
 pub mod shared;
+pub mod tally;
 
 #[cfg(target_arch = "wasm32")]
 mod answer;
