@@ -208,6 +208,8 @@ fn a_promotion_is_held_by_denials_of_verified_gatepasses_and_not_by_junk() {
     let figures = "30 of 180 (16.6%) were denied in the cohort and 0 of 180 (0.0%) elsewhere";
     assert!(said.text.contains(figures), "{}", said.text);
     assert!(said.text.contains("--despite-denials"), "{}", said.text);
+    let shown = pair.edge.desk.done(&["cohort", "list"]).unwrap();
+    assert!(shown.contains("canary  tries version 3") && shown.contains(figures), "{shown}");
 
     // It stays as it is, whatever was seen: in the cohort the new one, elsewhere the one before.
     let cohort = pair.cohort();
