@@ -102,7 +102,9 @@ pub(super) async fn check(tx: &mut Tx, change: &Change) -> Result<(), Refused> {
             }
             super::policies::compile(&change.content).map(|_| ())
         }
+        Change::PromotePolicy(change) => cohorts::check(tx, change).await,
         Change::RollbackPolicy(change) => {
+            cohorts::no_canary(tx).await?;
             super::policies::content(tx.sql(), change.version).await.map(|_| ())
         }
         Change::AddAgentKey(change) => {

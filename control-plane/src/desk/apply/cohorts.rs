@@ -127,18 +127,8 @@ pub(super) async fn promote(
     by: &By<'_>,
     change: PromotePolicy,
 ) -> Result<Effect, Refused> {
-    let (cohort, version) = canary(tx, change.cohort.as_deref()).await?;
+    let (cohort, version, content) = promoted(tx, &change).await?;
     let name = &cohort.name;
-    let content = policies::content(tx.sql(), version).await?;
-    for other in cohorts::list(tx.sql()).await?.iter().filter(|other| other.name != *name) {
-        let Some(tried) = other.canary() else { continue };
-        if policies::content(tx.sql(), tried).await? != content {
-            return Err(Refused::Conflict(format!(
-                "`{}` tries another version, {tried}: promote or withdraw that first",
-                other.name
-            )));
-        }
-    }
     let everywhere = policies::published(tx.sql()).await?;
     let audience = &tx.publisher().state().audience;
     let evidence = Evidence::of(name, audience, &everywhere, cohort.before(), tx.fleet(), tx.now());
@@ -160,6 +150,26 @@ pub(super) async fn promote(
             "seen": evidence.cohort, "elsewhere": evidence.others, "held": held,
         }),
     })
+}
+
+/// Whether there is what could be promoted; what was seen of it is judged when it is.
+pub(super) async fn check(tx: &mut Tx, change: &PromotePolicy) -> Result<(), Refused> {
+    promoted(tx, change).await.map(|_| ())
+}
+
+async fn promoted(tx: &mut Tx, change: &PromotePolicy) -> Result<(Cohort, u64, String), Refused> {
+    let (cohort, version) = canary(tx, change.cohort.as_deref()).await?;
+    let content = policies::content(tx.sql(), version).await?;
+    for other in cohorts::list(tx.sql()).await?.iter().filter(|other| other.name != cohort.name) {
+        let Some(tried) = other.canary() else { continue };
+        if policies::content(tx.sql(), tried).await? != content {
+            return Err(Refused::Conflict(format!(
+                "`{}` tries another version, {tried}: promote or withdraw that first",
+                other.name
+            )));
+        }
+    }
+    Ok((cohort, version, content))
 }
 
 /// The cohort gets the policy of all again, at a new position.
