@@ -191,7 +191,7 @@ pub fn audience(dir: &Path, cohort: Option<&str>) -> Result<String, DbError> {
 /// What the feed of a directory says, and the root documents in force, also while it is served.
 ///
 /// # Errors
-/// [`DbError::Missing`], or what SQLite says.
+/// [`DbError::Missing`], [`DbError::Older`], or what SQLite says.
 pub async fn standing(dir: &Path) -> Result<(Publisher, Vec<String>), DbError> {
     use sqlx::Connection as _;
     let file = dir.join(DATABASE);
@@ -200,6 +200,12 @@ pub async fn standing(dir: &Path) -> Result<(Publisher, Vec<String>), DbError> {
     }
     let options = SqliteConnectOptions::new().filename(&file).read_only(true);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    // Nothing is migrated here.
+    let newest = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'cohorts')";
+    let (is_newest,): (bool,) = sqlx::query_as(newest).fetch_one(&mut connection).await?;
+    if !is_newest {
+        return Err(DbError::Older);
+    }
     let loaded = load::load(&mut connection).await?;
     Ok((loaded.publisher, loaded.roots))
 }
@@ -250,6 +256,8 @@ pub enum DbError {
     Damaged(String),
     #[error("the database holds what cannot be: {0}")]
     Corrupt(String),
+    #[error("the database is of an older version: start `gatepass serve` once, which brings it up")]
+    Older,
     #[error("there is no cohort `{0}`: add it with `gatepass cohort add`")]
     NoCohort(String),
     #[error("{0}")]

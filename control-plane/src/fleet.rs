@@ -29,6 +29,8 @@ pub struct Report {
     pub age: Option<u64>,
     pub workers: String,
     pub decided: Option<Decided>,
+    /// What it had said of that when a cohort last began to try a policy.
+    pub marked: Option<Decided>,
     pub refusal: Option<LastRefusal>,
     pub seen_at: UnixSeconds,
     /// When its poll is answered at the latest; it polls again at once.
@@ -172,8 +174,9 @@ pub struct Fleet(Mutex<BTreeMap<Name, Report>>);
 
 impl Fleet {
     /// Takes a report in.
-    pub fn report(&self, report: Report) {
+    pub fn report(&self, mut report: Report) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        report.marked = all.get(&report.who).and_then(|known| known.marked);
         if all.len() >= MAX_FOLLOWERS && !all.contains_key(&report.who) {
             // Whoever has a join token may make names up; they push out no certificate's.
             let first = all.values().min_by_key(|known| (known.is_verified(), known.seen_at));
@@ -202,6 +205,14 @@ impl Fleet {
     pub(crate) fn each(&self, now: UnixSeconds, look: impl FnMut(&Report)) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().filter(|report| now.since(report.seen_at) <= FORGET_AFTER).for_each(look);
+    }
+}
+
+impl Fleet {
+    /// From now on is [`Report::lately`].
+    pub(crate) fn mark(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values_mut().for_each(|report| report.marked = report.decided);
     }
 }
 
@@ -241,6 +252,7 @@ impl Report {
             root: text("x-gatepass-root").parse().ok(),
             age: text("x-gatepass-age").parse().ok(),
             workers: text("x-gatepass-vms"),
+            marked: None,
             decided: Decided::read(&text("x-gatepass-decided")),
             refusal: (!code.is_empty()).then(|| LastRefusal {
                 code,
@@ -269,6 +281,18 @@ impl Report {
             .fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
             % SPREAD;
         std::time::Duration::from_millis(SOON + spread)
+    }
+
+    /// What it has decided since a cohort last began to try a policy; where that is not known, since
+    /// it has its own.
+    pub(crate) fn lately(&self) -> Option<Decided> {
+        let decided = self.decided?;
+        let before = self.marked.filter(|marked| marked.policy == decided.policy);
+        Some(before.map_or(decided, |before| Decided {
+            allowed: decided.allowed.saturating_sub(before.allowed),
+            denied: decided.denied.saturating_sub(before.denied),
+            ..decided
+        }))
     }
 
     /// It did not poll when it should have.

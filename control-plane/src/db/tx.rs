@@ -24,6 +24,8 @@ use crate::keychain::{Kept, Keychain, Signers};
 use crate::publish::{Carried, Changes, Publisher, Revoke, ToCohort};
 use crate::roots::unverified_document;
 
+mod deltas;
+
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.
 pub struct Tx {
     connection: SqliteConnection,
@@ -492,62 +494,6 @@ impl Tx {
         self.broken = false;
         let issued_at = self.publisher.state().issued_at;
         self.steps.push(Step { changes: changes.clone(), issued_at, delta, cohorts });
-        Ok(())
-    }
-
-    /// Without one, those before lead nowhere.
-    async fn keep_delta(&mut self, delta: Option<&Delta>, sequence: u64) -> Result<(), DbError> {
-        let gone = match delta {
-            Some(delta) => {
-                sqlx::query("INSERT INTO deltas VALUES (?, ?, ?, ?)")
-                    .bind(signed(delta.to))
-                    .bind(signed(delta.issued_at.0))
-                    .bind(signed(delta.expires_at.0))
-                    .bind(&delta.envelope[..])
-                    .execute(&mut self.connection)
-                    .await?;
-                sequence.saturating_sub(super::book::KEPT_DELTAS)
-            }
-            None => sequence,
-        };
-        sqlx::query("DELETE FROM deltas WHERE sequence <= ?")
-            .bind(signed(gone))
-            .execute(&mut self.connection)
-            .await?;
-        Ok(())
-    }
-
-    /// The same for each cohort that there is after the step.
-    async fn keep_cohort_deltas(
-        &mut self,
-        deltas: &[(String, Option<Delta>)],
-        sequence: u64,
-    ) -> Result<(), DbError> {
-        for cohort in self.publisher.cohorts() {
-            let found = deltas.iter().find(|(name, _)| name == cohort.name());
-            let Some(delta) = found.and_then(|(_, delta)| delta.as_ref()) else {
-                sqlx::query("DELETE FROM cohort_deltas WHERE cohort = ?")
-                    .bind(cohort.name())
-                    .execute(&mut self.connection)
-                    .await?;
-                continue;
-            };
-            sqlx::query(
-                "INSERT INTO cohort_deltas (sequence, cohort, issued_at, expires_at, envelope)
-                 VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(signed(delta.to))
-            .bind(cohort.name())
-            .bind(signed(delta.issued_at.0))
-            .bind(signed(delta.expires_at.0))
-            .bind(&delta.envelope[..])
-            .execute(&mut self.connection)
-            .await?;
-        }
-        sqlx::query("DELETE FROM cohort_deltas WHERE sequence <= ?")
-            .bind(signed(sequence.saturating_sub(super::book::KEPT_DELTAS)))
-            .execute(&mut self.connection)
-            .await?;
         Ok(())
     }
 }

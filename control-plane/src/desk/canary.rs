@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::policies::{Everywhere, Published};
-use crate::fleet::{Fleet, Report};
+use crate::fleet::{Decided, Fleet};
 
 /// Decisions on verified gatepasses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -34,7 +34,7 @@ pub struct Evidence {
     pub lacking: Vec<String>,
     /// In the cohort, under the policy.
     pub cohort: Seen,
-    /// Elsewhere, under the policy of all.
+    /// Elsewhere in the same time, under the policy of all.
     pub others: Seen,
     /// In the cohort, under the policy of all, before.
     pub before: Seen,
@@ -56,8 +56,8 @@ impl Seen {
         self.allowed.saturating_add(self.denied)
     }
 
-    fn add(&mut self, report: &Report, since: Published) {
-        if let Some(decided) = report.decided.filter(|decided| decided.policy >= since.at) {
+    fn add(&mut self, decided: Option<Decided>, since: Published) {
+        if let Some(decided) = decided.filter(|decided| decided.policy >= since.at) {
             self.allowed = self.allowed.saturating_add(decided.allowed);
             self.denied = self.denied.saturating_add(decided.denied);
         }
@@ -85,11 +85,11 @@ impl Evidence {
                 if report.audience == audience
                     && let Some(of_all) = everywhere.of_all
                 {
-                    found.others.add(report, of_all);
+                    found.others.add(report.lately(), of_all);
                 }
                 return;
             }
-            found.cohort.add(report, its);
+            found.cohort.add(report.decided, its);
             // One that was lost before is no member any more, or will be seen when it comes back.
             if report.seen_at < its.when {
                 return;
@@ -112,7 +112,7 @@ impl Evidence {
         if let Some(its) = everywhere.cohorts.get(cohort).copied().flatten() {
             fleet.each(now, |report| {
                 if report.audience == cohort {
-                    seen.add(report, its);
+                    seen.add(report.decided, its);
                 }
             });
         }

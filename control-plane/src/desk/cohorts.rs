@@ -35,7 +35,7 @@ pub struct CohortView {
     pub envoys: usize,
     /// What they decided on verified gatepasses by that policy.
     pub seen: Seen,
-    /// What was decided by the policy of all, elsewhere.
+    /// What was decided by the policy of all in the same time, elsewhere.
     pub elsewhere: Seen,
     /// The same in the cohort, before.
     pub before: Seen,

@@ -68,6 +68,30 @@ fn a_promotion_is_held_when_denials_jump_and_its_twin_is_not() {
 }
 
 #[test]
+fn elsewhere_is_what_was_decided_there_in_the_same_time() {
+    let plane = with_canary();
+    let (_, there) = positions(&plane);
+    report(&plane, "prod", "b1", &format!("{there} 100000 0"));
+    plane.change("/v1/policies", json!({ "content": stricter(), "cohort": "canary" }));
+    let (here, _) = positions(&plane);
+    report(&plane, "canary", "a1", &format!("{here} 90 10"));
+    report(&plane, "prod", "b1", &format!("{there} 100090 0"));
+    held(&plane, "to compare with");
+    report(&plane, "prod", "b1", &format!("{there} 100190 10"));
+    assert_eq!(canary(&plane)["elsewhere"], json!({ "allowed": 190, "denied": 10 }));
+    // As many are denied there now: what changed is not the policy. Its twin: fewer are.
+    assert_eq!(canary(&plane)["held"], json!([]));
+    report(&plane, "prod", "b1", &format!("{there} 100199 1"));
+    held(&plane, "1 of 200 (0.5%) elsewhere");
+    // An Envoy that says less than before has decided nothing.
+    report(&plane, "prod", "b1", &format!("{there} 5 0"));
+    held(&plane, "to compare with");
+    // A process that is started anew is another Envoy, and all of what it says is lately.
+    report(&plane, "prod", "b2", &format!("{there} 90 10"));
+    assert_eq!(promote(&plane).status, 200);
+}
+
+#[test]
 fn whoever_says_so_promotes_it_all_the_same_and_that_is_on_record() {
     let (plane, here, there) = trying();
     report(&plane, "prod", "b1", &format!("{there} 1000 0"));

@@ -69,8 +69,11 @@ async fn a_database_from_before_there_were_cohorts_opens_with_all_that_was_in_it
     let (left,): (i64,) = sqlx::query_as(tables).fetch_one(&mut connection).await.unwrap();
     assert_eq!(left, 0, "it is what it was");
     connection.close().await.unwrap();
+    let told = crate::db::standing(dir.path()).await;
+    assert!(matches!(told, Err(DbError::Older)), "it is not brought up by looking at it");
 
     let db = opened(dir.path(), &keys).await;
+    assert!(crate::db::standing(dir.path()).await.is_ok());
     assert_eq!(db.book().position(), position);
     let kept: (String, Option<String>, i64) =
         sqlx::query_as("SELECT fleet, cohort, (SELECT count(*) FROM deltas) FROM join_tokens")

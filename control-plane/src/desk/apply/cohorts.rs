@@ -109,6 +109,7 @@ pub(super) async fn publish(
             .execute(tx.sql())
             .await?;
     }
+    tx.fleet().mark();
     let version = policies::keep(tx, content, by.operator, reason).await?;
     policies::put_in_force(tx, version, by.operator, Place::Cohort(name, bundle)).await?;
     Ok(Effect {
