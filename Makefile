@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup filter
@@ -110,6 +110,12 @@ bench-quick: setup filter
 bench-footprint: setup filter
 	$(CARGO) build --locked --release -p gatepass-benches
 	target/release/bench-line-rate footprint target/bench
+
+## Single things of a decision, one by one, in Envoy: host calls, and look-ups in V8 (2 minutes). Writes
+## target/bench/parts.json.
+bench-parts: setup filter
+	$(CARGO) build --locked --release -p gatepass-benches
+	target/release/bench-line-rate parts target/bench
 
 ## Native instructions of the hot paths under callgrind.
 RUNNER := target/tools/gungraun

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -25,7 +25,9 @@ mod guard;
 mod identity;
 mod limits;
 mod places;
+mod stall;
 mod tls;
+mod turns;
 
 pub use identity::{PeerIdentity, PeerName};
 pub use limits::Limits;
@@ -74,7 +76,7 @@ impl Listen {
         let certificates =
             self.tls.clone().map(|files| Certificates::load(name, files)).transpose()?;
         let unbound = |source| ListenError::Bind { name, address: self.address, source };
-        let listener = TcpListener::bind(self.address).await.map_err(unbound)?;
+        let listener = listener(self.address).map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         Ok(Bound { name, address, listener, certificates, limits: self.limits.clone() })
     }
@@ -119,6 +121,17 @@ impl Bound {
         }
         connections.shutdown().await;
     }
+}
+
+/// Connections have its buffer: without a bound the system keeps megabytes for a peer that reads slowly,
+/// and tells of progress only once a third of them has gone.
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the standard library does.
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts forever. A connection beyond the limit waits in the system's queue.
@@ -193,6 +206,11 @@ pub enum ListenError {
     Io { path: PathBuf, source: std::io::Error },
 }
 
+/// What the system holds of what was sent and not taken yet, for each connection; Linux doubles it.
+const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+/// Connections that wait to be accepted, if the system allows so many: of one that does not fit the peer
+/// hears nothing, and tries again after a second.
+const BACKLOG: u32 = 16_384;
 const AFTER_ACCEPT_ERROR: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -135,14 +135,19 @@ pub struct Listener {
 
 #[derive(Clone, Debug)]
 enum Target {
-    Upstream { address: String },
+    Upstream { address: String, http2: bool },
     Respond { status: u16, body: String },
 }
 
 impl Listener {
     /// Sends what the gates let through to `upstream` (`host:port`) over HTTP/1.1.
     pub fn forwarding(name: &str, upstream: impl ToString) -> Self {
-        Self::with_target(name, Target::Upstream { address: upstream.to_string() })
+        Self::with_target(name, Target::Upstream { address: upstream.to_string(), http2: false })
+    }
+
+    /// The same over HTTP/2, which gRPC asks for.
+    pub fn forwarding_http2(name: &str, upstream: impl ToString) -> Self {
+        Self::with_target(name, Target::Upstream { address: upstream.to_string(), http2: true })
     }
 
     /// Answers what the gates let through by itself, without an upstream.
@@ -196,8 +201,12 @@ impl Listener {
 
     fn upstream_values(&self) -> Result<Option<Value>, RenderError> {
         match &self.target {
-            Target::Upstream { address } => {
-                cluster_values(&self.upstream_cluster(), address).map(Some)
+            Target::Upstream { address, http2 } => {
+                let mut values = cluster_values(&self.upstream_cluster(), address)?;
+                if let Some(values) = values.as_object_mut() {
+                    values.insert("http2".to_owned(), (*http2).into());
+                }
+                Ok(Some(values))
             }
             Target::Respond { .. } => Ok(None),
         }

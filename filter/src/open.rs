@@ -137,13 +137,23 @@ impl Open {
         {
             request.headers = Some(headers);
         }
+        self.place(context, request);
+    }
+
+    fn place(&mut self, context: u32, request: Box<OpenRequest>) {
         self.all.add(request.kept());
-        if !granted {
+        if !request.standing.is_granted() {
             self.unknown.add(request.kept());
         }
         if let Some(old) = self.requests.insert(context, request) {
             self.give_back(&old);
         }
+    }
+
+    /// Watches one again that was taken out and could not be ended.
+    pub(crate) fn put_back(&mut self, context: u32, request: Box<OpenRequest>) {
+        self.place(context, request);
+        self.note_news();
     }
 
     pub(crate) fn remove(&mut self, context: u32) -> Option<Box<OpenRequest>> {

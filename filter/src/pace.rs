@@ -7,6 +7,8 @@ use gatepass_engine::clock::Milliseconds;
 pub struct Pace {
     failures: u32,
     not_before: Milliseconds,
+    /// An answer that was known already has come since the last one of use.
+    repeated: bool,
 }
 
 impl Pace {
@@ -24,6 +26,18 @@ impl Pace {
     /// The feed answered something that was of use.
     pub fn succeeded(&mut self) {
         *self = Self::default();
+    }
+
+    /// The feed answered what is known already. Once after an answer of use that is nobody's fault: while
+    /// the lease changes hands two VMs poll side by side, and a proof of freshness that is asked for in
+    /// the second of the last is the last. To wait then would leave the gate deaf for a tenth of a second
+    /// and more. A feed that goes on like this is one that fails.
+    pub fn repeated(&mut self, now: Milliseconds, random: u64) {
+        if self.repeated {
+            self.failed(now, random);
+        } else {
+            *self = Self { repeated: true, ..Self::default() };
+        }
     }
 
     /// Waits a random time (`random` is any number) up to a bound that doubles: full jitter, so
@@ -65,5 +79,25 @@ mod tests {
         assert!(longest > 500);
         pace.succeeded();
         assert!(pace.may_poll(Milliseconds(0)));
+    }
+
+    #[test]
+    fn what_was_known_is_forgiven_once_after_each_answer_of_use() {
+        let mut pace = Pace::default();
+        for now in [0, 5_000].map(Milliseconds) {
+            pace.failed(now, 0);
+            pace.repeated(now, 0);
+            assert!(pace.may_poll(now));
+            assert_eq!(pace.failures(), 0);
+            for failures in 1..4 {
+                pace.repeated(now, 0);
+                assert!(!pace.may_poll(now));
+                assert_eq!(pace.failures(), failures);
+            }
+            pace.failed(now, 0);
+            pace.repeated(now, 0);
+            assert!(!pace.may_poll(now), "failures between do not make it one of use");
+            pace.succeeded();
+        }
     }
 }

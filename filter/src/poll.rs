@@ -153,10 +153,18 @@ impl Poll {
     }
 
     pub(crate) fn failed(&mut self, now: Milliseconds) {
-        let random = host::random()
-            .map_or(0, |bytes| u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or([0; 8])));
-        self.pace.failed(now, random);
+        self.pace.failed(now, random());
     }
+
+    /// The answer was good and brought nothing.
+    pub(crate) fn repeated(&mut self, now: Milliseconds) {
+        self.pace.repeated(now, random());
+    }
+}
+
+fn random() -> u64 {
+    host::random()
+        .map_or(0, |bytes| u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or([0; 8])))
 }
 
 /// The fleet's token, from the environment of the VM: the plugin's configuration shows in

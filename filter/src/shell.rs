@@ -172,10 +172,13 @@ impl Shell {
             let (code, whom) = (denial.code().as_str(), denial.whom());
             let (agent, action) = (whom.agent.as_deref(), whom.action.as_deref());
             state("ended", code, agent, action, open.id.as_str());
-            if host::close_request().is_ok() {
-                self.metrics.count("gatepass_permits_ended", 1);
-                self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
+            if host::close_request().is_err() {
+                // It is open still: the next tick decides it again.
+                self.open.put_back(context, open);
+                continue;
             }
+            self.metrics.count("gatepass_permits_ended", 1);
+            self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
         }
     }
 
@@ -418,12 +421,14 @@ impl Shell {
                     self.note_refusal(refusal, now);
                 }
                 self.asks_snapshot = published.wants_snapshot;
-                if published.written && !refused {
+                // Nothing of use: not at once again and again, or a feed that repeats itself would be
+                // asked as fast as it answers.
+                if refused || published.wants_snapshot && !published.written {
+                    self.poll.failed(now.monotonic);
+                } else if published.written {
                     self.poll.succeeded(now.monotonic);
                 } else {
-                    // Nothing of use: not at once again, or a feed that repeats itself would be
-                    // asked as fast as it answers.
-                    self.poll.failed(now.monotonic);
+                    self.poll.repeated(now.monotonic);
                 }
             }
             Err(why) => {

@@ -109,6 +109,27 @@ impl Followers {
         Returned { shared: &self.0, since: self.0.elapsed(), tries }
     }
 
+    /// So many connect at once, and each anew as soon as it has.
+    pub(crate) fn storm(&self, at_once: usize) -> Storm {
+        let shaken = Arc::new(AtomicU64::new(0));
+        let each = (0..at_once).map(|_| {
+            let (shared, shaken) = (Arc::clone(&self.0), Arc::clone(&shaken));
+            tokio::spawn(async move {
+                loop {
+                    let opened = tokio::time::timeout(CONNECT_TIMEOUT, shared.open()).await;
+                    match opened {
+                        Ok(Some(_)) => {
+                            shaken.fetch_add(1, Ordering::SeqCst);
+                        }
+                        // Out of ports, perhaps.
+                        Ok(None) | Err(_) => tokio::time::sleep(TICK).await,
+                    }
+                }
+            })
+        });
+        Storm { each: each.collect(), shaken }
+    }
+
     pub(crate) fn polls(&self) -> u64 {
         self.0.polls.load(Ordering::SeqCst)
     }
@@ -120,6 +141,23 @@ impl Followers {
 
     pub(crate) fn verifying(&self) -> usize {
         self.0.verifying
+    }
+}
+
+/// Strangers who connect again and again.
+pub(crate) struct Storm {
+    shaken: Arc<AtomicU64>,
+    each: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Storm {
+    /// Handshakes that came to their end.
+    pub(crate) fn shaken(&self) -> u64 {
+        self.shaken.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn end(self) {
+        self.each.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 

@@ -62,6 +62,8 @@ fn main() {
     let idle: Vec<Value> =
         IDLE.iter().map(|staleness| idle(&served, &followers, *staleness)).collect();
     say("idle", &json!(idle));
+    let storm = storm(&served, &followers);
+    say("storm", &storm);
     let feed = served.feed;
     drop(served);
     let herd = herd(&site, &followers);
@@ -75,6 +77,7 @@ fn main() {
         "idle": idle,
         "server_kib_per_follower": per(memory - before, count),
         "server_kib_per_follower_after_revocations": per(after - before, count),
+        "storm": storm,
         "restart": herd,
         "refused": followers.refused(),
         "machine": machine::machine(),
@@ -113,6 +116,37 @@ fn revocations(served: &Served, followers: &Followers) -> Value {
         "half_ms": milliseconds(median(half)),
         "last_ms": milliseconds(median(last.clone())),
         "last_max_ms": milliseconds(last[last.len() - 1]),
+        "last_each_ms": last.into_iter().map(milliseconds).collect::<Vec<_>>(),
+    })
+}
+
+/// Others open connections as fast as they can, [`STORM`] at once, and ask for nothing: until the followers
+/// that are connected have heard of a revocation. Both ends of all handshakes are on the same cores.
+fn storm(served: &Served, followers: &Followers) -> Value {
+    let mut wire = Wire::connect(served.admin).unwrap();
+    followers.until_all_wait();
+    let storm = followers.storm(STORM);
+    std::thread::sleep(Duration::from_secs(1));
+    let (start, shaken, cpu) = (Instant::now(), storm.shaken(), process::cpu(served));
+    let mut last = Vec::new();
+    for sample in 0..SAMPLES / 2 {
+        let heard = followers.listen();
+        let body = json!({ "kind": "credential", "id": format!("storm-{sample}"), "reason": "a benchmark" });
+        let asked = Instant::now();
+        let answer = wire.post("/v1/revocations", &served.operator(), &body.to_string()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        let times = heard.all(asked);
+        last.push(times[times.len() - 1]);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let lasted = start.elapsed().as_secs_f64();
+    let shaken = (storm.shaken() - shaken) as f64;
+    let cpu = process::cpu(served) - cpu;
+    storm.end();
+    json!({
+        "at_once": STORM,
+        "handshakes_per_second": (shaken / lasted).round(),
+        "server_percent_of_a_core": rounded(cpu / lasted * 100.0),
         "last_each_ms": last.into_iter().map(milliseconds).collect::<Vec<_>>(),
     })
 }
@@ -189,6 +223,7 @@ fn rounded(value: f64) -> f64 {
 
 const FOLLOWERS: usize = 10_000;
 const SAMPLES: usize = 10;
+const STORM: usize = 1_000;
 /// Seconds: smallest bounds whose waits are 30 s and, as with the bounds of high risk, 3 s.
 const IDLE: [u64; 2] = [90, 10];
 const LEAST_IDLE: Duration = Duration::from_secs(15);

@@ -16,6 +16,8 @@ use super::cores;
 pub(crate) enum Subject {
     Plain,
     Empty,
+    /// One thing of what the gate does, by its name in `benches/parts`.
+    Part(&'static str),
     Gatepass,
     Jwt,
     /// With the token cache of `jwt_authn`.
@@ -49,6 +51,10 @@ impl Site<'_> {
             Subject::Empty => {
                 let wasm = json!(self.empty).to_string();
                 read(&include_str!("../../envoy/wasm_empty.yaml").replace("${wasm}", &wasm))?
+            }
+            Subject::Part(name) => {
+                let yaml = include_str!("../../envoy/wasm_part.yaml").replace("${part}", name);
+                read(&yaml.replace("${wasm}", &json!(module(PARTS)?).to_string()))?
             }
             Subject::Gatepass => {
                 let mut plugin = self.control.plugin()?;
@@ -171,20 +177,23 @@ fn socket(ip: std::net::IpAddr, port: u16) -> Value {
     json!({ "socket_address": { "address": ip.to_string(), "port_value": port } })
 }
 
-/// Builds the empty filter as the gate's is built.
-pub(crate) fn empty_filter() -> Result<PathBuf, Failed> {
+/// The module of a filter that is built as the gate's is.
+pub(crate) fn module(package: &str) -> Result<PathBuf, Failed> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let built = std::process::Command::new("cargo")
-        .args(["build", "--locked", "--quiet", "-p", "gatepass-bench-empty", "--lib"])
+        .args(["build", "--locked", "--quiet", "-p", package, "--lib"])
         .args(["--target", "wasm32-wasip1", "--profile", "filter"])
         .current_dir(&root)
         .status()?;
     if !built.success() {
-        return Err("the empty filter does not build".into());
+        return Err(format!("`{package}` does not build").into());
     }
-    Ok(root.join("target/wasm32-wasip1/filter/gatepass_bench_empty.wasm").canonicalize()?)
+    let file = format!("target/wasm32-wasip1/filter/{}.wasm", package.replace('-', "_"));
+    Ok(root.join(file).canonicalize()?)
 }
 
+pub(crate) const EMPTY: &str = "gatepass-bench-empty";
+pub(crate) const PARTS: &str = "gatepass-bench-parts";
 /// The listener that answers by itself, and the one in front of a server.
 pub(crate) const DIRECT: &str = "direct";
 pub(crate) const UPSTREAM: &str = "upstream";

@@ -19,7 +19,7 @@ use super::tokens::{Again, Kind, Mint};
 use super::{CLOSED, Failed, POLICY, ROUNDS, cores, median};
 
 pub(crate) fn run(out: &Path) -> Result<(), Failed> {
-    let empty = envoys::empty_filter()?;
+    let empty = envoys::module(envoys::EMPTY)?;
     let jwks = json!({});
     let thousand = ControlPlane::with_policy("prod", &policy(1_000))?;
     let starts = starts(&site(&thousand, &empty, &jwks))?;

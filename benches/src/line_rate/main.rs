@@ -10,6 +10,7 @@ mod footprint;
 mod http1;
 mod http2;
 mod load;
+mod parts;
 mod report;
 mod request;
 mod rows;
@@ -37,6 +38,7 @@ fn main() -> Result<(), Failed> {
     let (extent, ext_authz, out, readme) = match arguments.as_slice() {
         [_, extent, ext_authz, out, readme] => (extent, ext_authz, out, readme),
         [_, word, out] if word == "footprint" => return footprint::run(Path::new(out)),
+        [_, word, out] if word == "parts" => return parts::run(Path::new(out)),
         [_, word, ext_authz, row] if word == "only" => return only(Path::new(ext_authz), row),
         _ => return Err(USAGE.into()),
     };
@@ -143,7 +145,7 @@ impl Bench {
         let server = Server::start(ext_authz, &mint)?;
         cores::pin(server.child.id(), &cores::of_envoy(workers))?;
         let jwks = mint.jwks()?;
-        let empty = envoys::empty_filter()?;
+        let empty = envoys::module(envoys::EMPTY)?;
         let nowhere = ([127, 0, 0, 1], 1).into();
         let site = |upstream| Site {
             control: &control,
@@ -308,7 +310,8 @@ const SUBJECTS: [Subject; 6] = [
 const POLICY: &str = include_str!("../../envoy/orders.yaml");
 const USAGE: &str = "usage: bench-line-rate quick|full EXT_AUTHZ OUT README
        bench-line-rate only EXT_AUTHZ ROW
-       bench-line-rate footprint OUT";
+       bench-line-rate footprint OUT
+       bench-line-rate parts OUT";
 const ROUNDS: usize = 5;
 /// A round of the setting that the table shows, under each of the two loads; and of the other seven.
 const CLOSED: Duration = Duration::from_millis(900);

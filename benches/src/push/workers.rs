@@ -44,10 +44,10 @@ impl Workers {
     }
 
     /// Asks those workers that have not refused yet, round by round, until none is left. From now to
-    /// the last worker's first refusal.
-    pub(crate) fn until_refused(&mut self, request: &[u8]) -> Duration {
+    /// the first worker's first refusal, and to the last's.
+    pub(crate) fn until_refused(&mut self, request: &[u8]) -> (Duration, Duration) {
         let start = Instant::now();
-        let mut last = start;
+        let (mut first, mut last) = (None, start);
         let mut pending: Vec<usize> = (0..self.connections.len()).collect();
         loop {
             let round = Instant::now();
@@ -55,12 +55,15 @@ impl Workers {
             for (worker, answer, ended) in self.ask(&pending, request) {
                 match answer.verdict().as_str() {
                     "200" => left.push(worker),
-                    "401 revoked_credential" => last = ended,
+                    "401 revoked_credential" => {
+                        first.get_or_insert(ended);
+                        last = ended;
+                    }
                     other => panic!("worker {worker} said `{other}`"),
                 }
             }
             if left.is_empty() {
-                return last - start;
+                return (first.unwrap_or(last) - start, last - start);
             }
             assert!(start.elapsed() < PATIENCE, "workers {left:?} still allow it");
             pending = left;

@@ -77,9 +77,13 @@ async fn poll(
     }
     // Rounded up: an Envoy is not lost before it could have spoken.
     report.answered_by = report.seen_at.plus(granted.as_secs().saturating_add(1));
+    let after = query.after.map(|after| after.to_string()).unwrap_or_default();
+    let (vm, granted_ms) = (plain(headers.get("x-gatepass-vm")), granted.as_millis());
+    tracing::debug!(vm, after, granted_ms, "polled");
     shared.db.fleet().report(report);
     let answered = wait(&shared, &query, granted).await;
     let (body, is_news) = answered.inspect_err(|_| counted("refused"))?;
+    tracing::debug!(vm, after, is_news, bytes = body.len(), "told");
     counted(if is_news { "news" } else { "checkpoint" });
     let headers = [(header::CONTENT_TYPE, Body::CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())
@@ -135,6 +139,7 @@ async fn look(
                 if signing.is_none() && !core::mem::replace(&mut waited, true) {
                     continue;
                 }
+                tracing::debug!(at = at.0, "a time goes to the disk before it is told");
                 // The signer's time never falls, so it is on the disk before anybody sees it.
                 let noted: Result<(), DbError> =
                     shared.db.write(async move |tx| tx.signed_at(at).await).await;
@@ -149,6 +154,13 @@ async fn look(
                         now = book.time_on_disk();
                     }
                 }
+            }
+            Told::Unread => {
+                return Err(Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "busy",
+                    "followers do not read what they were told; try again in a moment",
+                ));
             }
             Told::Answer(body) => return Ok(Some(Bytes::from_owner(body))),
         }

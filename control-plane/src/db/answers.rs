@@ -1,34 +1,59 @@
 //! Answers to followers, encoded once for all who are told the same: thousands of polls end in the same
 //! moment, and whoever does not read its answer keeps no copy of its own.
+//!
+//! Who does not read keeps that one answer, though, and a snapshot can be large: asked for anew in each
+//! second and never read, they would add up. So what all followers together have not read yet is bounded;
+//! past the bound no other answer is made, until some are read or those who do not read are gone.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-/// The newest answers, by what they carry. All of them have the same root documents.
+/// The newest answers to the followers of one audience, by what they carry. All of them have the same
+/// root documents.
 #[derive(Default)]
 pub(super) struct Answers(VecDeque<Answer>);
+
+/// The answers to all audiences that are on their way to somebody, or known.
+pub(super) struct Held {
+    all: Vec<Weak<[u8]>>,
+    most_bytes: usize,
+}
 
 struct Answer {
     batches: Vec<Arc<[u8]>>,
     encoded: Arc<[u8]>,
 }
 
+impl Default for Held {
+    fn default() -> Self {
+        Self { all: Vec::new(), most_bytes: MAX_HELD_BYTES }
+    }
+}
+
 impl Answers {
-    /// The answer with just these batches, made by `encode` where it is not known.
+    /// The answer with just these batches, made by `encode` where it is not known. `None` while followers
+    /// have not read too much of what they were told before.
     pub(super) fn of<E>(
         &mut self,
         batches: Vec<Arc<[u8]>>,
+        held: &mut Held,
         encode: impl FnOnce(&[Arc<[u8]>]) -> Result<Vec<u8>, E>,
-    ) -> Result<Arc<[u8]>, E> {
+    ) -> Result<Option<Arc<[u8]>>, E> {
         if let Some(known) = self.0.iter().find(|known| are_same(&known.batches, &batches)) {
-            return Ok(Arc::clone(&known.encoded));
+            return Ok(Some(Arc::clone(&known.encoded)));
         }
-        let encoded: Arc<[u8]> = encode(&batches)?.into();
         if self.0.len() >= MAX_KNOWN {
             self.0.pop_front();
         }
+        held.all.retain(|held| held.strong_count() > 0);
+        let bytes: usize = held.all.iter().filter_map(Weak::upgrade).map(|held| held.len()).sum();
+        if bytes > held.most_bytes {
+            return Ok(None);
+        }
+        let encoded: Arc<[u8]> = encode(&batches)?.into();
+        held.all.push(Arc::downgrade(&encoded));
         self.0.push_back(Answer { batches, encoded: Arc::clone(&encoded) });
-        Ok(encoded)
+        Ok(Some(encoded))
     }
 
     /// Forgets all: the root documents or the position are others now.
@@ -44,6 +69,9 @@ fn are_same(one: &[Arc<[u8]>], other: &[Arc<[u8]>]) -> bool {
 
 /// A checkpoint, a snapshot, and deltas for who is one or two steps behind. Each is at most what one answer may hold.
 const MAX_KNOWN: usize = 4;
+/// Bytes of all answers that somebody has not read yet, beyond which no other is made: some sixteen snapshots
+/// of a million revocations.
+const MAX_HELD_BYTES: usize = 256 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -52,14 +80,15 @@ mod tests {
     #[test]
     fn what_is_told_again_is_encoded_once() {
         let mut answers = Answers::default();
+        let mut held = Held::default();
         let mut encoded = 0;
         let mut tell = |answers: &mut Answers, batches: &[&Arc<[u8]>]| {
             let batches = batches.iter().map(|batch| Arc::clone(batch)).collect();
-            let answer = answers.of(batches, |batches| {
+            let answer = answers.of(batches, &mut held, |batches| {
                 encoded += 1;
                 Ok::<_, ()>(batches.concat())
             });
-            (answer.unwrap().to_vec(), encoded)
+            (answer.unwrap().unwrap().to_vec(), encoded)
         };
         let batch = |content: u8| -> Arc<[u8]> { vec![content].into() };
         let (one, two) = (batch(1), batch(2));
@@ -74,5 +103,27 @@ mod tests {
         assert_eq!(tell(&mut answers, &[&one]), (vec![1], 6), "the oldest made room");
         answers.clear();
         assert_eq!(tell(&mut answers, &[&one]), (vec![1], 7));
+    }
+
+    #[test]
+    fn what_nobody_reads_is_bounded_and_what_is_read_makes_room() {
+        // Of two audiences in turn: what one of them does not read leaves the other no more room.
+        let mut all = [Answers::default(), Answers::default()];
+        let mut held = Held { most_bytes: 25, ..Held::default() };
+        let mut tell = || -> Option<Arc<[u8]>> {
+            // The position moves each time, so it is always another answer.
+            all.reverse();
+            let answers = &mut all[0];
+            answers.clear();
+            answers
+                .of(vec![vec![7; 10].into()], &mut held, |all| Ok::<_, ()>(all.concat()))
+                .unwrap()
+        };
+        let unread: Vec<Arc<[u8]>> = (0..3).map(|_| tell().unwrap()).collect();
+        assert!(tell().is_none());
+        assert!(tell().is_none());
+        drop(unread);
+        // Its twin: all of them are read at once.
+        assert!((0..100).all(|_| tell().is_some()));
     }
 }

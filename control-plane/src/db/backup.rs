@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::clock::{MAX_CLOCK_SKEW, UnixSeconds};
 use gatepass_engine::position::Position;
 use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection};
@@ -221,6 +221,7 @@ async fn raise(
         .bind(&record.hash)
         .execute(&mut *tx)
         .await?;
+    let_time_fall(&mut tx, now).await?;
     tx.commit().await?;
     if replaced.is_some() {
         sqlx::query("DETACH DATABASE replaced").execute(&mut connection).await?;
@@ -230,6 +231,36 @@ async fn raise(
     Ok(Restored { from, to, records: record.n, from_damaged: false })
 }
 
+/// A clock that was ahead has dated what was signed, and nothing later is dated before it: gates would
+/// refuse the feed until that time has come. A new epoch may begin at the time that it is: whatever was
+/// issued under the dates of the future is dead with the old one. A gate that believed them, its own clock
+/// being as far ahead, refuses what is older until then.
+async fn let_time_fall(tx: &mut SqliteConnection, now: UnixSeconds) -> Result<(), DbError> {
+    let latest = signed(now.plus(MAX_CLOCK_SKEW).0);
+    let (issued_at,): (i64,) =
+        sqlx::query_as("SELECT issued_at FROM environment").fetch_one(&mut *tx).await?;
+    if issued_at <= latest {
+        return Ok(());
+    }
+    // The schema knows no exception; it is the same again when this is committed.
+    let (trigger,): (String,) =
+        sqlx::query_as("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?")
+            .bind(ONLY_RISE)
+            .fetch_one(&mut *tx)
+            .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("DROP TRIGGER {ONLY_RISE}")))
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("UPDATE environment SET issued_at = ?")
+        .bind(signed(now.0))
+        .execute(&mut *tx)
+        .await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&mut *tx).await?;
+    Ok(())
+}
+
+/// The trigger that keeps positions and times from falling.
+const ONLY_RISE: &str = "environment_positions_only_rise";
 /// Why issuance is closed after a restore.
 const RESTORED: &str =
     "a copy was restored: confirm owners and agents, then open issuance with `gatepass open`";

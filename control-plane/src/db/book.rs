@@ -15,7 +15,7 @@ use gatepass_engine::routes::Index;
 use tokio::sync::{Notify, watch};
 
 use super::DbError;
-use super::answers::Answers;
+use super::answers::{Answers, Held};
 use super::load::Loaded;
 use crate::audit::{self, Head};
 use crate::keychain::Signers;
@@ -74,6 +74,8 @@ pub(crate) enum Told {
     Answer(Arc<[u8]>),
     /// First put this time on the disk, then ask again.
     SignAt(UnixSeconds),
+    /// Followers have not read too much of what they were told.
+    Unread,
 }
 
 struct Inner {
@@ -83,6 +85,8 @@ struct Inner {
     signers: Arc<Signers>,
     /// Up to this time may be signed: it is on the disk.
     marked: UnixSeconds,
+    /// What followers of all audiences have not read yet.
+    held: Held,
     /// What is signed for those in no cohort.
     shelf: Shelf,
     /// The same for each cohort.
@@ -136,6 +140,7 @@ impl Book {
                 publisher,
                 roots: loaded.roots.clone(),
                 signers: Arc::new(signers),
+                held: Held::default(),
                 shelf: shelf(None, loaded.deltas.iter().cloned().collect()),
                 cohorts,
             }),
@@ -277,6 +282,10 @@ impl Book {
         if after.is_some_and(|after| after > here) && !is_reset(&inner.roots) {
             return Ok(Told::Ahead);
         }
+        let is_news = after != Some(here);
+        // News does not wait for the disk because a second has begun since they were committed: the proof
+        // beside them is as old as they are, and lies there.
+        let now = if is_news && inner.marked.plus(1) == now { inner.marked } else { now };
         if inner.marked < now {
             return Ok(Told::SignAt(now));
         }
@@ -288,7 +297,7 @@ impl Book {
             }
             None => shelf.snapshot(&mut inner.publisher, feed, now)?,
         };
-        Ok(Told::Answer(shelf.answer(batches, &inner.roots)?))
+        Ok(shelf.answer(batches, &inner.roots, &mut inner.held)?.map_or(Told::Unread, Told::Answer))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -357,8 +366,13 @@ impl Shelf {
             .collect()
     }
 
-    fn answer(&mut self, batches: Vec<Arc<[u8]>>, roots: &[String]) -> Result<Arc<[u8]>, DbError> {
-        self.answers.of(batches, |batches| {
+    fn answer(
+        &mut self,
+        batches: Vec<Arc<[u8]>>,
+        roots: &[String],
+        held: &mut Held,
+    ) -> Result<Option<Arc<[u8]>>, DbError> {
+        self.answers.of(batches, held, |batches| {
             let feed = Feed {
                 roots: roots.iter().map(String::as_bytes).collect(),
                 batches: batches.iter().map(AsRef::as_ref).collect(),
@@ -444,3 +458,6 @@ pub(super) const KEPT_DELTAS: u64 = 256;
 const MAX_DELTA_BYTES: usize = 4 * 1024 * 1024;
 /// Seconds; that of medium risk.
 const STALENESS_WITHOUT_ACTIONS: u32 = 60;
+
+#[cfg(test)]
+mod tests;

@@ -392,6 +392,8 @@ impl Tx {
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
         let steps = core::mem::take(&mut self.steps);
         book.take(steps, &self.roots, &self.signers, self.head.clone());
+        // Where a slow revocation waited shows in the times of these lines and of the feed's.
+        tracing::debug!(position = %self.publisher.position(), "committed");
         Ok(())
     }
 

@@ -171,4 +171,4 @@ const QUEUE: usize = 1024;
 const MAX_GROUP: usize = 256;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

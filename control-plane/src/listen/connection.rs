@@ -9,13 +9,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::server::TlsStream;
 
 use super::guard::{Guard, InProgress};
 use super::identity::PeerIdentity;
 use super::limits::Limits;
+use super::stall::Progressing;
 use super::tls::Certificates;
+use super::turns::Turns;
 use super::{Peer, stopped};
 
 /// What all connections of a listener share.
@@ -23,6 +27,7 @@ pub(super) struct Server {
     name: &'static str,
     certificates: Option<Certificates>,
     guard: Arc<Guard>,
+    handshakes: Turns,
     http: auto::Builder<TokioExecutor>,
     stop: watch::Receiver<bool>,
 }
@@ -35,7 +40,8 @@ impl Server {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let http = protocol(&guard.limits);
-        Self { name, certificates, guard: Arc::new(guard), http, stop }
+        let handshakes = Turns::new(guard.limits.handshakes);
+        Self { name, certificates, guard: Arc::new(guard), handshakes, http, stop }
     }
 
     pub(super) const fn name(&self) -> &'static str {
@@ -45,9 +51,10 @@ impl Server {
     /// Serves one connection to its end. How it ends is the peer's affair: nothing is returned.
     pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr) {
         let Some(certificates) = &self.certificates else {
+            let stream = Progressing::new(stream, self.guard.limits.stall_time);
             return self.speak(stream, Peer { address, identity: None }).await;
         };
-        let handshake = certificates.acceptor().accept(stream);
+        let handshake = self.shake_hands(certificates, stream);
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(self.guard.limits.handshake_time, handshake) => accepted,
             () = stopped(self.stop.clone()) => return,
@@ -76,13 +83,31 @@ impl Server {
         self.speak(stream, Peer { address, identity }).await;
     }
 
+    /// A peer that says nothing has no turn, and costs what a socket costs; one that gave up while it
+    /// waited has none either.
+    async fn shake_hands(
+        &self,
+        certificates: &Certificates,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<Progressing<TcpStream>>> {
+        stream.readable().await?;
+        let begun = async {
+            if stream.ready(Interest::READABLE).await?.is_read_closed() {
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
+            }
+            let stream = Progressing::new(stream, self.guard.limits.stall_time);
+            certificates.acceptor().accept(stream).await
+        };
+        self.handshakes.take(begun).await
+    }
+
     async fn speak<S>(&self, stream: S, peer: Peer)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let limits = &self.guard.limits;
         let in_progress = Arc::new(watch::Sender::new(0));
-        let idle = idled(in_progress.subscribe(), limits.idle_time);
+        let idle = idled(in_progress.subscribe(), limits.first_time, limits.idle_time);
         let guard = Arc::clone(&self.guard);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let (guard, peer) = (Arc::clone(&guard), peer.clone());
@@ -121,15 +146,16 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// Ends when no request was in progress for `time`. This also ends a connection that never says
+/// Ends when no request was in progress for `time`, or none at all came in the `first`. This also ends a connection that never says
 /// which protocol it speaks, for which hyper-util has no time of its own.
-async fn idled(mut in_progress: watch::Receiver<usize>, time: Duration) {
+async fn idled(mut in_progress: watch::Receiver<usize>, first: Duration, time: Duration) {
+    let mut patience = first.min(time);
     loop {
         // A request that came and went between two looks counts too: a change is seen as such.
         let is_idle = *in_progress.borrow_and_update() == 0;
         let changed = in_progress.changed();
         let changed = if is_idle {
-            match tokio::time::timeout(time, changed).await {
+            match tokio::time::timeout(patience, changed).await {
                 Ok(changed) => changed,
                 Err(_) => return,
             }
@@ -139,6 +165,7 @@ async fn idled(mut in_progress: watch::Receiver<usize>, time: Duration) {
         if changed.is_err() {
             return;
         }
+        patience = time;
     }
 }
 

@@ -12,8 +12,15 @@ pub struct Limits {
     /// Requests in progress at once, over all connections; more are answered 503. HTTP/2 would
     /// else multiply the connections by their streams.
     pub requests: usize,
-    /// For a TLS handshake.
+    /// For a TLS handshake, and for the turns that it waits for.
     pub handshake_time: Duration,
+    /// Steps of handshakes that are worked on at once; others wait their turn. Fewer than there are
+    /// cores, so that whoever is connected is served while thousands come back.
+    pub handshakes: usize,
+    /// From when a connection could be spoken over to its first request.
+    pub first_time: Duration,
+    /// In which a peer takes some of what waits for it, however little, or its connection ends.
+    pub stall_time: Duration,
     /// To send all headers of an HTTP/1.1 request, counted from when it could begin.
     pub header_time: Duration,
     /// Of all headers of a request together. HTTP/1.1 cannot do with less than 8 KiB.
@@ -48,6 +55,9 @@ impl Default for Limits {
             connections_of_one: 256,
             requests: 4096,
             handshake_time: Duration::from_secs(10),
+            handshakes: spare_cores(),
+            first_time: Duration::from_secs(10),
+            stall_time: Duration::from_secs(20),
             header_time: Duration::from_secs(30),
             header_bytes: 16 * 1024,
             headers: 64,
@@ -64,4 +74,9 @@ impl Default for Limits {
             grace: Duration::from_secs(5),
         }
     }
+}
+
+/// All but one, where there are more.
+fn spare_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }

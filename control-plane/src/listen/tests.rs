@@ -7,4 +7,5 @@ mod bounds;
 mod mutual;
 mod plain;
 mod secure;
+mod slow;
 mod stop;

@@ -185,11 +185,11 @@ fn a_gate_refuses_what_is_signed_for_another_audience() {
     for after in [Some(here), None] {
         let for_canary = poll_of(&plane, "canary", after, &[]);
         for batch in &Feed::decode(&for_canary.body).unwrap().batches {
-            assert_eq!(main.refuses(batch), Some(RefusalCode::WrongAudience));
+            assert_eq!(main.refuses_batch(batch), Some(RefusalCode::WrongAudience));
         }
         let for_main = poll(&plane, after, &[]);
         for batch in &Feed::decode(&for_main.body).unwrap().batches {
-            assert_eq!(canary.refuses(batch), Some(RefusalCode::WrongAudience));
+            assert_eq!(canary.refuses_batch(batch), Some(RefusalCode::WrongAudience));
         }
     }
     assert_eq!(main.position(), here);

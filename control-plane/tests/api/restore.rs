@@ -1,10 +1,11 @@
 //! A copy comes back: nothing issued before lives, nothing that was stopped returns, and nothing
 //! is issued until somebody says so. And an old copy that nobody restored gives itself away.
 
+use gatepass_engine::refusal::RefusalCode;
 use gatepass_engine::{Code, Position};
 use serde_json::json;
 
-use crate::kit::{Ask, Follower, Plane, poll};
+use crate::kit::{Ask, Follower, NOW, Plane, poll};
 
 #[test]
 fn a_restored_copy_is_a_new_epoch_with_issuance_closed() {
@@ -126,6 +127,43 @@ fn a_follower_ahead_of_the_database_closes_issuance_until_a_restore() {
     plane.change("/v1/open", json!({}));
     let new = agent.gatepass(&plane, &Ask::read());
     assert_eq!(gate.now_reads(&plane, &new), Ok(()));
+}
+
+#[test]
+fn a_restore_takes_back_the_time_that_a_clock_ahead_has_signed_and_nothing_else_does() {
+    let mut plane = Plane::furnished();
+    let agent = plane.agent(1);
+    let before = agent.gatepass(&plane, &Ask::read());
+    let mut gate = Follower::of(&plane);
+    plane.pass(3600);
+    plane.change("/v1/revocations", json!({ "kind": "credential", "id": "another" }));
+    let ahead = agent.gatepass(&plane, &Ask::read());
+    plane.set_clock(NOW);
+    assert_eq!(gate.refuses(&plane), RefusalCode::ClockSkew);
+    plane.stop();
+    plane.start();
+    assert_eq!(gate.refuses(&plane), RefusalCode::ClockSkew, "a restart is none");
+    for _ in 0..2 {
+        plane.stop();
+        plane.restore(None).unwrap();
+        plane.start();
+        assert_eq!(gate.now_reads(&plane, &before), Err(Code::WrongEpoch));
+    }
+    plane.change("/v1/open", json!({}));
+    let new = agent.gatepass(&plane, &Ask::read());
+    assert_eq!(gate.now_reads(&plane, &new), Ok(()));
+    // Within what clocks may differ by, time stays where it was.
+    plane.pass(20);
+    plane.change("/v1/revocations", json!({ "kind": "credential", "id": "another" }));
+    gate.follow(&plane);
+    plane.set_clock(plane.now() - 20);
+    plane.stop();
+    plane.restore(None).unwrap();
+    plane.start();
+    gate.follow(&plane);
+    // What was issued in the future stays dead when its time has come.
+    plane.set_clock(NOW + 3600);
+    assert_eq!(gate.now_reads(&plane, &ahead), Err(Code::WrongEpoch));
 }
 
 #[test]

@@ -263,6 +263,10 @@ impl Gate {
     ) -> Result<Applied, Refusal> {
         let header = &batch.header;
         let position = header.position();
+        if self.revocations.as_ref().is_some_and(Revocations::is_nearly_full) {
+            // What is over must not keep out what is new: who refuses the batch ends nothing after it.
+            self.end_revocations();
+        }
         let staged = self.stage(batch)?;
         if header.parts == 1 {
             check_whole(header, &[batch.digest()])?;
@@ -319,10 +323,7 @@ impl Gate {
         if header.shape() == Shape::Snapshot {
             self.ahead = None;
         }
-        let stays: Vec<u64> = self.named_key_hashes();
-        if let Some(revocations) = &mut self.revocations {
-            revocations.end(self.floor, &stays);
-        }
+        self.end_revocations();
         // A snapshot is full: one without a bundle must not leave an older policy in force.
         let bundle = match header.shape() {
             Shape::Snapshot => Some(bundle.unwrap_or_default()),
@@ -338,6 +339,13 @@ impl Gate {
                 self.freshness = Some(Freshness { issued_at: header.issued_at, received });
                 Ok(Applied::Moved(position))
             }
+        }
+    }
+
+    fn end_revocations(&mut self) {
+        let stays: Vec<u64> = self.named_key_hashes();
+        if let Some(revocations) = &mut self.revocations {
+            revocations.end(self.floor, &stays);
         }
     }
 

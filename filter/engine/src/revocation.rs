@@ -127,6 +127,12 @@ impl Revocations {
         self.table.len().saturating_add(new) <= MAX_REVOCATIONS
     }
 
+    /// Whether what is over must go before more is taken in.
+    #[must_use]
+    pub const fn is_nearly_full(&self) -> bool {
+        self.table.len() > NEARLY_FULL
+    }
+
     /// Merges one in: of two for the same thing the stricter holds. Never takes one away.
     pub fn insert(&mut self, new: &Revocation) {
         self.table.insert(new);
@@ -152,7 +158,7 @@ impl Revocations {
     /// a large table, since what is over does no harm, and a larger one of what is nearly full.
     /// `stays` are the hashes of keys that the root still names: their revocations never end.
     pub fn end(&mut self, issued_at: UnixSeconds, stays: &[u64]) {
-        let most = if self.table.len() > NEARLY_FULL { ENDED_WHEN_FULL } else { ENDED_AT_ONCE };
+        let most = if self.is_nearly_full() { ENDED_WHEN_FULL } else { ENDED_AT_ONCE };
         self.table.end(issued_at, stays, most);
     }
 }

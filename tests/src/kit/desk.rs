@@ -17,6 +17,7 @@ use gatepass::keys::{KeyRole, SecretKey, Signer as _, public_text};
 use gatepass_envoy::{PluginConfig, Roots};
 use serde_json::{Value, json};
 
+use super::clock::TestClock;
 use super::wire::{Connection, Response};
 use super::world::Failed;
 
@@ -28,6 +29,8 @@ pub struct Desk {
     addresses: Addresses,
     token: String,
     issuer: String,
+    /// Of the server's process.
+    env: Vec<(String, String)>,
     /// Commands are printed as they are run.
     aloud: bool,
 }
@@ -87,6 +90,7 @@ impl Desk {
             addresses: Addresses { feed: address(0), admin: address(1), agents: address(2) },
             token: String::new(),
             issuer: issuer.clone(),
+            env: Vec::new(),
             aloud,
         };
         let roots = desk.folder.path().join("roots");
@@ -155,6 +159,7 @@ impl Desk {
             .open(self.folder.path().join("serve.log"))?;
         let dir = self.dir();
         self.tell(&["serve", "--dir", text(&dir)?], " &");
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
@@ -166,6 +171,11 @@ impl Desk {
             return Err(std::fs::read_to_string(self.folder.path().join("serve.log"))?.into());
         }
         Ok(())
+    }
+
+    /// The server lives by another clock from when it is started next; commands by the machine's.
+    pub fn live_by(&mut self, clock: &TestClock) {
+        self.env.extend(clock.env().map(|(key, value)| (key.to_owned(), value)));
     }
 
     /// Changes the configuration file of a control plane that does not run.

@@ -134,15 +134,23 @@ impl Edge {
     /// # Errors
     /// The OAuth error.
     pub fn issued(&self) -> Result<Issued, Failed> {
-        let token = self.reading()?;
-        let claims = token.split('.').nth(1).unwrap_or_default();
-        let claims: Value = serde_json::from_slice(
-            &URL_SAFE_NO_PAD.decode(claims).map_err(|error| error.to_string())?,
-        )?;
-        let jti = claims.get("jti").and_then(Value::as_str).ok_or("it has no `jti`")?;
-        Ok(Issued { jti: jti.to_owned(), token })
+        Issued::of(self.reading()?)
     }
 
+    /// The same for another action, good for so many seconds.
+    ///
+    /// # Errors
+    /// The OAuth error.
+    pub fn issued_for(&self, action: &str, seconds: u32) -> Result<Issued, Failed> {
+        let details = json!([{ "type": "agent_action", "actions": [action] }]).to_string();
+        let seconds = seconds.to_string();
+        let asked = [
+            ("resource", AUDIENCE),
+            ("authorization_details", details.as_str()),
+            ("lifetime", seconds.as_str()),
+        ];
+        Issued::of(self.agent.gatepass(&asked)?.token)
+    }
     /// Revokes one gatepass; the answer as it came.
     ///
     /// # Errors
@@ -163,6 +171,17 @@ impl Edge {
 pub struct Issued {
     pub jti: String,
     pub token: String,
+}
+
+impl Issued {
+    fn of(token: String) -> Result<Self, Failed> {
+        let claims = token.split('.').nth(1).unwrap_or_default();
+        let claims: Value = serde_json::from_slice(
+            &URL_SAFE_NO_PAD.decode(claims).map_err(|error| error.to_string())?,
+        )?;
+        let jti = claims.get("jti").and_then(Value::as_str).ok_or("it has no `jti`")?;
+        Ok(Self { jti: jti.to_owned(), token })
+    }
 }
 
 /// One request without a body on a connection of its own.

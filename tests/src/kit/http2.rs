@@ -3,7 +3,8 @@
 //! names, bytes that are not UTF-8.
 //!
 //! Every field goes out as a literal that is never indexed and not Huffman-coded (RFC 7541 section
-//! 6.2.3). One request is open at a time, and none is larger than the first flow-control window.
+//! 6.2.3). One request is open at a time, and none is larger than the first flow-control window. One that
+//! stays open (RFC 8441) is begun, and then bytes go both ways.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -42,6 +43,14 @@ pub enum Answer {
     Reset(u32),
     /// The connection was given up, with this error code or none.
     Gone(Option<u32>),
+}
+
+/// What comes on a stream that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Bytes(Vec<u8>),
+    /// It was ended or reset, or the connection was.
+    Ended,
 }
 
 impl Answer {
@@ -84,10 +93,58 @@ impl Connection {
         self.next_stream = id.saturating_add(2);
         // A server that gives the connection up while it is written to has still said why.
         let _ = self.stream.write_all(&request.frames(id));
-        self.receive(id)
+        self.receive(id, |_| false)
     }
 
-    fn receive(&mut self, id: u32) -> Result<Answer, WireError> {
+    /// Sends a request without an end: what came for it, as soon as its response began with 200.
+    ///
+    /// # Errors
+    /// As [`Connection::exchange`].
+    pub fn begin(&mut self, fields: &[Field]) -> Result<(u32, Answer), WireError> {
+        let id = self.next_stream;
+        self.next_stream = id.saturating_add(2);
+        let _ = self.stream.write_all(&headers(id, 0, fields));
+        Ok((id, self.receive(id, |response| response.status == 200)?))
+    }
+
+    /// Sends bytes on a stream that was begun.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn say(&mut self, id: u32, bytes: &[u8]) -> Result<(), WireError> {
+        Ok(self.stream.write_all(&frame(DATA, 0, id, bytes))?)
+    }
+
+    /// What comes next on a stream that was begun: bytes, or its end.
+    ///
+    /// # Errors
+    /// `Io` when nothing came for `time`.
+    pub fn hear(&mut self, id: u32, time: Duration) -> Result<Heard, WireError> {
+        self.stream.set_read_timeout(Some(time))?;
+        loop {
+            let frame = match self.frame() {
+                Ok(frame) => frame,
+                Err(WireError::Closed(_)) => return Ok(Heard::Ended),
+                Err(error) => return Err(error),
+            };
+            match frame.kind {
+                SETTINGS if frame.flags & ACK == 0 => self.reply(SETTINGS, &[])?,
+                PING if frame.flags & ACK == 0 => self.reply(PING, &frame.payload)?,
+                RST_STREAM if frame.stream == id => return Ok(Heard::Ended),
+                DATA if frame.stream == id && frame.flags & END_STREAM != 0 => {
+                    return Ok(Heard::Ended);
+                }
+                DATA if frame.stream == id => return Ok(Heard::Bytes(frame.payload)),
+                _ => {}
+            }
+        }
+    }
+
+    fn receive(
+        &mut self,
+        id: u32,
+        is_enough: impl Fn(&Response) -> bool,
+    ) -> Result<Answer, WireError> {
         let mut response: Option<Response> = None;
         loop {
             let frame = match self.frame() {
@@ -122,7 +179,9 @@ impl Connection {
             let ends = matches!(frame.kind, HEADERS | DATA)
                 && frame.stream == id
                 && frame.flags & END_STREAM != 0;
-            if let (true, Some(response)) = (ends, &mut response) {
+            if let Some(response) = &response
+                && (ends || is_enough(response))
+            {
                 return Ok(Answer::Response(response.clone()));
             }
         }
@@ -145,14 +204,17 @@ impl Connection {
 
     /// Padding and priority are for requests: Envoy sends neither.
     fn frame(&mut self) -> Result<Frame, WireError> {
-        let head = self.take(9)?;
-        let length = number(&head, 0) >> 8;
+        self.read_until(HEAD_BYTES)?;
+        let length = usize::try_from(number(&self.unread, 0) >> 8).unwrap_or(usize::MAX);
+        // Whole or not at all, or one that comes in two would be lost when the time is over.
+        self.read_until(HEAD_BYTES.saturating_add(length))?;
+        let head: Vec<u8> = self.unread.drain(..HEAD_BYTES).collect();
+        let payload = self.unread.drain(..length).collect();
         let at = |place: usize| head.get(place).copied().unwrap_or_default();
-        let payload = self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
         Ok(Frame { kind: at(3), flags: at(4), stream: number(&head, 5) & 0x7fff_ffff, payload })
     }
 
-    fn take(&mut self, count: usize) -> Result<Vec<u8>, WireError> {
+    fn read_until(&mut self, count: usize) -> Result<(), WireError> {
         let mut buffer = [0; 16 * 1024];
         while self.unread.len() < count {
             let read = match self.stream.read(&mut buffer) {
@@ -165,7 +227,7 @@ impl Connection {
             }
             self.unread.extend(buffer.iter().take(read));
         }
-        Ok(self.unread.drain(..count).collect())
+        Ok(())
     }
 }
 
@@ -293,6 +355,8 @@ struct Frame {
     payload: Vec<u8>,
 }
 
+/// Of a frame.
+const HEAD_BYTES: usize = 9;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

@@ -1,14 +1,16 @@
 //! No request is answered from a state older than one that any worker of the Envoy has served: counted
 //! by clients of a real Envoy that follows a real control plane, while positions move all the time, each
 //! thread of Envoy stands still in turn (so the lease is taken over, and who led wakes up with old
-//! news), Envoy sleeps past what deltas reach, and the control plane is killed.
+//! news), Envoy sleeps past what deltas reach, the control plane is killed, and a copy of its database
+//! is put in force, which begins a new epoch.
 //!
 //! `REQUESTS` says how many answers at least; `make monotonic` asks for 100,000.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener};
-use gatepass_tests::kit::desk::{Desk, Issued};
+use gatepass_tests::kit::desk::{Agent, Desk};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::seen::stale_after_new;
 use gatepass_tests::kit::standstill::{Standstill, threads};
@@ -42,9 +44,11 @@ struct Found {
 
 fn run(wasm: &Path, requests: usize) -> Found {
     let mut desk = furnished();
-    let gatepass = gatepass(&desk);
+    let agent = desk.agent("reader-1", "reader", OWNER).unwrap();
+    let mut token = gatepass(&agent);
     let envoy = launch(&desk, wasm);
-    let asking = Asking::start(&envoy, &gatepass.token);
+    let asking = Asking::start(&envoy, &token);
+    let mut epochs = 1;
     let publishing = Publishing::start(&desk);
     loop {
         let main = i32::try_from(envoy.id()).unwrap();
@@ -55,7 +59,7 @@ fn run(wasm: &Path, requests: usize) -> Found {
             let newest = publishing.wait(publishes);
             // Whoever still works has heard it, led by another where it was the leader that stands.
             asking.until(newest);
-            let late = Late::ask(&envoy, &gatepass.token);
+            let late = Late::ask(&envoy, &token);
             drop(still);
             asking.add(late.answers());
             asking.until_all(newest);
@@ -70,6 +74,23 @@ fn run(wasm: &Path, requests: usize) -> Found {
         asking.until_more(A_FEW);
         desk.serve().unwrap();
         asking.until_all(publishing.wait(A_FEW));
+
+        // A copy that is older than what everybody has seen.
+        let copy = desk.dir().join(format!("copy-{epochs}.db"));
+        let (dir, copy) = (desk.dir(), copy.to_str().unwrap().to_owned());
+        let dir = dir.to_str().unwrap();
+        desk.done(&["backup", "--dir", dir, &copy]).unwrap();
+        let before = publishing.wait(A_FEW);
+        desk.kill();
+        desk.done(&["restore", "--dir", dir, &copy]).unwrap();
+        desk.serve().unwrap();
+        desk.done(&["open", "--reason", "a test"]).unwrap();
+        let newest = publishing.wait(A_FEW);
+        assert!(newest.epoch > before.epoch, "{before} {newest}");
+        asking.until_all(newest);
+        epochs += 1;
+        token = gatepass(&agent);
+        asking.ask_with(&token);
         if asking.count() >= requests {
             break;
         }
@@ -77,12 +98,22 @@ fn run(wasm: &Path, requests: usize) -> Found {
     publishing.end();
     let told = asking.end();
     assert!(told.widest_jump >= ASLEEP_FOR, "no worker slept for {ASLEEP_FOR} publishes");
+    // Of the epoch before, until all were in the new one.
+    let expected = ["200", "401 wrong_epoch"];
     let unexpected: Vec<&String> =
-        told.verdicts.keys().filter(|verdict| *verdict != "200").collect();
+        told.verdicts.keys().filter(|verdict| !expected.contains(&verdict.as_str())).collect();
     assert!(unexpected.is_empty(), "{:?}", told.verdicts);
+    assert!(
+        expected.iter().all(|verdict| told.verdicts.contains_key(*verdict)),
+        "{:?}",
+        told.verdicts
+    );
+    let seen = told.seen.iter().filter_map(|seen| seen.position);
+    let seen: BTreeSet<u64> = seen.map(|position| position.epoch).collect();
+    assert_eq!(seen.len(), epochs, "{seen:?}");
     let found = Found { stale: stale_after_new(&told.seen), answers: told.seen.len() };
     println!(
-        "{} answers, {} stale after new, a worker slept for {} publishes",
+        "{} answers in {epochs} epochs, {} stale after new, a worker slept for {} publishes",
         found.answers, found.stale, told.widest_jump
     );
     found
@@ -105,15 +136,14 @@ fn furnished() -> Desk {
     desk
 }
 
-fn gatepass(desk: &Desk) -> Issued {
-    let agent = desk.agent("reader-1", "reader", OWNER).unwrap();
+fn gatepass(agent: &Agent) -> String {
     let details = r#"[{"type":"agent_action","actions":["orders:read"]}]"#;
     let wanted = [
         ("resource", "https://orders.example"),
         ("authorization_details", details),
         ("lifetime", "3600"),
     ];
-    agent.gatepass(&wanted).unwrap()
+    agent.gatepass(&wanted).unwrap().token
 }
 
 /// Answers from Envoy itself, so that an answer says where its worker was when it decided.

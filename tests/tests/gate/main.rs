@@ -3,6 +3,7 @@
 
 mod cold;
 mod demo;
+mod grpc;
 mod permit;
 mod streams;
 mod warm;

@@ -1,6 +1,6 @@
 //! Upgrades and tunnels: streams that would outlive their permit. No upstream sees one, whatever
-//! the host, because no route can ask for one yet; a gate in shadow mode lets through what it
-//! would deny.
+//! the host, because none of these routes means one (tests/tests/gate/streams.rs has those that do), and
+//! no route can mean a tunnel; a gate in shadow mode lets through what it would deny.
 
 use gatepass_tests::kit::http2::Request;
 

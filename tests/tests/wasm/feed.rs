@@ -267,6 +267,34 @@ fn whatever_the_feed_answers_at_once_is_not_asked_for_in_a_hot_loop() {
 }
 
 #[test]
+fn an_answer_that_is_known_already_leaves_the_gate_listening_once() {
+    let mut site = Site::start(1).unwrap();
+    let now = site.now();
+    let body = |site: &mut Site, id: &str| {
+        let delta = site.control.revoke(Kind::Credential, id, now).unwrap();
+        let checkpoint = site.control.checkpoint(now).unwrap();
+        site.control.answer(&[delta, checkpoint]).unwrap()
+    };
+    let news = body(&mut site, "one");
+    site.say(&news).unwrap();
+    // As when another VM polled beside this one and was answered first. No time passes.
+    let call = site.leader.http_calls().pop().expect("it polls again at once");
+    answer(&mut site.leader, call.token, &news).unwrap();
+    let call = site.leader.http_calls().pop().expect("known once is no failure");
+    assert!(!call.path().contains("wait=0"), "{}", call.path());
+    // Its twin: a feed that goes on to say what is known is not asked as fast as it answers.
+    answer(&mut site.leader, call.token, &news).unwrap();
+    assert!(site.leader.http_calls().is_empty(), "a hot loop");
+    // Until something comes of it.
+    let call = site.poll().unwrap();
+    let news = body(&mut site, "two");
+    answer(&mut site.leader, call.token, &news).unwrap();
+    let call = site.leader.http_calls().pop().expect("it polls again at once");
+    answer(&mut site.leader, call.token, &news).unwrap();
+    assert_eq!(site.leader.http_calls().len(), 1);
+}
+
+#[test]
 fn a_cluster_that_is_missing_is_asked_for_with_a_pause_and_named_in_the_log() {
     let mut site = Site::cold(0, |_| {}).unwrap();
     site.envoy.remove_cluster(gatepass_tests::kit::signed::CLUSTER);

@@ -8,9 +8,9 @@ use crate::keychain::{Keychain, ROLES, new_key};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::revocation::Kind;
 
-const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
+pub(in crate::db) const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
-async fn open(dir: &Path) -> Db {
+pub(in crate::db) async fn open(dir: &Path) -> Db {
     for role in ROLES {
         new_key(dir, role).unwrap();
     }
@@ -33,7 +33,7 @@ async fn open(dir: &Path) -> Db {
 }
 
 /// A change with statements, a record and a step of the feed.
-async fn person(tx: &mut Tx, id: &str) -> Result<u64, DbError> {
+pub(in crate::db) async fn person(tx: &mut Tx, id: &str) -> Result<u64, DbError> {
     sqlx::query("INSERT INTO people VALUES (?, 'Ann', 'ann@corp.example', 'active', 1)")
         .bind(id)
         .execute(tx.sql())

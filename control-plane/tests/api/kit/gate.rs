@@ -49,6 +49,16 @@ impl Follower {
         }
     }
 
+    /// Why it does not take what it is told.
+    pub(crate) fn refuses(&mut self, plane: &Plane) -> RefusalCode {
+        self.now = plane.now();
+        let answer = poll(plane, self.position, &[]);
+        let feed = Feed::decode(&answer.body).unwrap();
+        let now = self.at();
+        let applied = feed.batches.iter().map(|batch| self.gate.apply(batch, Milliseconds(0), now));
+        applied.filter_map(Result::err).next().unwrap().code
+    }
+
     /// Hears this batch from whoever sends it.
     pub(crate) fn hear(&mut self, batch: &[u8]) {
         let now = self.at();
@@ -57,7 +67,7 @@ impl Follower {
     }
 
     /// What it says to this batch of whoever sends it.
-    pub(crate) fn refuses(&mut self, batch: &[u8]) -> Option<RefusalCode> {
+    pub(crate) fn refuses_batch(&mut self, batch: &[u8]) -> Option<RefusalCode> {
         let now = self.at();
         self.gate.apply(batch, Milliseconds(0), now).err().map(|refusal| refusal.code)
     }

@@ -92,19 +92,27 @@ impl Site {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Starts the server without waiting for it.
-    pub(crate) fn spawn(&self) -> Child {
-        Command::new(&self.binary)
+    /// What starts the server.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
             .args(["serve", "--dir", &self.text("desk")])
             .env("GATEPASS_LOG", "error,sqlx=warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts the server without waiting for it.
+    pub(crate) fn spawn(&self) -> Child {
+        self.command().spawn().unwrap()
     }
 
     /// Comes back when it serves.
     pub(crate) fn serve(&self) -> Served {
-        let mut child = self.spawn();
+        self.until_it_serves(self.spawn())
+    }
+
+    pub(crate) fn until_it_serves(&self, mut child: Child) -> Served {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

@@ -94,6 +94,26 @@ fn a_second_spelling_of_a_literal_never_reaches_a_parameters_route() {
 }
 
 #[test]
+fn a_second_spelling_is_found_among_many_however_they_are_written() {
+    // Bytes between the two cases (`[`, `_`) and beside them sort otherwise in one than in the other.
+    let literals = ["Za", "_b", "aZ", "az2", "B", "c!", "C_", "d!", "E-1", "e-2", "~a", "zz"];
+    let mut paths: Vec<String> = literals.iter().map(|text| format!("/{text}")).collect();
+    paths.push("/{x}".to_owned());
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let others = ["y", "ab", "c~", "b_", "zzz", "e-"].map(str::to_owned);
+    let upper = literals.map(str::to_ascii_uppercase);
+    let lower = literals.map(str::to_ascii_lowercase);
+    let mut refused = 0;
+    for asked in others.iter().chain(&upper).chain(&lower) {
+        let second = !literals.contains(&asked.as_str())
+            && literals.iter().any(|text| text.eq_ignore_ascii_case(asked));
+        refused += usize::from(second);
+        assert_eq!(find(&paths, &format!("/{asked}")).is_err(), second, "{asked}");
+    }
+    assert!(refused >= 12, "{refused}");
+}
+
+#[test]
 fn equal_specificity_is_refused_at_publish() {
     let flaw = Index::build(bundle(&["/a/{x}", "/a/{y}"])).unwrap_err();
     assert_eq!(flaw.place, Place::Route { host: 0, route: 1 });

@@ -4,7 +4,7 @@ use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener};
 use gatepass_tests::kit::desk::{Agent, Desk, word};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::upstream::Upstream;
-use gatepass_tests::kit::wire::{Connection, Response};
+use gatepass_tests::kit::wire::{Connection, Response, WireError};
 use gatepass_tests::kit::world::{Failed, bearing};
 
 use crate::steps::Options;
@@ -73,21 +73,50 @@ impl Scene {
         Ok(self.connect()?.exchange(&bearing(method, path, gatepass))?)
     }
 
-    /// One kept-alive connection to each worker, found by the VM that answers.
-    pub(crate) fn workers(&self) -> Result<Vec<Connection>, Failed> {
-        let mut found: Vec<(String, Connection)> = Vec::new();
+    /// Each worker, found by the VM that answers.
+    pub(crate) fn workers(&self) -> Result<Vec<Worker>, Failed> {
+        let mut found: Vec<Worker> = Vec::new();
         for _ in 0..WORKERS * 64 {
-            let mut connection = self.connect()?;
-            let response = connection.exchange(&bearing("GET", "/healthz", None))?;
-            let vm = response.header("x-gatepass-vm").unwrap_or_default().to_owned();
-            if !vm.is_empty() && !found.iter().any(|(known, _)| *known == vm) {
-                found.push((vm, connection));
+            let worker = self.some_worker()?;
+            if !worker.vm.is_empty() && !found.iter().any(|known| known.vm == worker.vm) {
+                found.push(worker);
             }
             if found.len() == WORKERS as usize {
-                return Ok(found.into_iter().map(|(_, connection)| connection).collect());
+                return Ok(found);
             }
         }
         Err(format!("{} of {WORKERS} workers were reached", found.len()).into())
+    }
+
+    fn some_worker(&self) -> Result<Worker, Failed> {
+        let mut connection = self.connect()?;
+        let response = connection.exchange(&bearing("GET", "/healthz", None))?;
+        let vm = response.header("x-gatepass-vm").unwrap_or_default().to_owned();
+        Ok(Worker { vm, connection })
+    }
+}
+
+/// A kept-alive connection to one worker.
+pub(crate) struct Worker {
+    vm: String,
+    connection: Connection,
+}
+
+impl Worker {
+    /// What it says to a request; what is open when it is revoked is cut, and asked again of the same worker.
+    pub(crate) fn verdict(&mut self, scene: &Scene, request: &[u8]) -> Result<String, Failed> {
+        for _ in 0..WORKERS * 64 {
+            match self.connection.exchange(request) {
+                Ok(response) => return Ok(response.verdict()),
+                Err(WireError::Closed(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let other = scene.some_worker()?;
+            if other.vm == self.vm {
+                self.connection = other.connection;
+            }
+        }
+        Err(format!("worker {} is not reached any more", self.vm).into())
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use gatepass_tests::kit::desk::{Issued, PATIENCE, quoted};
 use gatepass_tests::kit::orders::HOST;
-use gatepass_tests::kit::wire::{Connection, Response, WireError, request};
+use gatepass_tests::kit::wire::{Response, WireError, request};
 use gatepass_tests::kit::world::{Failed, bearing};
 use serde_json::Value;
 
-use crate::scene::{ALICE, BOB, POLICY, Scene};
+use crate::scene::{ALICE, BOB, POLICY, Scene, Worker};
 use crate::summary::{Summary, folder};
 
 #[derive(Clone, Copy, Default)]
@@ -220,8 +220,8 @@ impl Demo {
         // Fails unless each worker is reached; the same connections are asked again afterwards.
         let mut workers = self.scene.workers()?;
         let bytes = bearing("POST", SMALL_ORDER, Some(&pass.issued.token));
-        for connection in &mut workers {
-            let before = connection.exchange(&bytes)?.verdict();
+        for worker in &mut workers {
+            let before = worker.verdict(&self.scene, &bytes)?;
             if before != "200" {
                 return Err(format!("before `{name}` a worker said {before}").into());
             }
@@ -237,20 +237,20 @@ impl Demo {
     /// Until no worker allows it any more: what they say, and when the last one did.
     fn refused_on(
         &self,
-        workers: &mut [Connection],
+        workers: &mut [Worker],
         pass: &Pass,
         start: Instant,
     ) -> Result<(String, Duration), Failed> {
         let bytes = bearing("POST", SMALL_ORDER, Some(&pass.issued.token));
         let mut slowest = Duration::ZERO;
         let mut verdicts = Vec::new();
-        for connection in workers {
-            let mut response = connection.exchange(&bytes)?;
-            while response.verdict() == "200" && start.elapsed() < PATIENCE {
-                response = connection.exchange(&bytes)?;
+        for worker in workers {
+            let mut verdict = worker.verdict(&self.scene, &bytes)?;
+            while verdict == "200" && start.elapsed() < PATIENCE {
+                verdict = worker.verdict(&self.scene, &bytes)?;
             }
             slowest = slowest.max(start.elapsed());
-            verdicts.push(response.verdict());
+            verdicts.push(verdict);
         }
         verdicts.dedup();
         Ok((verdicts.join(", "), slowest))

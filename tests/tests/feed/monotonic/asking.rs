@@ -25,6 +25,8 @@ struct Shared {
     /// Of each client, oldest first; the last are of those who ask late.
     seen: Vec<Mutex<Vec<Seen>>>,
     verdicts: Mutex<BTreeMap<String, usize>>,
+    /// What they ask.
+    request: Mutex<Vec<u8>>,
     stop: AtomicBool,
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Told {
     pub(super) seen: Vec<Seen>,
     /// How many answers said what.
     pub(super) verdicts: BTreeMap<String, usize>,
-    /// The most publishes between two answers of one worker to the same client.
+    /// The most publishes of an epoch between two answers of one worker to the same client.
     pub(super) widest_jump: u64,
 }
 
@@ -41,9 +43,13 @@ impl Asking {
     /// Comes back when every worker allows `gatepass`.
     pub(super) fn start(envoy: &Envoy, gatepass: &str) -> Self {
         let seen = (0..=WORKERS).map(|_| Mutex::default()).collect();
-        let shared = Shared { seen, verdicts: Mutex::default(), stop: AtomicBool::new(false) };
-        let shared = Arc::new(shared);
         let request = request(gatepass);
+        let shared = Arc::new(Shared {
+            seen,
+            verdicts: Mutex::default(),
+            request: Mutex::new(request.clone()),
+            stop: AtomicBool::new(false),
+        });
         let threads = each_of(envoy, IN, WORKERS as usize).into_iter().enumerate().map(
             |(client, mut connection)| {
                 let start = Instant::now();
@@ -51,12 +57,17 @@ impl Asking {
                     assert!(start.elapsed() < PATIENCE, "a worker hears nothing");
                     pause();
                 }
-                let (shared, request) = (Arc::clone(&shared), request.clone());
-                std::thread::spawn(move || shared.ask(client, connection, &request))
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || shared.ask(client, connection))
             },
         );
         let threads = threads.collect();
         Self { shared, threads }
+    }
+
+    /// From the next request on.
+    pub(super) fn ask_with(&self, gatepass: &str) {
+        *self.shared.request.lock().unwrap() = request(gatepass);
     }
 
     pub(super) fn count(&self) -> usize {
@@ -108,13 +119,15 @@ impl Asking {
         }
         let each = self.shared.seen.iter().map(|seen| seen.lock().unwrap().clone());
         let each: Vec<Vec<Seen>> = each.collect();
-        let sequence = |seen: &Seen| seen.position.map_or(0, |position| position.sequence);
-        let jumps = each.iter().take(WORKERS as usize).flat_map(|seen| seen.windows(2));
+        let jump = |before: &Seen, after: &Seen| match (before.position, after.position) {
+            (Some(before), Some(after)) if before.epoch == after.epoch => {
+                after.sequence.saturating_sub(before.sequence)
+            }
+            _ => 0,
+        };
+        let pairs = each.iter().take(WORKERS as usize).flat_map(|seen| seen.windows(2));
         Told {
-            widest_jump: jumps
-                .map(|pair| sequence(&pair[1]).saturating_sub(sequence(&pair[0])))
-                .max()
-                .unwrap_or(0),
+            widest_jump: pairs.map(|pair| jump(&pair[0], &pair[1])).max().unwrap_or(0),
             seen: each.into_iter().flatten().collect(),
             verdicts: self.shared.verdicts.lock().unwrap().clone(),
         }
@@ -122,10 +135,11 @@ impl Asking {
 }
 
 impl Shared {
-    fn ask(&self, client: usize, mut connection: Connection, request: &[u8]) {
+    fn ask(&self, client: usize, mut connection: Connection) {
         while !self.stop.load(Ordering::SeqCst) {
+            let request = self.request.lock().unwrap().clone();
             let started = Instant::now();
-            connection.send(request).unwrap();
+            connection.send(&request).unwrap();
             let (seen, verdict) = answer(&mut connection, started);
             self.keep(client, seen, verdict);
             std::thread::sleep(BETWEEN);

@@ -239,3 +239,26 @@ fn the_bundle_of_all_parts_is_one() {
     assert_eq!(revoked(&gate), 4);
     assert_eq!(denial(&gate, now()), Some(Code::NotReady));
 }
+
+/// A full table: one that is over gives its place to what is new, and one that is in force does not.
+#[test]
+fn what_is_over_keeps_no_revocation_out() {
+    for (drop_after, expected) in
+        [(NOW - 1, moved(EPOCH, AT + 1)), (NOW + 3600, Err(RefusalCode::Poison))]
+    {
+        let mut gate = gate();
+        feed(&mut gate, &Message::snapshot(AT)).unwrap();
+        let table = gate.revocations.as_mut().unwrap();
+        let drop_after = UnixSeconds(drop_after);
+        for key in 1..=MAX_REVOCATIONS as u64 {
+            // Spread as hashes are.
+            let key = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(key);
+            let (kind, below) = (Kind::Task, Below::Always);
+            table.insert(&Revocation { kind, key, below, drop_after });
+        }
+        assert_eq!(table.len(), MAX_REVOCATIONS);
+        let delta = Message::delta(AT, AT + 1).revoking(&REVOKED);
+        assert_eq!(feed(&mut gate, &delta), expected);
+        assert_eq!(revoked(&gate), if expected.is_ok() { 4 } else { 0 });
+    }
+}
