@@ -14,6 +14,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::feed::Clock;
+use crate::fleet::Fleet;
 use crate::keychain::Keychain;
 use crate::keys::{KeyError, KeyRole};
 use crate::publish::{PublishError, Publisher};
@@ -42,6 +43,7 @@ pub struct Db {
     readers: SqlitePool,
     writer: Writer,
     book: Arc<Book>,
+    fleet: Arc<Fleet>,
     clock: Clock,
     _lock: File,
 }
@@ -73,9 +75,10 @@ impl Db {
             .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("query_only", "1"))
             .await?;
-        let tx = Tx::new(connection, loaded, keys, Arc::clone(&clock))?;
+        let fleet = Arc::new(Fleet::default());
+        let tx = Tx::new(connection, loaded, keys, Arc::clone(&fleet), Arc::clone(&clock))?;
         let writer = Writer::start(tx, Arc::clone(&book))?;
-        Ok(Self { dir: dir.to_owned(), readers, writer, book, clock, _lock: lock })
+        Ok(Self { dir: dir.to_owned(), readers, writer, book, fleet, clock, _lock: lock })
     }
 
     /// Runs a change in a transaction. When this returns `Ok`, the change, its audit record and
@@ -119,6 +122,12 @@ impl Db {
         &self.book
     }
 
+    /// Who follows, as far as they have reported since this was opened. Nothing of it is on the disk.
+    #[must_use]
+    pub const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
@@ -150,11 +159,11 @@ pub(crate) fn options(file: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
 }
 
-/// The feed audience of a directory, also while it is served.
+/// The feed audience of a directory or of one of its cohorts, also while it is served.
 ///
 /// # Errors
-/// [`DbError::Missing`], or what SQLite says.
-pub fn audience(dir: &Path) -> Result<String, DbError> {
+/// [`DbError::Missing`], [`DbError::NoCohort`], or what SQLite says.
+pub fn audience(dir: &Path, cohort: Option<&str>) -> Result<String, DbError> {
     use sqlx::Connection as _;
     let file = dir.join(DATABASE);
     if !file.exists() {
@@ -165,16 +174,24 @@ pub fn audience(dir: &Path) -> Result<String, DbError> {
     runtime.block_on(async {
         let options = SqliteConnectOptions::new().filename(&file).read_only(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
-        let (audience,): (String,) =
-            sqlx::query_as("SELECT audience FROM environment").fetch_one(&mut connection).await?;
-        Ok(audience)
+        let Some(cohort) = cohort else {
+            let (audience,): (String,) = sqlx::query_as("SELECT audience FROM environment")
+                .fetch_one(&mut connection)
+                .await?;
+            return Ok(audience);
+        };
+        let found: Option<(String,)> = sqlx::query_as("SELECT name FROM cohorts WHERE name = ?")
+            .bind(cohort)
+            .fetch_optional(&mut connection)
+            .await?;
+        found.map(|(name,)| name).ok_or_else(|| DbError::NoCohort(cohort.to_owned()))
     })
 }
 
 /// What the feed of a directory says, and the root documents in force, also while it is served.
 ///
 /// # Errors
-/// [`DbError::Missing`], or what SQLite says.
+/// [`DbError::Missing`], [`DbError::Older`], or what SQLite says.
 pub async fn standing(dir: &Path) -> Result<(Publisher, Vec<String>), DbError> {
     use sqlx::Connection as _;
     let file = dir.join(DATABASE);
@@ -183,6 +200,12 @@ pub async fn standing(dir: &Path) -> Result<(Publisher, Vec<String>), DbError> {
     }
     let options = SqliteConnectOptions::new().filename(&file).read_only(true);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    // Nothing is migrated here.
+    let newest = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'cohorts')";
+    let (is_newest,): (bool,) = sqlx::query_as(newest).fetch_one(&mut connection).await?;
+    if !is_newest {
+        return Err(DbError::Older);
+    }
     let loaded = load::load(&mut connection).await?;
     Ok((loaded.publisher, loaded.roots))
 }
@@ -233,6 +256,10 @@ pub enum DbError {
     Damaged(String),
     #[error("the database holds what cannot be: {0}")]
     Corrupt(String),
+    #[error("the database is of an older version: start `gatepass serve` once, which brings it up")]
+    Older,
+    #[error("there is no cohort `{0}`: add it with `gatepass cohort add`")]
+    NoCohort(String),
     #[error("{0}")]
     Publish(#[from] PublishError),
     #[error("{0}")]

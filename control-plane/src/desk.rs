@@ -6,8 +6,10 @@
 pub mod agents;
 pub mod apply;
 pub mod assertion;
+pub mod canary;
 pub mod ceiling;
 pub mod change;
+pub mod cohorts;
 pub mod known_keys;
 pub mod lifecycle;
 pub mod operators;

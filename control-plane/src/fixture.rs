@@ -72,9 +72,17 @@ pub(crate) fn publisher() -> Publisher {
 
 /// A gate that has taken the root document and nothing else.
 pub(crate) fn gate() -> Gate {
+    gate_of_audience("prod")
+}
+
+/// The same in a cohort.
+pub(crate) fn gate_of_audience(audience: &str) -> Gate {
     let roots = PinnedRoots::new(&[root_key().public()], 1);
-    let settings =
-        Settings { environment: "prod".into(), feed_audience: "prod".into(), mode: Mode::Enforce };
+    let settings = Settings {
+        environment: "prod".into(),
+        feed_audience: audience.into(),
+        mode: Mode::Enforce,
+    };
     let mut gate = Gate::new(settings, roots.pinned("prod").unwrap());
     gate.take_roots(&[root().as_bytes()], NOW).unwrap();
     gate

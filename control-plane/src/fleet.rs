@@ -18,6 +18,8 @@ pub struct Report {
     /// How it proved who it is: `certificate`, `join_token` or `none`.
     pub identity: &'static str,
     pub address: IpAddr,
+    /// The feed that it follows.
+    pub audience: String,
     pub version: String,
     pub mode: String,
     pub position: Option<Position>,
@@ -26,6 +28,9 @@ pub struct Report {
     /// Milliseconds, when it polled.
     pub age: Option<u64>,
     pub workers: String,
+    pub decided: Option<Decided>,
+    /// What it had said of that when a cohort last began to try a policy.
+    pub marked: Option<Decided>,
     pub refusal: Option<LastRefusal>,
     pub seen_at: UnixSeconds,
     /// When its poll is answered at the latest; it polls again at once.
@@ -39,6 +44,17 @@ pub struct Name {
     /// The certificate's name, or the fleet of the join token.
     pub node: String,
     pub envoy: String,
+}
+
+/// What a follower has decided on gatepasses that it had verified, under one policy and since it
+/// has that one: requests without such a gatepass are in no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Where that policy comes from.
+    pub policy: Position,
+    pub allowed: u64,
+    /// For a reason that a policy gives.
+    pub denied: u64,
 }
 
 /// A batch that a follower did not apply.
@@ -92,8 +108,13 @@ pub struct Follower {
     pub state: State,
     /// `<epoch>.<sequence>` of its slowest worker; empty while one has none.
     pub position: String,
+    /// The feed that it follows: a cohort's, or that of all others.
+    pub audience: String,
     /// The position of the policy that its slowest worker decides by.
     pub policy: String,
+    /// Verified gatepasses that it let on and refused under its newest policy.
+    pub allowed: Option<u64>,
+    pub denied: Option<u64>,
     /// Seconds since the last proof of freshness that it has told of.
     pub age: Option<u64>,
     /// The root document in force there.
@@ -126,6 +147,8 @@ pub struct FleetView {
     pub policy: String,
     /// Its version.
     pub policy_version: u64,
+    /// The same for each cohort.
+    pub cohorts: Vec<CohortPolicy>,
     /// Unix seconds of this answer.
     pub at: u64,
     /// Unix seconds since when reports are heard: when the control plane started.
@@ -136,14 +159,24 @@ pub struct FleetView {
     pub envoys: Vec<Follower>,
 }
 
+/// The policy in force in a cohort.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CohortPolicy {
+    pub cohort: String,
+    /// Where it was published; empty before the first.
+    pub policy: String,
+    pub policy_version: u64,
+}
+
 /// All followers that were heard of lately.
 #[derive(Default)]
 pub struct Fleet(Mutex<BTreeMap<Name, Report>>);
 
 impl Fleet {
     /// Takes a report in.
-    pub fn report(&self, report: Report) {
+    pub fn report(&self, mut report: Report) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        report.marked = all.get(&report.who).and_then(|known| known.marked);
         if all.len() >= MAX_FOLLOWERS && !all.contains_key(&report.who) {
             // Whoever has a join token may make names up; they push out no certificate's.
             let first = all.values().min_by_key(|known| (known.is_verified(), known.seen_at));
@@ -155,15 +188,42 @@ impl Fleet {
 
     /// Those heard of in the last [`FORGET_AFTER`] seconds, the worst first, then by name.
     #[must_use]
-    pub fn list(&self, newest: &Newest, now: UnixSeconds) -> Vec<Follower> {
+    pub fn list(&self, newest: impl Fn(&str) -> Newest, now: UnixSeconds) -> Vec<Follower> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, report| now.since(report.seen_at) <= FORGET_AFTER);
         let mut list: Vec<Follower> =
-            all.values().map(|report| report.follower(newest, now)).collect();
+            all.values().map(|report| report.follower(&newest(&report.audience), now)).collect();
         drop(all);
         // Stable: by name within a state.
         list.sort_by_key(|follower| follower.state);
         list
+    }
+}
+
+impl Fleet {
+    /// Looks at each report of the last [`FORGET_AFTER`] seconds.
+    pub(crate) fn each(&self, now: UnixSeconds, look: impl FnMut(&Report)) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().filter(|report| now.since(report.seen_at) <= FORGET_AFTER).for_each(look);
+    }
+}
+
+impl Fleet {
+    /// From now on is [`Report::lately`].
+    pub(crate) fn mark(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values_mut().for_each(|report| report.marked = report.decided);
+    }
+}
+
+impl Decided {
+    /// `<position of the policy> <allowed> <denied>`, as the filter writes it.
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let mut next = || words.next();
+        let policy = next()?.parse().ok()?;
+        let (allowed, denied) = (next()?.parse().ok()?, next()?.parse().ok()?);
+        next().is_none().then_some(Self { policy, allowed, denied })
     }
 }
 
@@ -172,6 +232,7 @@ impl Report {
     #[must_use]
     pub fn read(
         who: Name,
+        audience: &str,
         identity: &'static str,
         address: IpAddr,
         headers: &HeaderMap,
@@ -183,6 +244,7 @@ impl Report {
             who,
             identity,
             address,
+            audience: audience.to_owned(),
             version: text("x-gatepass-version"),
             mode: text("x-gatepass-mode"),
             position: text("x-gatepass-position").parse().ok(),
@@ -190,6 +252,8 @@ impl Report {
             root: text("x-gatepass-root").parse().ok(),
             age: text("x-gatepass-age").parse().ok(),
             workers: text("x-gatepass-vms"),
+            marked: None,
+            decided: Decided::read(&text("x-gatepass-decided")),
             refusal: (!code.is_empty()).then(|| LastRefusal {
                 code,
                 why: text("x-gatepass-refusal-detail"),
@@ -219,12 +283,30 @@ impl Report {
         std::time::Duration::from_millis(SOON + spread)
     }
 
+    /// What it has decided since a cohort last began to try a policy; where that is not known, since
+    /// it has its own.
+    pub(crate) fn lately(&self) -> Option<Decided> {
+        let decided = self.decided?;
+        let before = self.marked.filter(|marked| marked.policy == decided.policy);
+        Some(before.map_or(decided, |before| Decided {
+            allowed: decided.allowed.saturating_sub(before.allowed),
+            denied: decided.denied.saturating_sub(before.denied),
+            ..decided
+        }))
+    }
+
+    /// It did not poll when it should have.
+    #[must_use]
+    pub fn is_lost(&self, now: UnixSeconds) -> bool {
+        now.since(self.answered_by) > LOST_AFTER
+    }
+
     fn is_verified(&self) -> bool {
         self.identity == "certificate"
     }
 
     fn state(&self, newest: &Newest, now: UnixSeconds) -> State {
-        if now.since(self.answered_by) > LOST_AFTER {
+        if self.is_lost(now) {
             return State::Lost;
         }
         let (Some(position), Some(age)) = (self.position, self.age_at(now)) else {
@@ -252,6 +334,9 @@ impl Report {
             envoy: self.who.envoy.clone(),
             state: self.state(newest, now),
             position: written(self.position),
+            audience: self.audience.clone(),
+            allowed: self.decided.map(|decided| decided.allowed),
+            denied: self.decided.map(|decided| decided.denied),
             policy: written(self.policy),
             age: self.age_at(now),
             root_version: self.root,
@@ -268,16 +353,18 @@ impl Report {
 }
 
 impl Follower {
-    /// Whether all of its workers enforce what was done at `at`, which for a policy is that one or a
-    /// later. In shadow mode it enforces nothing, and of more workers than are counted nobody knows.
+    /// Whether all of its workers enforce what was done at `at`, and the policy that was published at
+    /// `policy` or a later one. In shadow mode it enforces nothing, and of more workers than are counted
+    /// nobody knows.
     #[must_use]
-    pub fn enforces(&self, at: Position, is_policy: bool) -> bool {
-        let reached = |told: &str| told.parse::<Position>().is_ok_and(|told| told >= at);
+    pub fn enforces(&self, at: Position, policy: Option<Position>) -> bool {
+        let reached =
+            |told: &str, at: Position| told.parse().is_ok_and(|told: Position| told >= at);
         !matches!(self.state, State::Lost | State::Ahead)
             && self.mode == "enforce"
             && !self.workers.ends_with('+')
-            && reached(&self.position)
-            && (!is_policy || reached(&self.policy))
+            && reached(&self.position, at)
+            && policy.is_none_or(|policy| reached(&self.policy, policy))
     }
 }
 
@@ -342,11 +429,18 @@ mod tests {
         ] {
             headers.insert(name, value.parse().unwrap());
         }
-        Report::read(who, "join_token", [127, 0, 0, 1].into(), &headers, UnixSeconds(seen_at))
+        Report::read(
+            who,
+            "prod",
+            "join_token",
+            [127, 0, 0, 1].into(),
+            &headers,
+            UnixSeconds(seen_at),
+        )
     }
 
     fn states(fleet: &Fleet, now: u64) -> Vec<(String, State)> {
-        let list = fleet.list(&NEWEST, UnixSeconds(now));
+        let list = fleet.list(|_| NEWEST, UnixSeconds(now));
         list.into_iter().map(|follower| (follower.envoy, follower.state)).collect()
     }
 
@@ -359,12 +453,12 @@ mod tests {
         for at in 0..=MAX_FOLLOWERS as u64 {
             fleet.report(report(&format!("node-{at}"), 1000 + at));
         }
-        let all = fleet.list(&NEWEST, UnixSeconds(1000));
+        let all = fleet.list(|_| NEWEST, UnixSeconds(1000));
         assert_eq!(all.len(), MAX_FOLLOWERS);
         assert!(!all.iter().any(|f| f.envoy == "node-0"), "the oldest gave way");
         assert!(all.iter().any(|f| f.verified), "whoever is verified gives way last");
         fleet.report(report("node-1", 5_000_000));
-        assert_eq!(fleet.list(&NEWEST, UnixSeconds(5_000_000)).len(), 1);
+        assert_eq!(fleet.list(|_| NEWEST, UnixSeconds(5_000_000)).len(), 1);
     }
 
     #[test]
@@ -405,7 +499,7 @@ mod tests {
         let expected = [("z", State::Lost), ("a", State::Enforcing), ("c", State::Enforcing)];
         let expected: Vec<_> = expected.map(|(envoy, state)| (envoy.to_owned(), state)).into();
         assert_eq!(states(&fleet, NOW), expected);
-        let list = fleet.list(&NEWEST, UnixSeconds(NOW + 7));
+        let list = fleet.list(|_| NEWEST, UnixSeconds(NOW + 7));
         assert_eq!(list.last().and_then(|follower| follower.age), Some(9));
     }
 
@@ -413,19 +507,36 @@ mod tests {
     fn a_policy_is_enforced_only_where_its_bundle_is() {
         let at = |text: &str| text.parse::<Position>().unwrap();
         let told = report("one", NOW).follower(&NEWEST, UnixSeconds(NOW));
-        assert!(told.enforces(at("1.9"), false));
-        assert!(!told.enforces(at("1.9"), true), "its bundle is of 1.5");
-        assert!(told.enforces(at("1.5"), true));
-        assert!(!told.enforces(at("1.10"), false));
-        assert!(!told.enforces(at("2.1"), false), "of another epoch");
+        assert!(told.enforces(at("1.9"), None));
+        assert!(!told.enforces(at("1.9"), Some(at("1.9"))), "its bundle is of 1.5");
+        assert!(told.enforces(at("1.5"), Some(at("1.5"))));
+        assert!(told.enforces(at("1.9"), Some(at("1.5"))), "a cohort had it before all others");
+        assert!(!told.enforces(at("1.10"), None));
+        assert!(!told.enforces(at("2.1"), None), "of another epoch");
         let shadow = Follower { mode: "shadow".to_owned(), ..told.clone() };
-        assert!(!shadow.enforces(at("1.5"), true), "in shadow nothing is enforced");
+        assert!(!shadow.enforces(at("1.5"), Some(at("1.5"))), "in shadow nothing is enforced");
         let many = Follower { workers: "128+".to_owned(), ..told.clone() };
-        assert!(!many.enforces(at("1.5"), true), "of those beyond nobody knows");
+        assert!(!many.enforces(at("1.5"), Some(at("1.5"))), "of those beyond nobody knows");
         let ahead = Follower { state: State::Ahead, ..told.clone() };
-        assert!(!ahead.enforces(at("1.5"), true), "of what was never published here");
+        assert!(!ahead.enforces(at("1.5"), Some(at("1.5"))), "of what was never published here");
         let lost = Follower { state: State::Lost, ..told };
-        assert!(!lost.enforces(at("1.5"), true), "nobody knows what it enforces");
+        assert!(!lost.enforces(at("1.5"), Some(at("1.5"))), "nobody knows what it enforces");
+    }
+
+    #[test]
+    fn what_was_decided_is_read_strictly() {
+        let decided = |policy: &str, allowed, denied| {
+            Some(Decided { policy: policy.parse().unwrap(), allowed, denied })
+        };
+        assert_eq!(Decided::read("1.5 7 2"), decided("1.5", 7, 2));
+        assert_eq!(Decided::read(&format!("1.5 {} 0", u64::MAX)), decided("1.5", u64::MAX, 0));
+        for wrong in
+            ["", "1.5", "1.5 7", "1.5 7 2 1", "1.5  7 2", "1.5 -7 2", "7 2 1.5", "1.5 7 2 "]
+        {
+            assert_eq!(Decided::read(wrong), None, "{wrong}");
+        }
+        let over = format!("1.5 {}0 0", u64::MAX);
+        assert_eq!(Decided::read(&over), None);
     }
 
     #[test]

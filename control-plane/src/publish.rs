@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use gatepass_engine::FILTER_LEVEL;
-use gatepass_engine::batch::{Batch, Header, MAX_PART_BYTES, MAX_PARTS, whole_digest};
+use gatepass_engine::batch::{Batch, Header, MAX_PART_BYTES, whole_digest};
 use gatepass_engine::bundle::Bundle;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::envelope::{PayloadType, Unverified};
@@ -24,6 +24,12 @@ use gatepass_engine::routes::{Flaw, Index};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::Signer;
+
+mod cohorts;
+mod snapshot;
+
+pub use cohorts::{Carried, Cohort, ToCohort};
+use cohorts::{Next, Policy};
 
 /// What an environment starts with.
 #[derive(Clone, Debug)]
@@ -71,6 +77,9 @@ pub struct Changes {
     pub root_version: Option<u64>,
     /// How much further than one the sequence moves.
     pub leap: u32,
+    /// What it does to cohorts, by name. A cohort that is not here keeps its policy, whatever
+    /// `bundle` is; all else of the step is for every audience.
+    pub cohorts: Vec<(String, ToCohort)>,
 }
 
 /// A thing whose gatepasses are dead from this step on.
@@ -119,8 +128,9 @@ impl Revoke {
 pub struct Publisher {
     state: State,
     hash_key: HashKey,
-    index: Arc<Index>,
-    bundle: Arc<[u8]>,
+    policy: Policy,
+    /// By name.
+    cohorts: Vec<Cohort>,
     /// The audit record's head, carried in each batch.
     audit_head: Option<[u8; 32]>,
 }
@@ -159,12 +169,11 @@ impl Publisher {
             return Err(PublishError::State("positions start at 1.1"));
         }
         state.revocations.sort_by_key(|revocation| revocation.key);
-        let (index, bundle) = compiled(bundle)?;
         Ok(Self {
             hash_key: HashKey::new(&state.environment, &state.hash_key),
             state,
-            index,
-            bundle,
+            policy: Policy::compile(bundle)?,
+            cohorts: Vec::new(),
             audit_head: None,
         })
     }
@@ -203,7 +212,7 @@ impl Publisher {
     /// [`Publisher::index`], to keep.
     #[must_use]
     pub fn shared_index(&self) -> Arc<Index> {
-        Arc::clone(&self.index)
+        Arc::clone(&self.policy.index)
     }
 
     #[must_use]
@@ -218,13 +227,13 @@ impl Publisher {
 
     #[must_use]
     pub fn index(&self) -> &Index {
-        &self.index
+        &self.policy.index
     }
 
     /// The bundle in force as postcard.
     #[must_use]
     pub fn bundle_bytes(&self) -> &[u8] {
-        &self.bundle
+        &self.policy.bundle
     }
 
     /// Another span from `issued_at` to `expires_at`, in seconds; at least [`MIN_BATCH_LIFE`].
@@ -249,27 +258,13 @@ impl Publisher {
         feed: &dyn Signer,
         now: UnixSeconds,
     ) -> Result<Vec<Vec<u8>>, PublishError> {
-        let issued_at = self.stamp(now);
-        self.drop_ended();
-        let parts = self.parts()?;
-        let count = u16::try_from(parts.len()).map_err(|_| PublishError::TooLarge)?;
-        if count > MAX_PARTS {
-            return Err(PublishError::TooLarge);
-        }
-        let mut header = Header { parts: count, ..self.header(0, self.state.sequence, issued_at) };
-        let digests: Vec<[u8; 32]> =
-            parts.iter().map(|part| part.batch(header.clone()).digest()).collect();
-        header.whole_digest = whole_digest(&digests);
-        (0..)
-            .zip(&parts)
-            .map(|(number, part)| {
-                let header = Header { part: number, ..header.clone() };
-                signed(&part.batch(header), feed)
-            })
-            .collect()
+        let audience = self.state.audience.clone();
+        let bundle = Arc::clone(&self.policy.bundle);
+        self.snapshot_of(&audience, &bundle, feed, now)
     }
 
-    /// Takes one step and returns the delta that carries it.
+    /// Takes one step and returns the delta that carries it, where there are no cohorts:
+    /// [`Publisher::deltas`] is for all audiences.
     ///
     /// # Errors
     /// Then nothing changed. [`PublishError::TooLarge`] when it does not fit in one batch: take
@@ -282,27 +277,34 @@ impl Publisher {
     ) -> Result<Vec<u8>, PublishError> {
         let issued_at = self.stamp(now);
         let step = self.prepare(changes)?;
-        let part = Part {
-            revocations: (!step.items.is_empty())
-                .then(|| {
-                    encoded(&Change {
-                        hash_key: None,
-                        total: step.total,
-                        items: step.items.clone(),
-                    })
-                })
-                .transpose()?,
-            keys: step.keys.as_ref().map(encoded).transpose()?,
-            bundle: step.bundle.as_ref().map(|(_, bytes)| bytes.to_vec()),
-        };
-        let from = self.state.sequence;
-        let to = step.to;
-        let mut header = self.header(from, to, issued_at);
-        header.root_version = step.root_version;
-        header.whole_digest = whole_digest(&[part.batch(header.clone()).digest()]);
-        let envelope = signed(&part.batch(header), feed)?;
+        let news = self.news(&step, step.policy.as_ref())?;
+        let envelope = self.signed_step(&step, &self.state.audience, &news, issued_at, feed)?;
         self.commit(step);
         Ok(envelope)
+    }
+
+    /// What a step says to followers whose policy becomes this one, or stays.
+    fn news(&self, step: &Step, policy: Option<&Policy>) -> Result<Part, PublishError> {
+        let change = || Change { hash_key: None, total: step.total, items: step.items.clone() };
+        Ok(Part {
+            revocations: (!step.items.is_empty()).then(|| encoded(&change())).transpose()?,
+            keys: step.keys.as_ref().map(encoded).transpose()?,
+            bundle: policy.map(|policy| policy.bundle.to_vec()),
+        })
+    }
+
+    fn signed_step(
+        &self,
+        step: &Step,
+        audience: &str,
+        news: &Part,
+        issued_at: UnixSeconds,
+        feed: &dyn Signer,
+    ) -> Result<Vec<u8>, PublishError> {
+        let mut header = self.header(audience, self.state.sequence, step.to, issued_at);
+        header.root_version = step.root_version;
+        header.whole_digest = whole_digest(&[news.batch(header.clone()).digest()]);
+        signed(&news.batch(header), feed)
     }
 
     /// Takes one step without a delta: followers fetch a snapshot.
@@ -324,10 +326,20 @@ impl Publisher {
         feed: &dyn Signer,
         now: UnixSeconds,
     ) -> Result<Vec<u8>, PublishError> {
+        let audience = self.state.audience.clone();
+        self.checkpoint_of(&audience, feed, now)
+    }
+
+    fn checkpoint_of(
+        &mut self,
+        audience: &str,
+        feed: &dyn Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<u8>, PublishError> {
         let issued_at = self.stamp(now);
         let at = self.state.sequence;
         let part = Part::default();
-        let mut header = self.header(at, at, issued_at);
+        let mut header = self.header(audience, at, at, issued_at);
         header.whole_digest = whole_digest(&[part.batch(header.clone()).digest()]);
         signed(&part.batch(header), feed)
     }
@@ -338,10 +350,10 @@ impl Publisher {
         self.state.issued_at
     }
 
-    fn header(&self, from: u64, to: u64, issued_at: UnixSeconds) -> Header {
+    fn header(&self, audience: &str, from: u64, to: u64, issued_at: UnixSeconds) -> Header {
         Header {
             environment: self.state.environment.clone(),
-            feed_audience: self.state.audience.clone(),
+            feed_audience: audience.to_owned(),
             root_version: self.state.root_version,
             epoch: self.state.epoch,
             from,
@@ -384,8 +396,11 @@ impl Publisher {
             }
             None => None,
         };
-        let bundle = changes.bundle.clone().map(compiled).transpose()?;
-        let bundle_bytes = bundle.as_ref().map_or(self.bundle.len(), |(_, bytes)| bytes.len());
+        let policy = changes.bundle.clone().map(Policy::compile).transpose()?;
+        let of_all = policy.as_ref().unwrap_or(&self.policy);
+        let cohorts = self.next(&changes.cohorts, of_all)?;
+        let policies = cohorts.iter().map(|next| &next.cohort.policy).chain([of_all]);
+        let bundle_bytes = policies.map(|policy| policy.bundle.len()).max().unwrap_or(0);
         if total.saturating_mul(MAX_REVOCATION_BYTES).saturating_add(bundle_bytes) > MAX_STATE_BYTES
         {
             return Err(PublishError::Full);
@@ -396,7 +411,8 @@ impl Publisher {
             items,
             total: u32::try_from(total).map_err(|_| PublishError::TooManyRevocations)?,
             keys,
-            bundle,
+            policy,
+            cohorts,
         })
     }
 
@@ -411,10 +427,10 @@ impl Publisher {
         if let Some(keys) = step.keys {
             self.state.keys = keys;
         }
-        if let Some((index, bundle)) = step.bundle {
-            self.index = index;
-            self.bundle = bundle;
+        if let Some(policy) = step.policy {
+            self.policy = policy;
         }
+        self.cohorts = step.cohorts.into_iter().map(|next| next.cohort).collect();
     }
 
     /// Of two for the same thing the stricter holds, as in the gate's table.
@@ -450,44 +466,6 @@ impl Publisher {
         let issued_at = self.state.issued_at;
         self.state.revocations.retain(|known| !has_ended(known, issued_at));
     }
-
-    /// Hash key and issuer keys in the first part, then revocations, then the bundle.
-    fn parts(&self) -> Result<Vec<Part>, PublishError> {
-        let total = u32::try_from(self.state.revocations.len())
-            .map_err(|_| PublishError::TooManyRevocations)?;
-        let mut parts = Vec::new();
-        let mut rest = self.state.revocations.as_slice();
-        loop {
-            let (items, after) = rest.split_at(rest.len().min(REVOCATIONS_PER_PART));
-            let first = parts.is_empty();
-            parts.push(Part {
-                revocations: Some(encoded(&Change {
-                    hash_key: first.then_some(self.state.hash_key),
-                    total,
-                    items: items.to_vec(),
-                })?),
-                keys: first.then(|| encoded(&self.state.keys)).transpose()?,
-                bundle: None,
-            });
-            rest = after;
-            if rest.is_empty() {
-                break;
-            }
-        }
-        let room = parts
-            .last()
-            .and_then(|part| part.revocations.as_ref())
-            .map_or(0, |bytes| PART_BUDGET.saturating_sub(bytes.len()));
-        let (head, tail) = self.bundle.split_at(self.bundle.len().min(room));
-        if let Some(part) = parts.last_mut().filter(|_| !head.is_empty()) {
-            part.bundle = Some(head.to_vec());
-        }
-        parts.extend(
-            tail.chunks(PART_BUDGET)
-                .map(|share| Part { bundle: Some(share.to_vec()), ..Part::default() }),
-        );
-        Ok(parts)
-    }
 }
 
 /// By the newest `issued_at` signed, as gates end them.
@@ -510,7 +488,9 @@ struct Step {
     items: Vec<Revocation>,
     total: u32,
     keys: Option<IssuerKeys>,
-    bundle: Option<(Arc<Index>, Arc<[u8]>)>,
+    policy: Option<Policy>,
+    /// Those that there are after it.
+    cohorts: Vec<Next>,
 }
 
 /// The changes of one batch, encoded.
@@ -556,12 +536,6 @@ fn check_keys(keys: &[IssuerKey]) -> Result<(), PublishError> {
     Ok(())
 }
 
-fn compiled(bundle: Bundle) -> Result<(Arc<Index>, Arc<[u8]>), PublishError> {
-    let bytes = encoded(&bundle)?;
-    let index = Index::build(bundle).map_err(PublishError::Bundle)?;
-    Ok((Arc::new(index), bytes.into()))
-}
-
 fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, PublishError> {
     postcard::to_allocvec(value).map_err(|_| PublishError::Encoding)
 }
@@ -593,6 +567,10 @@ pub enum PublishError {
         "bundle and revocations are over {MAX_STATE_BYTES} bytes, so no gate could fetch them whole"
     )]
     Full,
+    #[error("there is no cohort `{0}`")]
+    NoCohort(String),
+    #[error("there is a cohort `{0}` already")]
+    Cohort(String),
     #[error("the state contradicts itself: {0}")]
     State(&'static str),
     #[error("it does not encode")]

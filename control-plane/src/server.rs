@@ -21,7 +21,6 @@ use crate::desk::known_keys::KnownKeys;
 use crate::desk::rates::Rates;
 use crate::feed::Clock;
 use crate::filter_file::{FilterError, FilterFile};
-use crate::fleet::Fleet;
 use crate::keychain::Keychain;
 use crate::keys::KeyError;
 use crate::listen::{Bound, Limits, ListenError};
@@ -38,7 +37,6 @@ pub struct Shared {
     pub(crate) config: Config,
     pub(crate) environment: String,
     pub(crate) issuer: String,
-    pub(crate) fleet: Fleet,
     /// When it started to hear reports.
     pub(crate) since: UnixSeconds,
     pub(crate) rates: Rates,
@@ -79,7 +77,6 @@ impl Shared {
             environment,
             issuer,
             config,
-            fleet: Fleet::default(),
             since,
             rates: Rates::default(),
             known_keys: KnownKeys::default(),

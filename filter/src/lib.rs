@@ -23,6 +23,7 @@ pub mod pace;
 pub mod pairs;
 pub mod positions;
 pub mod shared;
+pub mod tally;
 
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod answer;

@@ -42,6 +42,8 @@ pub(crate) struct Status {
     /// Milliseconds since the last proof of freshness.
     pub(crate) age: String,
     pub(crate) vms: String,
+    /// Decisions on verified gatepasses under the newest policy.
+    pub(crate) decided: String,
     pub(crate) refusal: String,
     /// Why, in visible ASCII.
     pub(crate) refusal_detail: String,
@@ -118,6 +120,7 @@ impl Poll {
             ("x-gatepass-root", status.root.as_str()),
             ("x-gatepass-age", status.age.as_str()),
             ("x-gatepass-vms", status.vms.as_str()),
+            ("x-gatepass-decided", status.decided.as_str()),
             ("x-gatepass-refusal", status.refusal.as_str()),
             ("x-gatepass-refusal-detail", status.refusal_detail.as_str()),
             ("x-gatepass-refused-at", status.refused_at.as_str()),

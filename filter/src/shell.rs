@@ -26,6 +26,7 @@ use crate::open::{Open, OpenRequest};
 use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
+use crate::tally::{self, Tally};
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -41,6 +42,7 @@ pub(crate) struct Shell {
     cache: TokenCache,
     exchange: Exchange,
     metrics: Metrics,
+    tally: Tally,
     vm: VmId,
     ids: DecisionIds,
     place: OwnPlace,
@@ -83,6 +85,7 @@ impl Shell {
             cache: TokenCache::new(MAX_CACHE_BYTES),
             exchange,
             metrics: Metrics::default(),
+            tally: Tally::default(),
             vm,
             ids: DecisionIds::new(host::random().map_err(|_| no_randomness())?),
             place: OwnPlace::default(),
@@ -186,7 +189,10 @@ impl Shell {
     fn forward(&mut self, headers: &[Header<'_>], permit: &Permit, id: &str) -> Result<(), Failed> {
         headers::prepare_upstream(headers, permit, id)?;
         let (outcome, code, agent) = match permit.reason() {
-            Reason::Decided(identity) => ("allow", "decided", Some(identity.agent.as_str())),
+            Reason::Decided(identity) => {
+                self.tally.count(self.gate.bundle_position(), true);
+                ("allow", "decided", Some(identity.agent.as_str()))
+            }
             Reason::Shadow(denial) => {
                 ("shadow", denial.code().as_str(), denial.whom().agent.as_deref())
             }
@@ -200,6 +206,10 @@ impl Shell {
     fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
+        // An agent is named once its gatepass was verified.
+        if about.agent.is_some() && denial.code().rests_on_policy() {
+            self.tally.count(self.gate.bundle_position(), false);
+        }
         self.record(
             "deny",
             denial.code().as_str(),
@@ -270,6 +280,7 @@ impl Shell {
                 at,
                 now.monotonic,
             );
+            self.tally.add(&mut EnvoySharedData, &prefix.key("decided"));
             self.place_renewed = Some(now.monotonic);
         }
         self.lead(now);
@@ -364,6 +375,10 @@ impl Shell {
             policy: said(found.at.policy),
             root: self.gate.root_version().to_string(),
             age: said(self.gate.age(now)),
+            decided: said(tally::sum(
+                &mut EnvoySharedData,
+                &self.configuration.prefix.key("decided"),
+            )),
             vms: if found.full { format!("{}+", found.vms) } else { found.vms.to_string() },
             refusal: said(refusal.map(|(refusal, _)| refusal.code)),
             refusal_detail: refusal.map(detail).unwrap_or_default(),

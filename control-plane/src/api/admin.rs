@@ -15,12 +15,14 @@ use super::{auth, fleet, json, reads};
 use crate::audit;
 use crate::desk::agents::Agent;
 use crate::desk::change::{
-    AcceptOwner, ActivateAgent, AddAgentKey, AddBlueprint, AddJoinToken, AddOperator, AddPerson,
-    AddToken, AdoptRoot, DescribeAgent, DisableBlueprint, EnableBlueprint, EndJoinToken,
-    EndOperator, EndPerson, EndTask, EndToken, OpenIssuance, ProposeOwner, PublishPolicy,
-    RegisterAgent, RemoveAgentKey, RetireAgent, RetireAgents, ReturnPerson, RevokeThing,
-    RollbackPolicy, SetCeiling, StopEverything, SuspendAgent, SuspendAgents,
+    AcceptOwner, ActivateAgent, AddAgentKey, AddBlueprint, AddCohort, AddJoinToken, AddOperator,
+    AddPerson, AddToken, AdoptRoot, DescribeAgent, DisableBlueprint, EnableBlueprint, EndJoinToken,
+    EndOperator, EndPerson, EndTask, EndToken, OpenIssuance, PromotePolicy, ProposeOwner,
+    PublishPolicy, RegisterAgent, RemoveAgentKey, RemoveCohort, RetireAgent, RetireAgents,
+    ReturnPerson, RevokeThing, RollbackPolicy, SetCeiling, StopEverything, SuspendAgent,
+    SuspendAgents, WithdrawPolicy,
 };
+use crate::desk::cohorts::CohortView;
 use crate::desk::operators::Need;
 use crate::desk::policies::Policy;
 use crate::desk::{Refused, apply, proposals};
@@ -84,6 +86,19 @@ fn changes() -> Vec<Endpoint> {
             "/v1/policies/{version}/rollback",
             "Put an older policy in force again",
         ),
+        Endpoint::change::<PromotePolicy>(
+            "/v1/policies/promote",
+            "Put the policy that a cohort tries in force for all",
+        ),
+        Endpoint::change::<WithdrawPolicy>(
+            "/v1/policies/withdraw",
+            "Give a cohort the policy of all again",
+        ),
+        Endpoint::change::<AddCohort>(
+            "/v1/cohorts",
+            "Add a cohort, with a feed audience of its own",
+        ),
+        Endpoint::change::<RemoveCohort>("/v1/cohorts/{name}/remove", "Remove a cohort"),
         Endpoint::change::<StopEverything>("/v1/stop", "Kill every gatepass and close issuance"),
         Endpoint::change::<OpenIssuance>("/v1/open", "Open issuance again"),
         Endpoint::change::<AddOperator>("/v1/operators", "Add an operator"),
@@ -131,6 +146,12 @@ fn questions() -> Vec<Endpoint> {
             "One version",
             Need::Read,
             reads::policy,
+        ),
+        Endpoint::read::<Vec<CohortView>, _>(
+            "/v1/cohorts",
+            "Cohorts, and how the policies that they try stand",
+            Need::Read,
+            reads::cohorts,
         ),
         Endpoint::read::<Vec<proposals::Proposal>, _>(
             "/v1/proposals",

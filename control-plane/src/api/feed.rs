@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use gatepass_engine::batch::Feed as Body;
+use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
@@ -20,8 +21,9 @@ use super::{auth, status};
 use crate::audit::Entry;
 use crate::config::Followers;
 use crate::db::{DbError, Told, is_reset};
+use crate::desk::Refused;
 use crate::desk::apply::environment::{OLD_COPY, close_issuance};
-use crate::desk::{Refused, operators};
+use crate::desk::operators::{self, Joins};
 use crate::feed::{Query, QueryError};
 use crate::fleet::{Name, Report, plain};
 use crate::listen::Peer;
@@ -45,17 +47,22 @@ async fn poll(
     let counted = |outcome| {
         shared.metrics.polls.get_or_create(&PollOutcome { outcome }).inc();
     };
-    let mut report = match report(&shared, &peer, &headers).await {
-        Ok(report) => report,
+    let follower = match follower(&shared, &peer, &headers).await {
+        Ok(follower) => follower,
         Err(refused) => {
             counted("denied");
             return Err(refused.into());
         }
     };
     let query = Query::read(&uri)?;
-    if query.audience != shared.db.book().audience() {
-        return Err(QueryError::new("audience", "no feed has this audience").into());
+    if let Err(refused) = follower.may_follow(&query.audience, shared.db.book().audience()) {
+        counted("denied");
+        return Err(refused.into());
     }
+    let mut report = follower.report(&query.audience, &peer, &headers, shared.db.now());
+    let Some(standing) = shared.db.book().standing_of(&query.audience) else {
+        return Err(no_audience());
+    };
     let Ok(_place) = shared.polls.try_acquire() else {
         counted("busy");
         return Err(Problem::new(
@@ -64,7 +71,7 @@ async fn poll(
             "too many polls are held; try again in a moment",
         ));
     };
-    let mut granted = query.wait.min(shared.db.book().standing().borrow().longest_wait);
+    let mut granted = query.wait.min(standing.longest_wait);
     if report.lags(query.after) {
         granted = granted.min(report.soon());
     }
@@ -73,7 +80,7 @@ async fn poll(
     let after = query.after.map(|after| after.to_string()).unwrap_or_default();
     let (vm, granted_ms) = (plain(headers.get("x-gatepass-vm")), granted.as_millis());
     tracing::debug!(vm, after, granted_ms, "polled");
-    shared.fleet.report(report);
+    shared.db.fleet().report(report);
     let answered = wait(&shared, &query, granted).await;
     let (body, is_news) = answered.inspect_err(|_| counted("refused"))?;
     tracing::debug!(vm, after, is_news, bytes = body.len(), "told");
@@ -94,7 +101,7 @@ async fn wait(
     loop {
         // Before looking: what comes between looking and waiting must wake us.
         standing.mark_unchanged();
-        if let Some(body) = look(shared, query.after, false).await? {
+        if let Some(body) = look(shared, query, false).await? {
             return Ok((body, true));
         }
         tokio::select! {
@@ -106,23 +113,25 @@ async fn wait(
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    let body = look(shared, query.after, true).await?;
+    let body = look(shared, query, true).await?;
     let nothing = || DbError::Corrupt("there was nothing to answer".to_owned());
     Ok((body.ok_or_else(|| Problem::from(Refused::from(nothing())))?, false))
 }
 
 async fn look(
     shared: &Arc<Shared>,
-    after: Option<Position>,
+    query: &Query,
     is_over: bool,
 ) -> Result<Option<Bytes>, Problem> {
     let book = shared.db.book();
+    let after = query.after;
     let mut now = shared.db.now();
     let mut waited = false;
     loop {
-        let told = book.tell(after, is_over, now).map_err(Refused::from)?;
+        let told = book.tell(&query.audience, after, is_over, now).map_err(Refused::from)?;
         match told {
             Told::Nothing => return Ok(None),
+            Told::NoAudience => return Err(no_audience()),
             Told::Ahead => return Err(old_copy(shared, after).await),
             Told::SignAt(at) => {
                 // Who has waited for another does it itself, should that one have failed.
@@ -205,11 +214,28 @@ async fn old_copy(shared: &Arc<Shared>, after: Option<Position>) -> Problem {
     )
 }
 
-/// Who polls, and what they report of themselves.
-async fn report(shared: &Arc<Shared>, peer: &Peer, headers: &HeaderMap) -> Result<Report, Refused> {
-    let (identity, node) = match (&peer.identity, shared.config.feed.followers) {
-        (Some(identity), _) => ("certificate", identity.name().as_str().to_owned()),
-        (None, Followers::Anyone) => ("none", String::new()),
+/// Also to whom waits while a cohort is removed: its gates have nothing to go by and turn stale.
+fn no_audience() -> Problem {
+    QueryError::new("audience", "no feed has this audience").into()
+}
+
+/// Who polls.
+struct Follower {
+    /// How that is known.
+    identity: &'static str,
+    node: String,
+    /// Of a join token: what it is good for.
+    joins: Option<Joins>,
+}
+
+async fn follower(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    headers: &HeaderMap,
+) -> Result<Follower, Refused> {
+    let (identity, node, joins) = match (&peer.identity, shared.config.feed.followers) {
+        (Some(identity), _) => ("certificate", identity.name().as_str().to_owned(), None),
+        (None, Followers::Anyone) => ("none", String::new(), None),
         (None, Followers::Certificate) => {
             return Err(Refused::Unauthenticated(
                 "followers of this feed show a client certificate".to_owned(),
@@ -223,12 +249,33 @@ async fn report(shared: &Arc<Shared>, peer: &Peer, headers: &HeaderMap) -> Resul
                 ));
             };
             let mut connection = shared.db.readers().acquire().await?;
-            let fleet = operators::fleet(&mut connection, secret, shared.db.now()).await?;
-            ("join_token", fleet)
+            let joins = operators::fleet(&mut connection, secret, shared.db.now()).await?;
+            ("join_token", joins.fleet.clone(), Some(joins))
         }
     };
-    let who = Name { node, envoy: plain(headers.get("x-gatepass-node")) };
-    Ok(Report::read(who, identity, peer.address.ip(), headers, shared.db.now()))
+    Ok(Follower { identity, node, joins })
+}
+
+impl Follower {
+    /// A join token is good for one audience: what gates of a cohort report is evidence for its
+    /// policy, and comes from those whom an operator let into it.
+    fn may_follow(&self, audience: &str, of_all: &str) -> Result<(), Refused> {
+        let Some(joins) = &self.joins else {
+            return Ok(());
+        };
+        let good_for = joins.cohort.as_deref().unwrap_or(of_all);
+        match good_for == audience {
+            true => Ok(()),
+            false => Err(Refused::Forbidden(format!(
+                "the join token is good for the feed audience `{good_for}`: add another with `gatepass join-token add`"
+            ))),
+        }
+    }
+
+    fn report(self, audience: &str, peer: &Peer, headers: &HeaderMap, now: UnixSeconds) -> Report {
+        let who = Name { node: self.node, envoy: plain(headers.get("x-gatepass-node")) };
+        Report::read(who, audience, self.identity, peer.address.ip(), headers, now)
+    }
 }
 
 impl From<QueryError> for Problem {

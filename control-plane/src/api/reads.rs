@@ -12,7 +12,7 @@ use crate::audit::{self, Anchor, AuditError, Verdict};
 use crate::db::signed;
 use crate::desk::agents::{self, Agent, AgentKey, Search};
 use crate::desk::tasks::{self, Task};
-use crate::desk::{Refused, policies, proposals as waiting};
+use crate::desk::{Refused, cohorts as known, policies, proposals as waiting};
 use crate::server::Shared;
 
 pub(super) type Answer = Result<Value, Refused>;
@@ -137,6 +137,12 @@ pub(super) async fn policy(shared: Arc<Shared>, names: Names, _: Names) -> Answe
     };
     let content = policies::content(&mut connection, version).await?;
     value(&PolicyContent { version, content, in_force: version == in_force })
+}
+
+pub(super) async fn cohorts(shared: Arc<Shared>, _: Names, _: Names) -> Answer {
+    let mut connection = shared.db.readers().acquire().await?;
+    let (audience, fleet) = (shared.db.book().audience(), shared.db.fleet());
+    value(&known::views(&mut connection, audience, fleet, shared.db.now()).await?)
 }
 
 pub(super) async fn proposals(shared: Arc<Shared>, _: Names, _: Names) -> Answer {

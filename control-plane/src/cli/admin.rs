@@ -17,7 +17,7 @@ mod request;
 pub(crate) use commands::Admin;
 use commands::Policy;
 use enforced::Awaited;
-use request::{Asked, read_text, request};
+use request::{Asked, put, read_text, request};
 
 /// Which control plane, and as whom.
 #[derive(Args)]
@@ -56,12 +56,14 @@ impl Server {
             Admin::Policy(Policy::Check { file }) => {
                 return super::check(&file, &mut std::io::stdout().lock());
             }
-            Admin::Policy(Policy::Publish { file, why, .. }) => {
+            Admin::Policy(Policy::Publish { file, cohort, why, .. }) => {
                 // The problems are shown with lines and carets before anybody is asked.
                 if super::compiled(&file)?.is_none() {
                     return Ok(std::process::ExitCode::FAILURE);
                 }
-                Asked::post("/v1/policies", why, json!({ "content": read_text(&file)? }))
+                let mut members = json!({ "content": read_text(&file)? });
+                put(&mut members, "cohort", cohort);
+                Asked::post("/v1/policies", why, members)
             }
             other => request(other)?,
         };

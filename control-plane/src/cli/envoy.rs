@@ -40,6 +40,9 @@ pub(crate) struct ManifestsArgs {
     /// The filter as a file on Envoy's machine; otherwise Envoy fetches it from the feed's listener.
     #[arg(long, value_name = "FILE")]
     wasm: Option<PathBuf>,
+    /// For Envoys of this cohort.
+    #[arg(long, value_name = "NAME")]
+    cohort: Option<String>,
     /// The oldest root document that gates accept; the newest in the directory unless stated.
     #[arg(long)]
     min_root_version: Option<u64>,
@@ -90,7 +93,7 @@ impl ManifestsArgs {
             }
         };
         let identity = manifests::IdentityArgs {
-            feed_audience: gatepass::db::audience(&self.dir)?,
+            feed_audience: gatepass::db::audience(&self.dir, self.cohort.as_deref())?,
             environment: document.environment,
             root_keys: document.root.keys,
             threshold: u32::try_from(document.root.threshold)?,

@@ -25,6 +25,12 @@ fn shown(view: &FleetView) -> String {
     if !view.policy.is_empty() {
         out.push_str(&format!("policy {} was published at {}\n", view.policy_version, view.policy));
     }
+    for cohort in view.cohorts.iter().filter(|cohort| !cohort.policy.is_empty()) {
+        out.push_str(&format!(
+            "policy {} was published at {} in the cohort {}\n",
+            cohort.policy_version, cohort.policy, cohort.cohort
+        ));
+    }
     if view.envoys.is_empty() {
         let since = view.at.saturating_sub(view.since);
         out.push_str(&format!("no Envoy has reported in the {since} s since it started\n"));
@@ -47,11 +53,16 @@ fn line(envoy: &Follower, at: u64) -> Vec<String> {
         envoy.state.as_str().to_owned(),
         or_none(&envoy.node),
         or_none(&envoy.envoy),
+        or_none(&envoy.audience),
         or_none(&envoy.position),
         or_none(&envoy.policy),
         envoy.age.map_or_else(|| "-".to_owned(), |age| format!("{age} s")),
         format!("{} s ago", at.saturating_sub(envoy.seen_at)),
         or_none(&envoy.workers),
+        envoy.denied.zip(envoy.allowed).map_or_else(
+            || "-".to_owned(),
+            |(denied, allowed)| format!("{denied} of {}", denied.saturating_add(allowed)),
+        ),
         or_none(&envoy.mode),
         or_none(&envoy.version),
         envoy.address.clone(),
@@ -68,15 +79,17 @@ fn refusal(refusal: &LastRefusal) -> String {
     format!("{}{when}{why}", refusal.code)
 }
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 15] = [
     "state",
     "node",
     "envoy",
+    "audience",
     "position",
     "policy",
     "state's age",
     "last poll",
     "vms",
+    "denied",
     "mode",
     "filter",
     "address",
@@ -87,6 +100,7 @@ const HEAD: [&str; 13] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gatepass::fleet::CohortPolicy;
 
     fn follower(state: State) -> Follower {
         Follower {
@@ -94,6 +108,9 @@ mod tests {
             envoy: "00000000000000aa".to_owned(),
             state,
             position: "1.9".to_owned(),
+            audience: "prod".to_owned(),
+            allowed: Some(118),
+            denied: Some(2),
             policy: "1.5".to_owned(),
             age: Some(3),
             root_version: Some(1),
@@ -114,6 +131,11 @@ mod tests {
             position: "1.10".to_owned(),
             policy: "1.5".to_owned(),
             policy_version: 2,
+            cohorts: vec![CohortPolicy {
+                cohort: "canary".to_owned(),
+                policy: "1.8".to_owned(),
+                policy_version: 3,
+            }],
             at: 1_000,
             since: 900,
             lost_after: 10,
@@ -129,15 +151,18 @@ mod tests {
             why: "what it needs".to_owned(),
             at: Some(0),
         });
-        let answer = serde_json::to_value(view(vec![refusing, follower(State::Enforcing)]));
+        let mut trying = follower(State::Enforcing);
+        (trying.audience, trying.denied) = ("canary".to_owned(), None);
+        let answer = serde_json::to_value(view(vec![refusing, trying]));
         let expected = "\
 control plane 0.1.0 at 1.10
 policy 2 was published at 1.5
+policy 3 was published at 1.8 in the cohort canary
 Envoys: 1 lagging, 1 enforcing
 
-state      node  envoy             position  policy  state's age  last poll  vms  mode     filter  address    identity    last refusal
-lagging    edge  00000000000000aa  1.9       1.5     3 s          4 s ago    3    enforce  0.1.0   127.0.0.1  join_token  bundle_refused at 1970-01-01T00:00:00Z: what it needs
-enforcing  edge  00000000000000aa  1.9       1.5     3 s          4 s ago    3    enforce  0.1.0   127.0.0.1  join_token  -
+state      node  envoy             audience  position  policy  state's age  last poll  vms  denied    mode     filter  address    identity    last refusal
+lagging    edge  00000000000000aa  prod      1.9       1.5     3 s          4 s ago    3    2 of 120  enforce  0.1.0   127.0.0.1  join_token  bundle_refused at 1970-01-01T00:00:00Z: what it needs
+enforcing  edge  00000000000000aa  canary    1.9       1.5     3 s          4 s ago    3    -         enforce  0.1.0   127.0.0.1  join_token  -
 ";
         assert_eq!(table(&answer.unwrap()), expected);
         let nobody = table(&serde_json::to_value(view(vec![])).unwrap());

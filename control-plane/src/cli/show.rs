@@ -17,6 +17,7 @@ pub(crate) fn answer(path: &str, method: &Method, answer: &Value) -> String {
         policy if policy.starts_with("policies/") => text(answer, "content"),
         "proposals" => proposals(answer),
         "fleet" => super::fleet::table(answer),
+        "cohorts" => cohorts(answer),
         _ => match answer {
             Value::Array(rows) => table(rows),
             other => members(other, ""),
@@ -105,6 +106,38 @@ fn proposals(answer: &Value) -> String {
             text(proposal, "reason"),
             members(&change, "  "),
         )
+    };
+    match all.is_empty() {
+        true => "none\n".to_owned(),
+        false => all.iter().map(one).collect(),
+    }
+}
+
+/// With all that holds a promotion, so that whoever promotes has read it.
+fn cohorts(answer: &Value) -> String {
+    let all = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+    let share = |cohort: &Value, name: &str| {
+        let count = |what: &str| cohort.pointer(&format!("/{name}/{what}")).and_then(Value::as_u64);
+        let (denied, allowed) = (count("denied").unwrap_or(0), count("allowed").unwrap_or(0));
+        format!("{denied} of {}", allowed.saturating_add(denied))
+    };
+    let one = |cohort: &Value| {
+        let (name, version) = (text(cohort, "name"), text(cohort, "policy_version"));
+        if cohort.get("is_canary") != Some(&Value::Bool(true)) {
+            return format!("{name}  has the policy of all, {version}\n");
+        }
+        let mut out = format!(
+            "{name}  tries version {version} since {}, on {} Envoys\n  verified gatepasses denied: {} there, {} elsewhere, {} there before\n",
+            text(cohort, "policy"),
+            text(cohort, "envoys"),
+            share(cohort, "seen"),
+            share(cohort, "elsewhere"),
+            share(cohort, "before"),
+        );
+        for why in rows(cohort, "held").filter_map(Value::as_str) {
+            out.push_str(&format!("  held: {why}\n"));
+        }
+        out
     };
     match all.is_empty() {
         true => "none\n".to_owned(),

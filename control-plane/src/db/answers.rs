@@ -8,12 +8,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-/// The newest answers, by what they carry. All of them have the same root documents.
-pub(super) struct Answers {
-    known: VecDeque<Answer>,
-    /// Those that are on their way to somebody, or known.
-    held: Vec<Weak<[u8]>>,
-    most_held: usize,
+/// The newest answers to the followers of one audience, by what they carry. All of them have the same
+/// root documents.
+#[derive(Default)]
+pub(super) struct Answers(VecDeque<Answer>);
+
+/// The answers to all audiences that are on their way to somebody, or known.
+pub(super) struct Held {
+    all: Vec<Weak<[u8]>>,
+    most_bytes: usize,
 }
 
 struct Answer {
@@ -21,9 +24,9 @@ struct Answer {
     encoded: Arc<[u8]>,
 }
 
-impl Default for Answers {
+impl Default for Held {
     fn default() -> Self {
-        Self { known: VecDeque::new(), held: Vec::new(), most_held: MAX_HELD_BYTES }
+        Self { all: Vec::new(), most_bytes: MAX_HELD_BYTES }
     }
 }
 
@@ -33,28 +36,29 @@ impl Answers {
     pub(super) fn of<E>(
         &mut self,
         batches: Vec<Arc<[u8]>>,
+        held: &mut Held,
         encode: impl FnOnce(&[Arc<[u8]>]) -> Result<Vec<u8>, E>,
     ) -> Result<Option<Arc<[u8]>>, E> {
-        if let Some(known) = self.known.iter().find(|known| are_same(&known.batches, &batches)) {
+        if let Some(known) = self.0.iter().find(|known| are_same(&known.batches, &batches)) {
             return Ok(Some(Arc::clone(&known.encoded)));
         }
-        if self.known.len() >= MAX_KNOWN {
-            self.known.pop_front();
+        if self.0.len() >= MAX_KNOWN {
+            self.0.pop_front();
         }
-        self.held.retain(|held| held.strong_count() > 0);
-        let held: usize = self.held.iter().filter_map(Weak::upgrade).map(|held| held.len()).sum();
-        if held > self.most_held {
+        held.all.retain(|held| held.strong_count() > 0);
+        let bytes: usize = held.all.iter().filter_map(Weak::upgrade).map(|held| held.len()).sum();
+        if bytes > held.most_bytes {
             return Ok(None);
         }
         let encoded: Arc<[u8]> = encode(&batches)?.into();
-        self.held.push(Arc::downgrade(&encoded));
-        self.known.push_back(Answer { batches, encoded: Arc::clone(&encoded) });
+        held.all.push(Arc::downgrade(&encoded));
+        self.0.push_back(Answer { batches, encoded: Arc::clone(&encoded) });
         Ok(Some(encoded))
     }
 
     /// Forgets all: the root documents or the position are others now.
     pub(super) fn clear(&mut self) {
-        self.known.clear();
+        self.0.clear();
     }
 }
 
@@ -76,10 +80,11 @@ mod tests {
     #[test]
     fn what_is_told_again_is_encoded_once() {
         let mut answers = Answers::default();
+        let mut held = Held::default();
         let mut encoded = 0;
         let mut tell = |answers: &mut Answers, batches: &[&Arc<[u8]>]| {
             let batches = batches.iter().map(|batch| Arc::clone(batch)).collect();
-            let answer = answers.of(batches, |batches| {
+            let answer = answers.of(batches, &mut held, |batches| {
                 encoded += 1;
                 Ok::<_, ()>(batches.concat())
             });
@@ -94,7 +99,7 @@ mod tests {
         assert_eq!(tell(&mut answers, &[&two]), (vec![2], 3));
         assert_eq!(tell(&mut answers, &[]), (vec![], 4));
         assert_eq!(tell(&mut answers, &[&batch(1)]), (vec![1], 5));
-        assert_eq!(answers.known.len(), MAX_KNOWN);
+        assert_eq!(answers.0.len(), MAX_KNOWN);
         assert_eq!(tell(&mut answers, &[&one]), (vec![1], 6), "the oldest made room");
         answers.clear();
         assert_eq!(tell(&mut answers, &[&one]), (vec![1], 7));
@@ -102,11 +107,17 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_bounded_and_what_is_read_makes_room() {
-        let mut answers = Answers { most_held: 25, ..Answers::default() };
+        // Of two audiences in turn: what one of them does not read leaves the other no more room.
+        let mut all = [Answers::default(), Answers::default()];
+        let mut held = Held { most_bytes: 25, ..Held::default() };
         let mut tell = || -> Option<Arc<[u8]>> {
             // The position moves each time, so it is always another answer.
+            all.reverse();
+            let answers = &mut all[0];
             answers.clear();
-            answers.of(vec![vec![7; 10].into()], |all| Ok::<_, ()>(all.concat())).unwrap()
+            answers
+                .of(vec![vec![7; 10].into()], &mut held, |all| Ok::<_, ()>(all.concat()))
+                .unwrap()
         };
         let unread: Vec<Arc<[u8]>> = (0..3).map(|_| tell().unwrap()).collect();
         assert!(tell().is_none());

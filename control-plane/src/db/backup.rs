@@ -200,6 +200,7 @@ async fn raise(
     // Those of keys stay, and so does the hash key under which they are known.
     sqlx::query("DELETE FROM revocations WHERE kind <> 'key'").execute(&mut *tx).await?;
     sqlx::query("DELETE FROM deltas").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM cohort_deltas").execute(&mut *tx).await?;
     sqlx::query("DELETE FROM gatepasses").execute(&mut *tx).await?;
     sqlx::query(
         "UPDATE environment SET epoch = ?, sequence = 1, issuance_closed = ?,

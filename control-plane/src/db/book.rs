@@ -15,10 +15,11 @@ use gatepass_engine::routes::Index;
 use tokio::sync::{Notify, watch};
 
 use super::DbError;
-use super::answers::Answers;
+use super::answers::{Answers, Held};
 use super::load::Loaded;
 use crate::audit::{self, Head};
 use crate::keychain::Signers;
+use crate::keys::Signer;
 use crate::publish::{Changes, Publisher};
 use crate::roots::unverified_document;
 
@@ -57,6 +58,8 @@ pub(super) struct Step {
     pub(super) issued_at: UnixSeconds,
     /// `None` when it is too large for one: followers fetch a snapshot.
     pub(super) delta: Option<Delta>,
+    /// The same for each cohort, by name; one that is not here fetches a snapshot too.
+    pub(super) cohorts: Vec<(String, Option<Delta>)>,
 }
 
 /// What there is for a follower.
@@ -65,6 +68,8 @@ pub(crate) enum Told {
     Nothing,
     /// Ahead of us, so ours is an old copy.
     Ahead,
+    /// Nothing is said to this audience, or no more.
+    NoAudience,
     /// The encoded answer, which others may be given too.
     Answer(Arc<[u8]>),
     /// First put this time on the disk, then ask again.
@@ -78,9 +83,22 @@ struct Inner {
     roots: Vec<String>,
     /// Under the newest of `roots`.
     signers: Arc<Signers>,
-    deltas: VecDeque<Delta>,
     /// Up to this time may be signed: it is on the disk.
     marked: UnixSeconds,
+    /// What followers of all audiences have not read yet.
+    held: Held,
+    /// What is signed for those in no cohort.
+    shelf: Shelf,
+    /// The same for each cohort.
+    cohorts: Vec<Shelf>,
+}
+
+/// What is signed for one audience.
+#[derive(Default)]
+struct Shelf {
+    /// `None` for those in no cohort.
+    cohort: Option<String>,
+    deltas: VecDeque<Delta>,
     checkpoint: Option<Signed<Arc<[u8]>>>,
     snapshot: Option<Signed<Vec<Arc<[u8]>>>>,
     answers: Answers,
@@ -104,29 +122,48 @@ impl Book {
     pub(super) fn new(loaded: &Loaded, signers: Signers) -> Self {
         let mut publisher = loaded.publisher.clone();
         publisher.set_audit_head(audit::digest(&loaded.head.hash));
-        let mut deltas: VecDeque<Delta> = loaded.deltas.iter().cloned().collect();
-        bound(&mut deltas);
+        let shelf = |cohort: Option<&str>, deltas: VecDeque<Delta>| {
+            let mut shelf = Shelf { cohort: cohort.map(str::to_owned), deltas, ..Shelf::default() };
+            bound(&mut shelf.deltas);
+            shelf
+        };
+        let of_cohort = |name: &str| {
+            let all = loaded.cohort_deltas.iter().filter(|(cohort, _)| cohort == name);
+            shelf(Some(name), all.map(|(_, delta)| delta.clone()).collect())
+        };
+        let cohorts = publisher.cohorts().iter().map(|cohort| of_cohort(cohort.name())).collect();
         Self {
-            standing: watch::Sender::new(Standing::of(&publisher)),
+            standing: watch::Sender::new(Standing::of(publisher.position(), publisher.index())),
             audience: publisher.state().audience.clone(),
             inner: Mutex::new(Inner {
                 marked: publisher.state().issued_at,
                 publisher,
                 roots: loaded.roots.clone(),
                 signers: Arc::new(signers),
-                deltas,
-                checkpoint: None,
-                snapshot: None,
-                answers: Answers::default(),
+                held: Held::default(),
+                shelf: shelf(None, loaded.deltas.iter().cloned().collect()),
+                cohorts,
             }),
             signing: AtomicBool::new(false),
             signed: Notify::new(),
         }
     }
 
+    /// Of those in no cohort.
     #[must_use]
     pub fn audience(&self) -> &str {
         &self.audience
+    }
+
+    /// Where the followers of an audience stand; `None` where nothing is said to it.
+    #[must_use]
+    pub fn standing_of(&self, audience: &str) -> Option<Standing> {
+        if audience == self.audience {
+            return Some(*self.standing.borrow());
+        }
+        let inner = self.lock();
+        let cohort = inner.publisher.cohort(audience).ok()?;
+        Some(Standing::of(inner.publisher.position(), cohort.index()))
     }
 
     /// Tells when the position moves.
@@ -184,16 +221,14 @@ impl Book {
             if let Err(error) = inner.publisher.advance(&step.changes) {
                 tracing::error!(%error, "the book cannot follow the database");
             }
-            if step.delta.is_none() {
-                inner.deltas.clear();
-            }
-            inner.deltas.extend(step.delta);
+            inner.shelf.take(step.delta);
+            inner.follow_cohorts(step.cohorts);
         }
-        bound(&mut inner.deltas);
         inner.roots = roots.to_vec();
         inner.signers = Arc::clone(signers);
-        inner.answers.clear();
-        let standing = Standing::of(&inner.publisher);
+        inner.shelf.answers.clear();
+        inner.cohorts.iter_mut().for_each(|shelf| shelf.answers.clear());
+        let standing = Standing::of(inner.publisher.position(), inner.publisher.index());
         drop(inner);
         self.standing.send_replace(standing);
     }
@@ -225,16 +260,26 @@ impl Book {
     /// What a follower at `after` has not heard; at the end of its wait, a checkpoint.
     pub(crate) fn tell(
         &self,
+        audience: &str,
         after: Option<Position>,
         is_over: bool,
         now: UnixSeconds,
     ) -> Result<Told, DbError> {
         let mut inner = self.lock();
+        let inner = &mut *inner;
         let here = inner.publisher.position();
+        let shelf = if audience == self.audience {
+            Some(&mut inner.shelf)
+        } else {
+            inner.cohorts.iter_mut().find(|shelf| shelf.cohort.as_deref() == Some(audience))
+        };
+        let Some(shelf) = shelf else {
+            return Ok(Told::NoAudience);
+        };
         if after == Some(here) && !is_over {
             return Ok(Told::Nothing);
         }
-        if after.is_some_and(|after| after > here) && !inner.resets() {
+        if after.is_some_and(|after| after > here) && !is_reset(&inner.roots) {
             return Ok(Told::Ahead);
         }
         let is_news = after != Some(here);
@@ -244,14 +289,15 @@ impl Book {
         if inner.marked < now {
             return Ok(Told::SignAt(now));
         }
-        let batches = match after.and_then(|after| inner.deltas_since(after, now)) {
+        let feed = &*inner.signers.feed()?.key;
+        let batches = match after.and_then(|after| shelf.deltas_since(after, here, now)) {
             Some(mut batches) => {
-                batches.push(inner.checkpoint(now)?);
+                batches.push(shelf.checkpoint(&mut inner.publisher, feed, now)?);
                 batches
             }
-            None => inner.snapshot(now)?,
+            None => shelf.snapshot(&mut inner.publisher, feed, now)?,
         };
-        Ok(inner.answer(batches)?.map_or(Told::Unread, Told::Answer))
+        Ok(shelf.answer(batches, &inner.roots, &mut inner.held)?.map_or(Told::Unread, Told::Answer))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -270,15 +316,40 @@ impl Drop for Signing<'_> {
 }
 
 impl Inner {
-    /// Whether the newest root document resets: a position ahead of ours is a thief's then.
-    fn resets(&self) -> bool {
-        is_reset(&self.roots)
+    /// Shelves for the cohorts that there are after a step, with what it signed for each.
+    fn follow_cohorts(&mut self, mut deltas: Vec<(String, Option<Delta>)>) {
+        let mut known = core::mem::take(&mut self.cohorts);
+        for cohort in self.publisher.cohorts() {
+            let name = cohort.name();
+            let is_its = |shelf: &Shelf| shelf.cohort.as_deref() == Some(name);
+            let at = known.iter().position(is_its);
+            let mut shelf = at.map(|at| known.swap_remove(at)).unwrap_or_default();
+            shelf.cohort = Some(name.to_owned());
+            let delta = deltas.iter().position(|(cohort, _)| cohort == name);
+            shelf.take(delta.and_then(|at| deltas.swap_remove(at).1));
+            self.cohorts.push(shelf);
+        }
+    }
+}
+
+impl Shelf {
+    /// Takes what a step signed. Without a delta those before lead nowhere.
+    fn take(&mut self, delta: Option<Delta>) {
+        if delta.is_none() {
+            self.deltas.clear();
+        }
+        self.deltas.extend(delta);
+        bound(&mut self.deltas);
     }
 
     /// `None` where a snapshot serves better: the deltas do not reach back, or are past half of
     /// their life.
-    fn deltas_since(&self, after: Position, now: UnixSeconds) -> Option<Vec<Arc<[u8]>>> {
-        let here = self.publisher.position();
+    fn deltas_since(
+        &self,
+        after: Position,
+        here: Position,
+        now: UnixSeconds,
+    ) -> Option<Vec<Arc<[u8]>>> {
         if after == here {
             return Some(Vec::new());
         }
@@ -295,9 +366,13 @@ impl Inner {
             .collect()
     }
 
-    fn answer(&mut self, batches: Vec<Arc<[u8]>>) -> Result<Option<Arc<[u8]>>, DbError> {
-        let roots = &self.roots;
-        self.answers.of(batches, |batches| {
+    fn answer(
+        &mut self,
+        batches: Vec<Arc<[u8]>>,
+        roots: &[String],
+        held: &mut Held,
+    ) -> Result<Option<Arc<[u8]>>, DbError> {
+        self.answers.of(batches, held, |batches| {
             let feed = Feed {
                 roots: roots.iter().map(String::as_bytes).collect(),
                 batches: batches.iter().map(AsRef::as_ref).collect(),
@@ -306,29 +381,45 @@ impl Inner {
         })
     }
 
-    fn checkpoint(&mut self, now: UnixSeconds) -> Result<Arc<[u8]>, DbError> {
-        let here = self.publisher.position();
+    fn checkpoint(
+        &mut self,
+        publisher: &mut Publisher,
+        feed: &dyn Signer,
+        now: UnixSeconds,
+    ) -> Result<Arc<[u8]>, DbError> {
+        let here = publisher.position();
         if let Some(known) = self.checkpoint.as_ref().and_then(|known| known.still(here, now)) {
             return Ok(known);
         }
         // Those with the one before are told to nobody any more.
         self.answers.clear();
-        let envelope: Arc<[u8]> =
-            self.publisher.checkpoint(&*self.signers.feed()?.key, now)?.into();
-        let issued_at = self.publisher.state().issued_at;
+        let envelope: Arc<[u8]> = match &self.cohort {
+            None => publisher.checkpoint(feed, now)?,
+            Some(cohort) => publisher.checkpoint_for(cohort, feed, now)?,
+        }
+        .into();
+        let issued_at = publisher.state().issued_at;
         self.checkpoint = Some(Signed { position: here, issued_at, what: Arc::clone(&envelope) });
         Ok(envelope)
     }
 
-    fn snapshot(&mut self, now: UnixSeconds) -> Result<Vec<Arc<[u8]>>, DbError> {
-        let here = self.publisher.position();
+    fn snapshot(
+        &mut self,
+        publisher: &mut Publisher,
+        feed: &dyn Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<Arc<[u8]>>, DbError> {
+        let here = publisher.position();
         if let Some(known) = self.snapshot.as_ref().and_then(|known| known.still(here, now)) {
             return Ok(known);
         }
         self.answers.clear();
-        let parts = self.publisher.snapshot(&*self.signers.feed()?.key, now)?;
+        let parts = match &self.cohort {
+            None => publisher.snapshot(feed, now)?,
+            Some(cohort) => publisher.snapshot_for(cohort, feed, now)?,
+        };
         let parts: Vec<Arc<[u8]>> = parts.into_iter().map(Arc::from).collect();
-        let issued_at = self.publisher.state().issued_at;
+        let issued_at = publisher.state().issued_at;
         self.snapshot = Some(Signed { position: here, issued_at, what: parts.clone() });
         Ok(parts)
     }
@@ -341,10 +432,10 @@ pub(crate) fn is_reset(roots: &[String]) -> bool {
 }
 
 impl Standing {
-    fn of(publisher: &Publisher) -> Self {
-        let smallest = publisher.index().smallest_staleness().unwrap_or(STALENESS_WITHOUT_ACTIONS);
+    fn of(position: Position, policy: &Index) -> Self {
+        let smallest = policy.smallest_staleness().unwrap_or(STALENESS_WITHOUT_ACTIONS);
         Self {
-            position: publisher.position(),
+            position,
             smallest_staleness: smallest,
             longest_wait: Duration::from_secs(smallest.into()) / 3,
         }

@@ -20,6 +20,8 @@ pub(super) struct Loaded {
     pub(super) publisher: Publisher,
     pub(super) roots: Vec<String>,
     pub(super) deltas: Vec<Delta>,
+    /// Of cohorts, by their names.
+    pub(super) cohort_deltas: Vec<(String, Delta)>,
     pub(super) head: Head,
 }
 
@@ -161,25 +163,45 @@ pub(super) async fn load(connection: &mut SqliteConnection) -> Result<Loaded, Db
         issued_at: UnixSeconds(unsigned(issued)),
         batch_life: unsigned(life),
     };
-    let publisher = Publisher::restore(state, bundle(connection, policy).await?)?;
+    let mut publisher = Publisher::restore(state, bundle(connection, policy).await?)?;
+    let cohorts: Vec<(String, Option<i64>)> =
+        sqlx::query_as("SELECT name, policy FROM cohorts").fetch_all(&mut *connection).await?;
+    for (name, own) in cohorts {
+        let own = match own {
+            Some(version) => Some(bundle(connection, version).await?),
+            None => None,
+        };
+        publisher = publisher.with_cohort(&name, own)?;
+    }
     let roots: Vec<(String,)> = sqlx::query_as("SELECT envelope FROM roots ORDER BY version")
         .fetch_all(&mut *connection)
         .await?;
-    let deltas: Vec<(i64, i64, i64, Vec<u8>)> = sqlx::query_as(
+    type DeltaRow = (i64, i64, i64, Vec<u8>);
+    let deltas: Vec<DeltaRow> = sqlx::query_as(
         "SELECT sequence, issued_at, expires_at, envelope FROM deltas ORDER BY sequence",
     )
     .fetch_all(&mut *connection)
     .await?;
-    let deltas = deltas.into_iter().map(|(to, issued_at, expires_at, envelope)| Delta {
+    let cohort_deltas: Vec<(String, i64, i64, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT cohort, sequence, issued_at, expires_at, envelope FROM cohort_deltas
+         ORDER BY sequence",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let delta = |(to, issued_at, expires_at, envelope): DeltaRow| Delta {
         to: unsigned(to),
         issued_at: UnixSeconds(unsigned(issued_at)),
         expires_at: UnixSeconds(unsigned(expires_at)),
         envelope: envelope.into(),
-    });
+    };
+    let of_cohort = |(cohort, to, issued_at, expires_at, envelope)| {
+        (cohort, delta((to, issued_at, expires_at, envelope)))
+    };
     Ok(Loaded {
         publisher,
         roots: roots.into_iter().map(|(envelope,)| envelope).collect(),
-        deltas: deltas.collect(),
+        deltas: deltas.into_iter().map(delta).collect(),
+        cohort_deltas: cohort_deltas.into_iter().map(of_cohort).collect(),
         head: head(connection).await?,
     })
 }
@@ -273,3 +295,6 @@ pub(crate) fn kind_of(name: &str) -> Option<Kind> {
     ];
     all.into_iter().find(|kind| kind_name(*kind) == name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,13 @@ use super::book::{Book, Delta, Step};
 use super::load::{Loaded, kind_name, load};
 use crate::audit::{self, Entry, Head};
 use crate::feed::Clock;
+use crate::fleet::Fleet;
 use crate::issuers;
 use crate::keychain::{Kept, Keychain, Signers};
-use crate::publish::{Changes, PublishError, Publisher, Revoke};
+use crate::publish::{Carried, Changes, Publisher, Revoke, ToCohort};
 use crate::roots::unverified_document;
+
+mod deltas;
 
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.
 pub struct Tx {
@@ -30,6 +33,7 @@ pub struct Tx {
     keys: Arc<Keychain>,
     /// Under the newest of `roots`.
     signers: Arc<Signers>,
+    fleet: Arc<Fleet>,
     clock: Clock,
     head: Head,
     /// What the change in hand does to the feed.
@@ -63,6 +67,7 @@ impl Tx {
         connection: SqliteConnection,
         loaded: Loaded,
         keys: Arc<Keychain>,
+        fleet: Arc<Fleet>,
         clock: Clock,
     ) -> Result<Self, DbError> {
         let signers = Arc::new(signers(&keys, &loaded.roots)?);
@@ -72,6 +77,7 @@ impl Tx {
             keys,
             saved_signers: Arc::clone(&signers),
             signers,
+            fleet,
             clock,
             saved_head: loaded.head.clone(),
             head: loaded.head,
@@ -133,6 +139,12 @@ impl Tx {
         &self.publisher
     }
 
+    /// What followers have reported: some changes are judged by it.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// The secret keys of the directory.
     #[must_use]
     pub fn keychain(&self) -> &Arc<Keychain> {
@@ -171,9 +183,14 @@ impl Tx {
         }
     }
 
-    /// Puts a compiled policy in force.
+    /// Puts a compiled policy in force for those in no cohort.
     pub fn publish(&mut self, bundle: gatepass_engine::bundle::Bundle) {
         self.changes.get_or_insert_default().bundle = Some(bundle);
+    }
+
+    /// Does this to a cohort, from this change's position on.
+    pub fn change_cohort(&mut self, name: &str, change: ToCohort) {
+        self.changes.get_or_insert_default().cohorts.push((name.to_owned(), change));
     }
 
     /// Replaces the list of issuer keys.
@@ -410,20 +427,15 @@ impl Tx {
         let at = Position { sequence: changes.leads_to(before.sequence), ..before };
         let revocations = self.publisher.revocations(&changes.revocations, at.sequence);
         let feed = Arc::clone(&self.signers.feed()?.key);
-        let envelope = match changes.root_version {
+        let carried = match changes.root_version {
             // Under a newer root the base and the deltas that gates have are refused: a VM that
             // starts then, or that slept, needs a base that it can believe at once.
-            Some(_) => None,
-            None => match self.publisher.delta(changes, &*feed, now) {
-                Ok(envelope) => Some(envelope),
-                Err(PublishError::TooLarge) => None,
-                Err(error) => return Err(error.into()),
-            },
+            Some(_) => {
+                self.publisher.advance(changes)?;
+                Vec::new()
+            }
+            None => self.publisher.deltas(changes, &*feed, now)?,
         };
-        if envelope.is_none() {
-            // Followers fetch a snapshot.
-            self.publisher.advance(changes)?;
-        }
         // From here on memory is ahead of the savepoint: a failure makes the group fail.
         self.broken = true;
         for revocation in &revocations {
@@ -467,29 +479,23 @@ impl Tx {
         .bind(signed(state.keys.version))
         .execute(&mut self.connection)
         .await?;
-        let delta = match envelope {
-            Some(envelope) => {
-                let delta = read(envelope, at.sequence)?;
-                sqlx::query("INSERT INTO deltas VALUES (?, ?, ?, ?)")
-                    .bind(signed(delta.to))
-                    .bind(signed(delta.issued_at.0))
-                    .bind(signed(delta.expires_at.0))
-                    .bind(&delta.envelope[..])
-                    .execute(&mut self.connection)
-                    .await?;
-                sqlx::query("DELETE FROM deltas WHERE sequence <= ?")
-                    .bind(signed(at.sequence.saturating_sub(super::book::KEPT_DELTAS)))
-                    .execute(&mut self.connection)
-                    .await?;
-                Some(delta)
+        let mut delta = None;
+        let mut cohorts = Vec::new();
+        for Carried { cohort, delta: envelope } in carried {
+            let signed = envelope.map(|envelope| read(envelope, at.sequence)).transpose()?;
+            match cohort {
+                None => delta = signed,
+                Some(name) => cohorts.push((name, signed)),
             }
-            None => {
-                sqlx::query("DELETE FROM deltas").execute(&mut self.connection).await?;
-                None
-            }
-        };
+        }
+        self.keep_delta(delta.as_ref(), at.sequence).await?;
+        // Nothing more is written where there are no cohorts: a revocation waits for this.
+        if !self.publisher.cohorts().is_empty() || !changes.cohorts.is_empty() {
+            self.keep_cohort_deltas(&cohorts, at.sequence).await?;
+        }
         self.broken = false;
-        self.steps.push(Step { changes: changes.clone(), issued_at: state.issued_at, delta });
+        let issued_at = self.publisher.state().issued_at;
+        self.steps.push(Step { changes: changes.clone(), issued_at, delta, cohorts });
         Ok(())
     }
 }

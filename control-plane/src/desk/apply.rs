@@ -11,11 +11,13 @@ use utoipa::ToSchema;
 use super::Refused;
 use super::ceiling::Ceiling;
 use super::change::Change;
+use super::cohorts::Cohort;
 use crate::audit::Entry;
 use crate::db::{DbError, Tx, signed};
 use crate::publish::Revoke;
 
 mod access;
+mod cohorts;
 pub(crate) mod environment;
 mod registry;
 pub(crate) mod root;
@@ -93,8 +95,16 @@ pub async fn apply(
 /// As [`apply`].
 pub(super) async fn check(tx: &mut Tx, change: &Change) -> Result<(), Refused> {
     match change {
-        Change::PublishPolicy(change) => super::policies::compile(&change.content).map(|_| ()),
+        Change::PublishPolicy(change) => {
+            match &change.cohort {
+                Some(cohort) => drop(Cohort::find(tx.sql(), cohort).await?),
+                None => cohorts::no_canary(tx).await?,
+            }
+            super::policies::compile(&change.content).map(|_| ())
+        }
+        Change::PromotePolicy(change) => cohorts::check(tx, change).await,
         Change::RollbackPolicy(change) => {
+            cohorts::no_canary(tx).await?;
             super::policies::content(tx.sql(), change.version).await.map(|_| ())
         }
         Change::AddAgentKey(change) => {
@@ -165,12 +175,16 @@ async fn carry_out(
             one(environment::revoke(tx, &change.kind, &change.id).await?)
         }
         Change::EndTask(change) => one(environment::end_task(tx, &change.task).await?),
-        Change::PublishPolicy(change) => {
-            one(environment::publish(tx, by, &change.content, reason).await?)
-        }
+        Change::PublishPolicy(change) => one(environment::publish(tx, by, change, reason).await?),
         Change::RollbackPolicy(change) => {
             one(environment::roll_back(tx, by, change.version, reason).await?)
         }
+        Change::PromotePolicy(change) => one(cohorts::promote(tx, by, change).await?),
+        Change::WithdrawPolicy(change) => {
+            one(cohorts::withdraw(tx, by, change.cohort.as_deref()).await?)
+        }
+        Change::AddCohort(change) => one(cohorts::add(tx, by, change.name).await?),
+        Change::RemoveCohort(change) => one(cohorts::remove(tx, change).await?),
         Change::StopEverything(_) => one(environment::stop(tx, reason).await?),
         Change::OpenIssuance(_) => one(environment::open(tx).await?),
         Change::AdoptRoot(change) => one(root::adopt(tx, change.envelope).await?),

@@ -190,6 +190,24 @@ changes! {
     PublishPolicy = "policy.publish", Operate {
         /// The YAML.
         content: String,
+        /// In this cohort alone, until it is promoted or withdrawn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cohort: Option<String>,
+    }
+    /// Puts the policy that a cohort tries in force for all.
+    PromotePolicy = "policy.promote", Operate {
+        /// The only one that tries a policy unless stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cohort: Option<String>,
+        /// Also where denials of verified gatepasses jumped, or where too little was seen to say.
+        #[serde(default)]
+        despite_denials: bool,
+    }
+    /// Gives a cohort the policy of all again.
+    WithdrawPolicy = "policy.withdraw", Operate {
+        /// The only one that tries a policy unless stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cohort: Option<String>,
     }
     /// Puts an older policy in force again, at a new position.
     RollbackPolicy = "policy.rollback", Operate {
@@ -224,9 +242,24 @@ changes! {
     EndToken = "token.end", Administer {
         id: String,
     }
+    /// Followers with a feed audience of their own, which may have a policy before all others.
+    AddCohort = "cohort.add", Administer {
+        /// The feed audience too.
+        name: String,
+    }
+    /// Nothing is said to a cohort any more; its join tokens end.
+    RemoveCohort = "cohort.remove", Administer {
+        name: String,
+        /// Also while Envoys follow it: they refuse everything once they are stale.
+        #[serde(default)]
+        despite_followers: bool,
+    }
     /// A token with which a fleet of Envoys may read the feed.
     AddJoinToken = "join_token.add", Administer {
         fleet: String,
+        /// Whose feed; that of those in no cohort unless stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cohort: Option<String>,
         digest: String,
         expires_at: u64,
     }
@@ -274,7 +307,13 @@ impl Change {
             Self::EndTask(change) => &change.task,
             Self::AddToken(change) => &change.operator,
             Self::AddJoinToken(change) => &change.fleet,
-            Self::PublishPolicy(_) | Self::RollbackPolicy(_) => "policy",
+            Self::AddCohort(AddCohort { name }) | Self::RemoveCohort(RemoveCohort { name, .. }) => {
+                name
+            }
+            Self::PublishPolicy(_)
+            | Self::RollbackPolicy(_)
+            | Self::PromotePolicy(_)
+            | Self::WithdrawPolicy(_) => "policy",
             Self::StopEverything(_) | Self::OpenIssuance(_) => "environment",
             Self::AdoptRoot(_) => "root",
         }

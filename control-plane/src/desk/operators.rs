@@ -201,6 +201,14 @@ pub async fn roles(
     Ok(rows.into_iter().map(|(role,)| role).collect())
 }
 
+/// What a join token is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joins {
+    pub fleet: String,
+    /// `None`: the feed of those in no cohort.
+    pub cohort: Option<String>,
+}
+
 /// Who a fleet's join token belongs to.
 ///
 /// # Errors
@@ -209,20 +217,20 @@ pub async fn fleet(
     connection: &mut SqliteConnection,
     secret: &str,
     now: UnixSeconds,
-) -> Result<String, Refused> {
+) -> Result<Joins, Refused> {
     let unknown =
         || Refused::Unauthenticated("the join token is not known, ended or expired".to_owned());
     if secret.len() > MAX_SECRET_BYTES {
         return Err(unknown());
     }
-    let row: Option<(String,)> = sqlx::query_as(
-        "SELECT fleet FROM join_tokens WHERE digest = ? AND ended_at IS NULL AND expires_at > ?",
+    let row: Option<(String, Option<String>)> = sqlx::query_as(
+        "SELECT fleet, cohort FROM join_tokens WHERE digest = ? AND ended_at IS NULL AND expires_at > ?",
     )
     .bind(digest(secret).as_slice())
     .bind(signed(now.0))
     .fetch_optional(connection)
     .await?;
-    row.map(|(fleet,)| fleet).ok_or_else(unknown)
+    row.map(|(fleet, cohort)| Joins { fleet, cohort }).ok_or_else(unknown)
 }
 
 /// Reads a digest that somebody else computed.

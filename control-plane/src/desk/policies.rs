@@ -1,13 +1,18 @@
-//! Versions of the policy: what was written, and when which one was in force.
+//! Versions of the policy: what was written, and when which one was in force where.
+
+use std::collections::BTreeMap;
 
 use gatepass_engine::bundle::Bundle;
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::position::Position;
 use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 use utoipa::ToSchema;
 
 use super::Refused;
 use crate::audit::hex;
-use crate::db::{Tx, signed, unsigned};
+use crate::db::{DbError, Tx, signed, unsigned};
+use crate::publish::ToCohort;
 use sha2::{Digest as _, Sha256};
 
 /// One version, without its content.
@@ -18,6 +23,35 @@ pub struct Policy {
     pub created_at: i64,
     pub created_by: String,
     pub reason: String,
+}
+
+/// A version that is in force somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub version: u64,
+    /// The position that put it in force there.
+    pub at: Position,
+    pub when: UnixSeconds,
+}
+
+/// What is in force where; `None` before the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Everywhere {
+    /// For those in no cohort.
+    pub of_all: Option<Published>,
+    pub cohorts: BTreeMap<String, Option<Published>>,
+}
+
+/// For whom a version is put in force.
+#[derive(Debug)]
+pub(super) enum Place<'a> {
+    Everywhere(Bundle),
+    /// For all others: it is in force in this cohort, and becomes the policy of all.
+    ElsewhereToo(&'a str, Bundle),
+    /// In this cohort alone.
+    Cohort(&'a str, Bundle),
+    /// In this cohort, where it is the policy of all again.
+    BackTo(&'a str),
 }
 
 /// Compiles a policy, or says everything that is wrong with it, with lines and carets.
@@ -56,6 +90,39 @@ pub async fn in_force(connection: &mut SqliteConnection) -> Result<u64, Refused>
     let (version,): (i64,) =
         sqlx::query_as("SELECT policy FROM environment").fetch_one(connection).await?;
     Ok(unsigned(version))
+}
+
+/// What is in force where, and since when.
+///
+/// # Errors
+/// What SQLite says.
+pub async fn published(connection: &mut SqliteConnection) -> Result<Everywhere, DbError> {
+    type Row = (i64, i64, i64, i64);
+    let read = |(epoch, sequence, version, when): Row| Published {
+        version: unsigned(version),
+        at: Position { epoch: unsigned(epoch), sequence: unsigned(sequence) },
+        when: UnixSeconds(unsigned(when)),
+    };
+    let of_all: Option<Row> = sqlx::query_as(
+        "SELECT epoch, sequence, version, published_at FROM publications
+         ORDER BY epoch DESC, sequence DESC LIMIT 1",
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let names: Vec<(String,)> =
+        sqlx::query_as("SELECT name FROM cohorts").fetch_all(&mut *connection).await?;
+    let mut cohorts = BTreeMap::new();
+    for (name,) in names {
+        let newest: Option<Row> = sqlx::query_as(
+            "SELECT epoch, sequence, version, published_at FROM cohort_publications
+             WHERE cohort = ? ORDER BY epoch DESC, sequence DESC LIMIT 1",
+        )
+        .bind(&name)
+        .fetch_optional(&mut *connection)
+        .await?;
+        cohorts.insert(name, newest.map(read));
+    }
+    Ok(Everywhere { of_all: of_all.map(read), cohorts })
 }
 
 /// # Errors
@@ -106,26 +173,92 @@ pub(super) async fn keep(
 pub(super) async fn put_in_force(
     tx: &mut Tx,
     version: u64,
-    bundle: Bundle,
     by: &str,
+    place: Place<'_>,
 ) -> Result<(), Refused> {
+    match place {
+        Place::Everywhere(bundle) => put_everywhere(tx, version, by, bundle, None).await?,
+        Place::ElsewhereToo(cohort, bundle) => {
+            put_everywhere(tx, version, by, bundle, Some(cohort)).await?;
+        }
+        Place::Cohort(cohort, bundle) => {
+            tx.change_cohort(cohort, ToCohort::Own(bundle));
+            sqlx::query("UPDATE cohorts SET policy = ? WHERE name = ?")
+                .bind(signed(version))
+                .bind(cohort)
+                .execute(tx.sql())
+                .await?;
+            note(tx, Some(cohort), version, by).await?;
+        }
+        Place::BackTo(cohort) => {
+            tx.change_cohort(cohort, ToCohort::OfAll);
+            sqlx::query("UPDATE cohorts SET policy = NULL WHERE name = ?")
+                .bind(cohort)
+                .execute(tx.sql())
+                .await?;
+            note(tx, Some(cohort), version, by).await?;
+        }
+    }
+    Ok(())
+}
+
+/// To the gates of a cohort that decide by it already it is no news: their open requests go on.
+async fn put_everywhere(
+    tx: &mut Tx,
+    version: u64,
+    by: &str,
+    bundle: Bundle,
+    has_it: Option<&str>,
+) -> Result<(), Refused> {
+    let names = tx.publisher().cohorts().iter().map(|cohort| cohort.name().to_owned());
+    let others: Vec<String> = names.filter(|name| Some(name.as_str()) != has_it).collect();
     tx.publish(bundle);
-    let at = tx.position();
-    let now = signed(tx.now().0);
     sqlx::query("UPDATE environment SET policy = ?")
         .bind(signed(version))
         .execute(tx.sql())
         .await?;
-    sqlx::query(
-        "INSERT INTO publications (sequence, epoch, version, published_at, published_by)
-         VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(signed(at.sequence))
-    .bind(signed(at.epoch))
-    .bind(signed(version))
-    .bind(now)
-    .bind(by)
-    .execute(tx.sql())
-    .await?;
+    note(tx, None, version, by).await?;
+    if tx.publisher().cohorts().is_empty() {
+        return Ok(());
+    }
+    sqlx::query("UPDATE cohorts SET policy = NULL").execute(tx.sql()).await?;
+    for name in &others {
+        tx.change_cohort(name, ToCohort::OfAll);
+        note(tx, Some(name), version, by).await?;
+    }
+    Ok(())
+}
+
+/// Writes down that a version is in force from this change on.
+pub(super) async fn note(
+    tx: &mut Tx,
+    cohort: Option<&str>,
+    version: u64,
+    by: &str,
+) -> Result<(), Refused> {
+    let at = tx.position();
+    let now = signed(tx.now().0);
+    let written = match cohort {
+        None => sqlx::query(
+            "INSERT INTO publications (epoch, sequence, version, published_at, published_by)
+             VALUES (?, ?, ?, ?, ?)",
+        ),
+        Some(_) => sqlx::query(
+            "INSERT INTO cohort_publications
+               (epoch, sequence, version, published_at, published_by, cohort)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        ),
+    };
+    let written = written
+        .bind(signed(at.epoch))
+        .bind(signed(at.sequence))
+        .bind(signed(version))
+        .bind(now)
+        .bind(by);
+    let written = match cohort {
+        None => written,
+        Some(cohort) => written.bind(cohort),
+    };
+    written.execute(tx.sql()).await?;
     Ok(())
 }

@@ -222,6 +222,7 @@ async fn takes_two(tx: &mut Tx, change: &Change) -> Result<bool, Refused> {
     Ok(match change {
         Change::PublishPolicy(_)
         | Change::RollbackPolicy(_)
+        | Change::PromotePolicy(_)
         | Change::AddAgentKey(_)
         | Change::EnableBlueprint(_)
         | Change::OpenIssuance(_)
@@ -236,7 +237,11 @@ async fn takes_two(tx: &mut Tx, change: &Change) -> Result<bool, Refused> {
         Change::SetCeiling(change) => !narrows(tx, &change.id, &change.ceiling).await?,
         // Until there was ever a second who could agree, the first must be able to bring them in.
         Change::AddOperator(_) | Change::AddToken(_) => ever_agreed(tx).await? >= 2,
-        Change::AddPerson(_)
+        // What a cohort goes back to is in force for all others, by two.
+        Change::WithdrawPolicy(_)
+        | Change::AddCohort(_)
+        | Change::RemoveCohort(_)
+        | Change::AddPerson(_)
         | Change::EndPerson(_)
         | Change::DisableBlueprint(_)
         | Change::RegisterAgent(_)

@@ -267,3 +267,83 @@ fn many_revocations_at_once_are_those_that_come_one_by_one() {
     assert_eq!(all.len(), 23);
     assert_eq!(*all, one_by_one.state().revocations);
 }
+
+/// A publisher with a cohort, and a gate of each audience that has its snapshot.
+fn with_canary() -> (Publisher, Gate, Gate) {
+    let mut publisher = publisher();
+    publisher.advance(&Changes::bundle(bundle(&["a"]))).unwrap();
+    let begin = vec![("canary".to_owned(), ToCohort::Begin)];
+    publisher.advance(&Changes { cohorts: begin, ..Changes::default() }).unwrap();
+    let (mut main, mut canary) = (gate(), crate::fixture::gate_of_audience("canary"));
+    load(&mut main, &publisher.snapshot(&feed_key(), NOW).unwrap()).unwrap();
+    let parts = publisher.snapshot_for("canary", &feed_key(), NOW).unwrap();
+    load(&mut canary, &parts).unwrap();
+    (publisher, main, canary)
+}
+
+fn in_canary(change: ToCohort) -> Vec<(String, ToCohort)> {
+    vec![("canary".to_owned(), change)]
+}
+
+#[test]
+fn a_policy_too_large_for_a_delta_costs_the_other_audiences_none() {
+    let (mut publisher, mut main, mut canary) = with_canary();
+    let changes =
+        Changes { cohorts: in_canary(ToCohort::Own(large_bundle())), ..revoke(Kind::Task, "t1") };
+    let carried = publisher.deltas(&changes, &feed_key(), NOW).unwrap();
+    let [of_main, of_canary] = carried.as_slice() else { panic!("{carried:?}") };
+    assert_eq!((of_main.cohort.as_deref(), of_canary.cohort.as_deref()), (None, Some("canary")));
+    assert!(of_canary.delta.is_none(), "it fetches a snapshot");
+    apply(&mut main, of_main.delta.as_ref().unwrap()).unwrap();
+    let parts = publisher.snapshot_for("canary", &feed_key(), NOW).unwrap();
+    assert!(parts.len() > 1);
+    load(&mut canary, &parts).unwrap();
+    // Whichever way it came, what is revoked is revoked.
+    let before = Position { sequence: publisher.position().sequence - 1, ..publisher.position() };
+    let token = token(&grant("a"), before);
+    assert_eq!(ask(&main, "a", &token), Err(Code::RevokedTask));
+    assert_eq!(main.position(), canary.position());
+    let revoked = |gate: &Gate| {
+        let table = gate.revocations().unwrap();
+        table.hits(Kind::Task, "t1", 0)
+    };
+    assert!(revoked(&main) && revoked(&canary));
+}
+
+#[test]
+fn a_step_that_is_refused_for_one_audience_is_taken_for_none() {
+    let (mut publisher, ..) = with_canary();
+    let at = publisher.position();
+    for (name, change) in [
+        ("nowhere", ToCohort::OfAll),
+        ("nowhere", ToCohort::End),
+        ("canary", ToCohort::Begin),
+        ("prod", ToCohort::Begin),
+    ] {
+        let changes =
+            Changes { cohorts: vec![(name.to_owned(), change)], ..revoke(Kind::Task, "t1") };
+        assert!(publisher.deltas(&changes, &feed_key(), NOW).is_err(), "{name}");
+        assert_eq!(publisher.position(), at);
+        assert!(!publisher.hits(Kind::Task, "t1", 0));
+    }
+    // The twin.
+    let changes = Changes { cohorts: in_canary(ToCohort::OfAll), ..revoke(Kind::Task, "t1") };
+    publisher.deltas(&changes, &feed_key(), NOW).unwrap();
+    assert!(publisher.hits(Kind::Task, "t1", 0));
+    let end = Changes { cohorts: in_canary(ToCohort::End), ..Changes::default() };
+    assert_eq!(publisher.deltas(&end, &feed_key(), NOW).unwrap().len(), 1);
+    assert!(publisher.checkpoint_for("canary", &feed_key(), NOW).is_err());
+    assert!(publisher.snapshot_for("canary", &feed_key(), NOW).is_err());
+}
+
+#[test]
+fn checkpoints_and_snapshots_are_of_one_audience() {
+    let (mut publisher, mut main, mut canary) = with_canary();
+    let later = NOW.plus(9);
+    let for_main = publisher.checkpoint(&feed_key(), later).unwrap();
+    let for_canary = publisher.checkpoint_for("canary", &feed_key(), later).unwrap();
+    assert_eq!(apply(&mut main, &for_canary), Err(RefusalCode::WrongAudience));
+    assert_eq!(apply(&mut canary, &for_main), Err(RefusalCode::WrongAudience));
+    assert_eq!(apply(&mut main, &for_main), Ok(Applied::Renewed));
+    assert_eq!(apply(&mut canary, &for_canary), Ok(Applied::Renewed));
+}

@@ -24,6 +24,25 @@ fn a_revocation_costs_bytes_and_not_the_bundle() {
     assert!(snapshot > 20 * MOST, "what it would cost without deltas: {snapshot} bytes");
 }
 
+#[test]
+fn cohorts_cost_a_revocation_nothing_that_others_are_told() {
+    let plane = Plane::furnished();
+    let start = std::time::Instant::now();
+    let alone: Vec<usize> = (0..50).map(|number| told_of_one(&plane, number)).collect();
+    let took_alone = start.elapsed();
+    for number in 0..16 {
+        plane.change("/v1/cohorts", json!({ "name": format!("c-{number}") }));
+    }
+    let start = std::time::Instant::now();
+    let beside: Vec<usize> = (50..100).map(|number| told_of_one(&plane, number)).collect();
+    println!(
+        "50 revocations and polls: {took_alone:?} alone, {:?} beside 16 cohorts",
+        start.elapsed()
+    );
+    let most = |all: &[usize]| all.iter().copied().max().unwrap();
+    assert!(most(&beside).abs_diff(most(&alone)) <= HASHES, "{alone:?} {beside:?}");
+}
+
 /// Bytes that a follower of the newest position is told when one gatepass is revoked: the delta and the
 /// checkpoint that proves its freshness. Root documents travel beside them.
 fn told_of_one(plane: &Plane, number: u64) -> usize {

@@ -103,6 +103,7 @@ fn what_is_wrong_with_a_body_is_named_and_nothing_changes() {
                 let fits = match schema["type"].as_str() {
                     Some("string") => wrong.is_string(),
                     Some("integer") => wrong.is_u64(),
+                    Some("boolean") => wrong.is_boolean(),
                     // Optional, or a schema of its own.
                     _ if name == "key" => true,
                     _ => wrong.is_null() || wrong.is_string() || wrong.is_object(),

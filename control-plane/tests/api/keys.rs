@@ -17,7 +17,7 @@ use gatepass_engine::keyring::Algorithm;
 use gatepass_engine::root::Role;
 use serde_json::{Value, json};
 
-use crate::kit::{Ask, Follower, Plane, claims, poll, python};
+use crate::kit::{Ask, Follower, POLICY, Plane, claims, poll, python};
 
 /// The longest staleness bound of the kit's policy, and the second that it takes to be over.
 const HEARD: u64 = 901;
@@ -72,6 +72,33 @@ fn kid(token: &str) -> String {
 /// As long as the ceiling allows.
 fn long() -> Ask {
     Ask::read().with("lifetime", "1800")
+}
+
+#[test]
+fn new_keys_reach_cohorts_and_wait_for_what_these_ride_out() {
+    let short = POLICY.replace("risk: low", "risk: low\n    staleness: 30s");
+    for (tries, heard) in [(true, HEARD), (false, 61)] {
+        let plane = Plane::furnished();
+        plane.change("/v1/cohorts", json!({ "name": "canary" }));
+        plane.change("/v1/policies", json!({ "content": short }));
+        if tries {
+            plane.change("/v1/policies", json!({ "content": POLICY, "cohort": "canary" }));
+        }
+        let agent = plane.agent(1);
+        let mut canary = Follower::of_audience(&plane, "canary");
+        let keys = [(Role::Issuer, KeyRole::Issuer), (Role::Feed, KeyRole::Feed)];
+        let made = keys.map(|(role, kind)| (role, new(&plane, kind)));
+        let told = adopt(&plane, &adding(&made.each_ref().map(|(role, kept)| (*role, kept))));
+        assert_eq!(told["issuers"][1]["signs_from"], plane.now() + heard, "{tries}");
+        let before = agent.gatepass(&plane, &long());
+        assert_eq!(canary.now_reads(&plane, &before), Ok(()));
+        plane.pass(heard + 1);
+        let after = agent.gatepass(&plane, &long());
+        assert_ne!(kid(&before), kid(&after));
+        assert_eq!(canary.now_reads(&plane, &after), Ok(()));
+        let fresh = Follower::of_audience(&plane, "canary");
+        assert_eq!(fresh.reads(&after), Ok(()));
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod gate;
 mod http;
 
 pub(crate) use agent::{Agent, Ask, claims, key_of, post};
-pub(crate) use gate::{Follower, poll};
+pub(crate) use gate::{Follower, poll, poll_of};
 pub(crate) use http::{Answer, percent, send};
 
 pub(crate) const NOW: u64 = 1_900_000_000;

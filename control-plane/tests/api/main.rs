@@ -7,7 +7,9 @@
 mod kit;
 
 mod bulk;
+mod canary;
 mod clients;
+mod cohorts;
 mod delegation;
 mod delta;
 mod exchange;

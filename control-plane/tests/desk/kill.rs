@@ -117,10 +117,12 @@ fn load(
         for number in 0..8 {
             let (worker, tell, random) = (&worker, tell.clone(), random.fork());
             let (admin, token, operator) = &addresses;
+            // Before anybody works: the server may be killed at once.
+            let mut wire = Wire::connect(if number < 2 { *admin } else { *token }).unwrap();
             scope.spawn(move || match number {
-                0 => worker.operates(&mut Wire::connect(*admin).unwrap(), operator, random, &tell),
-                1 => worker.publishes(&mut Wire::connect(*admin).unwrap(), operator, random, &tell),
-                _ => worker.asks(&mut Wire::connect(*token).unwrap(), random, &tell),
+                0 => worker.operates(&mut wire, operator, random, &tell),
+                1 => worker.publishes(&mut wire, operator, random, &tell),
+                _ => worker.asks(&mut wire, random, &tell),
             });
         }
         drop(tell);

@@ -210,6 +210,60 @@ denial_codes! {
 }
 
 impl Code {
+    /// Whether another policy could have let a verified gatepass on: what is denied for what the caller
+    /// sent, for what is revoked, or for the gate's own state says nothing of the policy in force.
+    #[must_use]
+    pub const fn rests_on_policy(self) -> bool {
+        match self {
+            Self::TooOld
+            | Self::NoRoute
+            | Self::InsufficientScope
+            | Self::ActionNotGranted
+            | Self::ConstraintViolated
+            | Self::UnsupportedRestriction
+            | Self::BindingMismatch
+            | Self::InsufficientAssurance
+            | Self::ApprovalRequired
+            | Self::ApprovalMismatch
+            | Self::PolicyDenied
+            | Self::PolicyError
+            | Self::BodyNotAllowed
+            | Self::StreamNotAllowed => true,
+            Self::NoCredential
+            | Self::Malformed
+            | Self::UnsupportedAlgorithm
+            | Self::UnknownKey
+            | Self::RevokedKey
+            | Self::BadSignature
+            | Self::WrongIssuer
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::WrongEnvironment
+            | Self::WrongAudience
+            | Self::WrongEpoch
+            | Self::Behind
+            | Self::RevokedCredential
+            | Self::RevokedAncestor
+            | Self::RevokedTask
+            | Self::RevokedSubject
+            | Self::RevokedAgent
+            | Self::RevokedOwner
+            | Self::RevokedBlueprint
+            | Self::AmbiguousRequest
+            | Self::Replayed
+            | Self::ReplayTableFull
+            | Self::BodyTooLarge
+            | Self::BodyMalformed
+            | Self::HeaderBodyMismatch
+            | Self::NotReady
+            | Self::Stale
+            | Self::TooManyOpen
+            | Self::DurationOver
+            | Self::PolicyChanged
+            | Self::ConfirmationFailed => false,
+        }
+    }
+
     /// Seconds for `Retry-After` (RFC 9110 section 10.2.3); every 503 carries one.
     #[must_use]
     pub const fn retry_after(self) -> Option<u32> {
@@ -249,6 +303,16 @@ mod tests {
                 _ => assert_eq!(challenge, None),
             }
         }
+    }
+
+    #[test]
+    fn no_policy_is_blamed_for_what_another_could_not_change() {
+        for code in Code::ALL {
+            let name = code.as_str();
+            let of_others = name.starts_with("revoked_") || code.status() == 503;
+            assert!(!(of_others && code.rests_on_policy()), "{name}");
+        }
+        assert!(Code::InsufficientScope.rests_on_policy());
     }
 
     #[test]

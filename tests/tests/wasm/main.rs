@@ -22,3 +22,4 @@ mod poison;
 mod second_plugin;
 mod shadow;
 mod staleness;
+mod tally;

@@ -21,6 +21,9 @@ pub(crate) enum Admin {
     /// Versions of the policy.
     #[command(subcommand)]
     Policy(Policy),
+    /// Followers with a feed audience of their own, which may have a policy before all others.
+    #[command(subcommand)]
+    Cohort(Cohort),
     /// Operators of the control plane.
     #[command(subcommand)]
     Operator(Operator),
@@ -252,6 +255,32 @@ pub(crate) enum Policy {
     },
     Publish {
         file: PathBuf,
+        /// In this cohort alone, until it is promoted or withdrawn.
+        #[arg(long, value_name = "NAME")]
+        cohort: Option<String>,
+        #[command(flatten)]
+        why: Why,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Put the policy that a cohort tries in force for all.
+    Promote {
+        /// The only one that tries a policy unless stated.
+        #[arg(long, value_name = "NAME")]
+        cohort: Option<String>,
+        /// Also where denials of verified gatepasses jumped, or where too little was seen to say.
+        #[arg(long)]
+        despite_denials: bool,
+        #[command(flatten)]
+        why: Why,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Give a cohort the policy of all again.
+    Withdraw {
+        /// The only one that tries a policy unless stated.
+        #[arg(long, value_name = "NAME")]
+        cohort: Option<String>,
         #[command(flatten)]
         why: Why,
         #[command(flatten)]
@@ -274,6 +303,27 @@ pub(crate) enum Policy {
         #[command(flatten)]
         wait: Wait,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Cohort {
+    Add {
+        /// What its Envoys have as `feed_audience`: lower-case letters, digits and `-`.
+        name: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Nothing is said to it any more; its join tokens end.
+    Remove {
+        name: String,
+        /// Also while Envoys follow it: they refuse everything once they are stale.
+        #[arg(long)]
+        despite_followers: bool,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// All of them, and how the policies that they try stand.
+    List,
 }
 
 #[derive(Subcommand)]
@@ -318,6 +368,9 @@ pub(crate) enum JoinToken {
     /// Makes a token here and registers its digest; it is printed once.
     Add {
         fleet: String,
+        /// For the feed of this cohort; else for that of those in none.
+        #[arg(long, value_name = "NAME")]
+        cohort: Option<String>,
         #[arg(long, default_value_t = 90)]
         days: u64,
         #[command(flatten)]

@@ -29,23 +29,35 @@ pub(super) struct Awaited {
     longest: Duration,
     without_lost: bool,
     is_policy: bool,
+    /// Only the Envoys of the cohort that the answer names: for the others nothing changed.
+    in_cohort: bool,
 }
 
 impl Awaited {
     pub(super) fn by(command: &Admin) -> Option<Self> {
-        let (wait, is_policy) = match command {
-            Admin::Policy(Policy::Publish { wait, .. } | Policy::Rollback { wait, .. }) => {
-                (wait, true)
+        let (wait, is_policy, in_cohort) = match command {
+            Admin::Policy(Policy::Publish { wait, cohort, .. }) => (wait, true, cohort.is_some()),
+            Admin::Policy(Policy::Rollback { wait, .. } | Policy::Promote { wait, .. }) => {
+                (wait, true, false)
             }
-            Admin::Revoke { wait, .. } | Admin::Stop { wait, .. } => (wait, false),
+            Admin::Policy(Policy::Withdraw { wait, .. }) => (wait, true, true),
+            Admin::Revoke { wait, .. } | Admin::Stop { wait, .. } => (wait, false, false),
             _ => return None,
         };
         let longest = Duration::from_secs(wait.wait?);
-        Some(Self { longest, without_lost: wait.without_lost, is_policy })
+        Some(Self { longest, without_lost: wait.without_lost, is_policy, in_cohort })
     }
 
-    fn counts(&self, envoy: &Follower) -> bool {
-        !(self.without_lost && envoy.state == State::Lost)
+    fn counts(&self, envoy: &Follower, cohort: Option<&str>) -> bool {
+        let concerned = !self.in_cohort || cohort == Some(envoy.audience.as_str());
+        concerned && !(self.without_lost && envoy.state == State::Lost)
+    }
+
+    /// The policy to be enforced there: a cohort may have had what was done at `at` before.
+    fn policy(&self, view: &FleetView, envoy: &Follower, at: Position) -> Option<Position> {
+        let its = view.cohorts.iter().find(|cohort| cohort.cohort == envoy.audience);
+        let published = its.map_or(&view.policy, |cohort| &cohort.policy).parse().unwrap_or(at);
+        self.is_policy.then(|| published.min(at))
     }
 }
 
@@ -57,16 +69,15 @@ impl Server {
             eprintln!("nothing to wait for yet: it takes a second person");
             return Ok(ExitCode::from(NOT_ENFORCED));
         };
+        let cohort = answer.pointer("/result/cohort").and_then(Value::as_str);
         let end = tokio::time::Instant::now() + awaited.longest;
         loop {
             let view = self.send(&Asked::get("/v1/fleet")).await?;
             let view: FleetView = serde_json::from_value(view)?;
-            let counted = view.envoys.iter().filter(|envoy| awaited.counts(envoy)).count();
-            let missing: Vec<&Follower> = view
-                .envoys
-                .iter()
-                .filter(|envoy| awaited.counts(envoy) && !envoy.enforces(at, awaited.is_policy))
-                .collect();
+            let concerned = || view.envoys.iter().filter(|envoy| awaited.counts(envoy, cohort));
+            let counted = concerned().count();
+            let enforces = |envoy: &Follower| envoy.enforces(at, awaited.policy(&view, envoy, at));
+            let missing: Vec<&Follower> = concerned().filter(|envoy| !enforces(envoy)).collect();
             // Before that, an Envoy that is there may not have polled yet: it gives up a poll that hangs
             // after 25 s.
             let has_heard_all = view.at.saturating_sub(view.since) >= LONGEST_SILENCE;

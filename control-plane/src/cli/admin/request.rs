@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::commands::{
-    Admin, Agent, Audit, Blueprint, JoinToken, Operator, Person, Policy, Proposal, Token, Which,
-    Why,
+    Admin, Agent, Audit, Blueprint, Cohort, JoinToken, Operator, Person, Policy, Proposal, Token,
+    Which, Why,
 };
 use crate::cli::{Outcome, now};
 
@@ -89,10 +89,29 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             Policy::Rollback { version, why, .. } => {
                 Asked::post(format!("/v1/policies/{version}/rollback"), why, none())
             }
+            Policy::Promote { cohort, despite_denials, why, .. } => {
+                let mut members = json!({ "despite_denials": despite_denials });
+                put(&mut members, "cohort", cohort);
+                Asked::post("/v1/policies/promote", why, members)
+            }
+            Policy::Withdraw { cohort, why, .. } => {
+                let mut members = none();
+                put(&mut members, "cohort", cohort);
+                Asked::post("/v1/policies/withdraw", why, members)
+            }
             // INVARIANT: answered before; asking for the list is harmless.
             Policy::Check { .. } | Policy::Publish { .. } | Policy::Diff { .. } => {
                 Asked::get("/v1/policies")
             }
+        },
+        Admin::Cohort(cohort) => match cohort {
+            Cohort::Add { name, why } => Asked::post("/v1/cohorts", why, json!({ "name": name })),
+            Cohort::Remove { name, despite_followers, why } => Asked::post(
+                format!("/v1/cohorts/{}/remove", part(&name)),
+                why,
+                json!({ "despite_followers": despite_followers }),
+            ),
+            Cohort::List => Asked::get("/v1/cohorts"),
         },
         Admin::Operator(operator) => match operator {
             Operator::Add { id, person, why } => {
@@ -119,11 +138,12 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             }
         },
         Admin::JoinToken(token) => match token {
-            JoinToken::Add { fleet, days, why } => {
+            JoinToken::Add { fleet, cohort, days, why } => {
                 let secret = new_secret(JOIN_PREFIX)?;
-                let members = json!({
+                let mut members = json!({
                     "fleet": fleet, "digest": digest_text(&secret), "expires_at": until(days),
                 });
+                put(&mut members, "cohort", cohort);
                 Asked::post("/v1/join-tokens", why, members).with(secret)
             }
             JoinToken::End { id, why } => {
@@ -215,7 +235,7 @@ fn many(which: Which, what: &str, why: Why) -> Asked {
     Asked::post(format!("/v1/agents/{what}"), why, members)
 }
 
-fn put(members: &mut Value, name: &str, value: Option<String>) {
+pub(super) fn put(members: &mut Value, name: &str, value: Option<String>) {
     if let (Some(value), Some(members)) = (value, members.as_object_mut()) {
         members.insert(name.to_owned(), value.into());
     }

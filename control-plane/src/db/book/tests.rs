@@ -8,7 +8,7 @@ use crate::keychain::Keychain;
 
 /// When the newest batch of the answer was issued; `None` where a time must go to the disk first.
 fn told(db: &Db, after: Option<Position>, is_over: bool, now: UnixSeconds) -> Option<UnixSeconds> {
-    match db.book().tell(after, is_over, now).unwrap() {
+    match db.book().tell("prod", after, is_over, now).unwrap() {
         Told::Answer(body) => {
             let told = Feed::decode(&body).unwrap();
             let last = Unverified::from_postcard(told.batches.last().unwrap()).unwrap();
@@ -18,7 +18,9 @@ fn told(db: &Db, after: Option<Position>, is_over: bool, now: UnixSeconds) -> Op
             assert_eq!(at, now);
             None
         }
-        Told::Nothing | Told::Ahead | Told::Unread => panic!("there is something to tell"),
+        Told::Nothing | Told::Ahead | Told::NoAudience | Told::Unread => {
+            panic!("there is something to tell")
+        }
     }
 }
 

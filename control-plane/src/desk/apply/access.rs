@@ -7,6 +7,7 @@ use super::{Effect, SYSTEM, active_person, state, text, time, token_id};
 use crate::db::{Tx, signed};
 use crate::desk::Refused;
 use crate::desk::change::{AddJoinToken, AddOperator, AddToken};
+use crate::desk::cohorts::Cohort;
 use crate::desk::operators::{MAX_TOKEN_LIFE, MAX_TOKENS, read_digest};
 
 pub(super) async fn add_operator(tx: &mut Tx, change: AddOperator) -> Result<Effect, Refused> {
@@ -102,13 +103,18 @@ pub(super) async fn end_token(tx: &mut Tx, id: &str) -> Result<Effect, Refused> 
 
 pub(super) async fn add_join_token(tx: &mut Tx, change: AddJoinToken) -> Result<Effect, Refused> {
     text("fleet", &change.fleet)?;
+    if let Some(cohort) = &change.cohort {
+        Cohort::find(tx.sql(), cohort).await?;
+    }
     let digest = read_digest(&change.digest)?;
     let now = tx.now();
     check_life(change.expires_at, now)?;
     let (held,): (i64,) = sqlx::query_as(
-        "SELECT count(*) FROM join_tokens WHERE fleet = ? AND ended_at IS NULL AND expires_at > ?",
+        "SELECT count(*) FROM join_tokens
+         WHERE fleet = ? AND cohort IS ? AND ended_at IS NULL AND expires_at > ?",
     )
     .bind(&change.fleet)
+    .bind(&change.cohort)
     .bind(time(now))
     .fetch_one(tx.sql())
     .await?;
@@ -120,16 +126,20 @@ pub(super) async fn add_join_token(tx: &mut Tx, change: AddJoinToken) -> Result<
     }
     let id = uuid::Uuid::now_v7().to_string();
     sqlx::query(
-        "INSERT INTO join_tokens (id, digest, fleet, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO join_tokens (id, digest, fleet, created_at, expires_at, cohort)
+         VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(&id)
     .bind(digest.as_slice())
     .bind(&change.fleet)
     .bind(time(now))
     .bind(signed(change.expires_at))
+    .bind(&change.cohort)
     .execute(tx.sql())
     .await?;
-    let after = json!({ "id": id, "fleet": change.fleet, "expires_at": change.expires_at });
+    let after = json!({
+        "id": id, "fleet": change.fleet, "cohort": change.cohort, "expires_at": change.expires_at,
+    });
     Ok(Effect { target: change.fleet, before: Value::Null, after })
 }
 

@@ -5,10 +5,12 @@ use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
 use serde_json::{Value, json};
 
-use super::{By, Effect, kill, time};
+use super::{By, Effect, cohorts, kill, time};
 use crate::db::{Tx, kind_of};
+use crate::desk::Refused;
+use crate::desk::change::PublishPolicy;
+use crate::desk::policies::{self, Place};
 use crate::desk::tasks::{self, Task};
-use crate::desk::{Refused, policies};
 
 pub(super) async fn revoke(tx: &mut Tx, kind: &str, id: &str) -> Result<Effect, Refused> {
     let Some(kind) = kind_of(kind) else {
@@ -72,16 +74,21 @@ async fn end(tx: &mut Tx, task: &Task) -> Result<Effect, Refused> {
 pub(super) async fn publish(
     tx: &mut Tx,
     by: &By<'_>,
-    content: &str,
+    change: PublishPolicy,
     reason: &str,
 ) -> Result<Effect, Refused> {
+    let content = &change.content;
     if content.len() > MAX_POLICY_BYTES {
         return Err(Refused::invalid("content", "a policy has 1 MiB at most"));
     }
+    if let Some(cohort) = &change.cohort {
+        return cohorts::publish(tx, by, cohort, content, reason).await;
+    }
+    cohorts::no_canary(tx).await?;
     let bundle = policies::compile(content)?;
     let before = policies::in_force(tx.sql()).await?;
     let version = policies::keep(tx, content, by.operator, reason).await?;
-    policies::put_in_force(tx, version, bundle, by.operator).await?;
+    policies::put_in_force(tx, version, by.operator, Place::Everywhere(bundle)).await?;
     Ok(Effect {
         target: "policy".to_owned(),
         before: json!({ "version": before }),
@@ -96,6 +103,7 @@ pub(super) async fn roll_back(
     version: u64,
     reason: &str,
 ) -> Result<Effect, Refused> {
+    cohorts::no_canary(tx).await?;
     let content = policies::content(tx.sql(), version).await?;
     let before = policies::in_force(tx.sql()).await?;
     if before == version {
@@ -103,7 +111,7 @@ pub(super) async fn roll_back(
     }
     let bundle = policies::compile(&content)?;
     let again = policies::keep(tx, &content, by.operator, reason).await?;
-    policies::put_in_force(tx, again, bundle, by.operator).await?;
+    policies::put_in_force(tx, again, by.operator, Place::Everywhere(bundle)).await?;
     Ok(Effect {
         target: "policy".to_owned(),
         before: json!({ "version": before }),

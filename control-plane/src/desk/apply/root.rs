@@ -127,7 +127,9 @@ async fn rotate(tx: &mut Tx, document: &Document, signers: &Signers) -> Result<R
     let (issuer,): (String,) =
         sqlx::query_as("SELECT issuer FROM environment").fetch_one(tx.sql()).await?;
     let now = tx.now();
-    let takeover = issuers::heard_by_all(tx.publisher().index(), now);
+    // Also by cohorts, whose own policies may ride out more.
+    let heard = tx.publisher().indexes().map(|index| issuers::heard_by_all(index, now));
+    let takeover = heard.max().unwrap_or(now);
     let current = &tx.publisher().state().keys.keys;
     let keys = Rotation { document, current, issuer: &issuer, now, takeover }.keys(signers);
     if keys.len() > MAX_ISSUER_KEYS {

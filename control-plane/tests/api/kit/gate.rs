@@ -12,18 +12,24 @@ pub(crate) struct Follower {
     gate: Gate,
     position: Option<Position>,
     now: u64,
+    audience: String,
 }
 
 impl Follower {
     /// A gate that has the newest state.
     pub(crate) fn of(plane: &Plane) -> Self {
+        Self::of_audience(plane, "prod")
+    }
+
+    /// The same in a cohort.
+    pub(crate) fn of_audience(plane: &Plane, audience: &str) -> Self {
         let settings = Settings {
             environment: "prod".into(),
-            feed_audience: "prod".into(),
+            feed_audience: audience.into(),
             mode: Mode::Enforce,
         };
         let gate = Gate::new(settings, plane.pinned.pinned("prod").unwrap());
-        let mut follower = Self { gate, position: None, now: 0 };
+        let mut follower = Self { gate, position: None, now: 0, audience: audience.to_owned() };
         follower.follow(plane);
         follower
     }
@@ -31,7 +37,7 @@ impl Follower {
     /// Polls until it has heard everything.
     pub(crate) fn follow(&mut self, plane: &Plane) {
         self.now = plane.now();
-        let answer = poll(plane, self.position, &[]);
+        let answer = poll_of(plane, &self.audience, self.position, &[]);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let feed = Feed::decode(&answer.body).unwrap();
         let now = self.at();
@@ -58,6 +64,12 @@ impl Follower {
         let now = self.at();
         self.gate.apply(batch, Milliseconds(0), now).unwrap();
         self.position = self.gate.position();
+    }
+
+    /// What it says to this batch of whoever sends it.
+    pub(crate) fn refuses_batch(&mut self, batch: &[u8]) -> Option<RefusalCode> {
+        let now = self.at();
+        self.gate.apply(batch, Milliseconds(0), now).err().map(|refusal| refusal.code)
     }
 
     /// Time goes by, and it hears nothing.
@@ -118,7 +130,17 @@ impl Follower {
 
 /// One poll that does not wait.
 pub(crate) fn poll(plane: &Plane, after: Option<Position>, headers: &[(&str, &str)]) -> Answer {
+    poll_of(plane, "prod", after, headers)
+}
+
+/// One poll of a cohort's feed that does not wait.
+pub(crate) fn poll_of(
+    plane: &Plane,
+    audience: &str,
+    after: Option<Position>,
+    headers: &[(&str, &str)],
+) -> Answer {
     let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
-    let path = format!("/v1/feed?audience=prod&wait=0{after}");
+    let path = format!("/v1/feed?audience={audience}&wait=0{after}");
     send(plane.addresses().feed, "GET", &path, headers, b"")
 }

@@ -1,0 +1,230 @@
+//! Cohorts, and the policy that one of them has before all others: published there, then promoted
+//! or withdrawn. Each of these is somebody's decision; nothing here is done by itself.
+
+use serde_json::{Value, json};
+
+use super::{By, Effect, time};
+use crate::db::{Tx, signed};
+use crate::desk::Refused;
+use crate::desk::canary::{Evidence, Hold};
+use crate::desk::change::{PromotePolicy, RemoveCohort};
+use crate::desk::cohorts::{self, Cohort, MAX_COHORTS, check_name};
+use crate::desk::policies::{self, Place};
+use crate::publish::ToCohort;
+
+pub(super) async fn add(tx: &mut Tx, by: &By<'_>, name: String) -> Result<Effect, Refused> {
+    check_name(&name)?;
+    if name == tx.publisher().state().audience {
+        return Err(Refused::invalid("name", "it is the feed audience of those in no cohort"));
+    }
+    let known = tx.publisher().cohorts();
+    if known.iter().any(|cohort| cohort.name() == name) {
+        return Err(Refused::Conflict(format!("there is a cohort `{name}` already")));
+    }
+    if known.len() >= MAX_COHORTS {
+        return Err(Refused::Conflict(format!(
+            "there are {MAX_COHORTS} cohorts: remove one first"
+        )));
+    }
+    let now = time(tx.now());
+    sqlx::query("INSERT INTO cohorts (name, created_at) VALUES (?, ?)")
+        .bind(&name)
+        .bind(now)
+        .execute(tx.sql())
+        .await?;
+    // A position of its own: a cohort of this name that was before had another policy at this one.
+    tx.change_cohort(&name, ToCohort::Begin);
+    let version = policies::in_force(tx.sql()).await?;
+    if version > 0 {
+        policies::note(tx, Some(&name), version, by.operator).await?;
+    }
+    Ok(Effect {
+        after: json!({ "cohort": name, "version": version }),
+        target: name,
+        before: Value::Null,
+    })
+}
+
+pub(super) async fn remove(tx: &mut Tx, change: RemoveCohort) -> Result<Effect, Refused> {
+    let cohort = Cohort::find(tx.sql(), &change.name).await?;
+    let name = &cohort.name;
+    if let Some(version) = cohort.canary() {
+        return Err(Refused::Conflict(format!(
+            "`{name}` tries version {version}: promote or withdraw it first"
+        )));
+    }
+    let now = tx.now();
+    let mut following = Vec::new();
+    tx.fleet().each(now, |report| {
+        if report.audience == *name && !report.is_lost(now) {
+            following.push(format!("{}/{}", report.who.node, report.who.envoy));
+        }
+    });
+    if !following.is_empty() && !change.despite_followers {
+        return Err(Refused::Conflict(format!(
+            "{} Envoys follow it, {} for one, and would refuse everything once they are stale: give them another feed audience first, or use `--despite-followers`",
+            following.len(),
+            following.first().map_or("", String::as_str),
+        )));
+    }
+    sqlx::query("UPDATE join_tokens SET ended_at = ? WHERE cohort = ? AND ended_at IS NULL")
+        .bind(time(now))
+        .bind(name)
+        .execute(tx.sql())
+        .await?;
+    sqlx::query("DELETE FROM cohorts WHERE name = ?").bind(name).execute(tx.sql()).await?;
+    tx.change_cohort(name, ToCohort::End);
+    Ok(Effect {
+        target: name.clone(),
+        before: json!({ "cohort": name }),
+        after: json!({ "cohort": name, "removed": true, "followers": following.len() }),
+    })
+}
+
+/// A version that is in force nowhere else.
+pub(super) async fn publish(
+    tx: &mut Tx,
+    by: &By<'_>,
+    name: &str,
+    content: &str,
+    reason: &str,
+) -> Result<Effect, Refused> {
+    let cohort = Cohort::find(tx.sql(), name).await?;
+    let bundle = policies::compile(content)?;
+    let of_all = policies::in_force(tx.sql()).await?;
+    if of_all == 0 {
+        return Err(Refused::Conflict(
+            "there is no policy of all yet, to go back to: publish it first".to_owned(),
+        ));
+    }
+    if cohort.canary().is_none() {
+        // What they denied so far is what they may deny under it.
+        let everywhere = policies::published(tx.sql()).await?;
+        let now = tx.now();
+        let before = Evidence::before(name, &everywhere, tx.fleet(), now);
+        sqlx::query("UPDATE cohorts SET allowed_before = ?, denied_before = ? WHERE name = ?")
+            .bind(signed(before.allowed))
+            .bind(signed(before.denied))
+            .bind(name)
+            .execute(tx.sql())
+            .await?;
+    }
+    tx.fleet().mark();
+    let version = policies::keep(tx, content, by.operator, reason).await?;
+    policies::put_in_force(tx, version, by.operator, Place::Cohort(name, bundle)).await?;
+    Ok(Effect {
+        target: "policy".to_owned(),
+        before: json!({ "version": cohort.canary().unwrap_or(of_all), "cohort": name }),
+        after: json!({
+            "version": version, "cohort": name, "position": tx.position().to_string(),
+        }),
+    })
+}
+
+/// The canary's version becomes that of all. Held where what was seen speaks against it, unless
+/// whoever asks says that they know.
+pub(super) async fn promote(
+    tx: &mut Tx,
+    by: &By<'_>,
+    change: PromotePolicy,
+) -> Result<Effect, Refused> {
+    let (cohort, version, content) = promoted(tx, &change).await?;
+    let name = &cohort.name;
+    let everywhere = policies::published(tx.sql()).await?;
+    let audience = &tx.publisher().state().audience;
+    let evidence = Evidence::of(name, audience, &everywhere, cohort.before(), tx.fleet(), tx.now());
+    let held: Vec<String> = evidence.holds().iter().map(Hold::to_string).collect();
+    if !held.is_empty() && !change.despite_denials {
+        return Err(Refused::Conflict(format!(
+            "the promotion of version {version} is held: {}. Wait, `gatepass policy withdraw`, or promote it with `--despite-denials`",
+            held.join("; ")
+        )));
+    }
+    let before = policies::in_force(tx.sql()).await?;
+    let bundle = policies::compile(&content)?;
+    policies::put_in_force(tx, version, by.operator, Place::ElsewhereToo(name, bundle)).await?;
+    Ok(Effect {
+        target: "policy".to_owned(),
+        before: json!({ "version": before }),
+        after: json!({
+            "version": version, "cohort": name, "position": tx.position().to_string(),
+            "seen": evidence.cohort, "elsewhere": evidence.others, "held": held,
+        }),
+    })
+}
+
+/// Whether there is what could be promoted; what was seen of it is judged when it is.
+pub(super) async fn check(tx: &mut Tx, change: &PromotePolicy) -> Result<(), Refused> {
+    promoted(tx, change).await.map(|_| ())
+}
+
+async fn promoted(tx: &mut Tx, change: &PromotePolicy) -> Result<(Cohort, u64, String), Refused> {
+    let (cohort, version) = canary(tx, change.cohort.as_deref()).await?;
+    let content = policies::content(tx.sql(), version).await?;
+    for other in cohorts::list(tx.sql()).await?.iter().filter(|other| other.name != cohort.name) {
+        let Some(tried) = other.canary() else { continue };
+        if policies::content(tx.sql(), tried).await? != content {
+            return Err(Refused::Conflict(format!(
+                "`{}` tries another version, {tried}: promote or withdraw that first",
+                other.name
+            )));
+        }
+    }
+    Ok((cohort, version, content))
+}
+
+/// The cohort gets the policy of all again, at a new position.
+pub(super) async fn withdraw(
+    tx: &mut Tx,
+    by: &By<'_>,
+    cohort: Option<&str>,
+) -> Result<Effect, Refused> {
+    let (cohort, version) = canary(tx, cohort).await?;
+    let name = &cohort.name;
+    let of_all = policies::in_force(tx.sql()).await?;
+    policies::put_in_force(tx, of_all, by.operator, Place::BackTo(name)).await?;
+    Ok(Effect {
+        target: "policy".to_owned(),
+        before: json!({ "version": version, "cohort": name }),
+        after: json!({
+            "version": of_all, "cohort": name, "position": tx.position().to_string(),
+        }),
+    })
+}
+
+/// While one cohort tries a policy, there is none to be put in force for all: it would be undone by
+/// the promotion, or undo what is tried, and nobody would have said so.
+pub(super) async fn no_canary(tx: &mut Tx) -> Result<(), Refused> {
+    match cohorts::list(tx.sql()).await?.into_iter().find(|cohort| cohort.canary().is_some()) {
+        None => Ok(()),
+        Some(cohort) => Err(Refused::Conflict(format!(
+            "`{0}` tries version {1}: first `gatepass policy promote --cohort {0}` or `gatepass policy withdraw --cohort {0}`",
+            cohort.name,
+            cohort.canary().unwrap_or_default(),
+        ))),
+    }
+}
+
+/// The cohort that is named, or the only one that tries a policy, and the version.
+async fn canary(tx: &mut Tx, name: Option<&str>) -> Result<(Cohort, u64), Refused> {
+    let cohort = match name {
+        Some(name) => Cohort::find(tx.sql(), name).await?,
+        None => {
+            let all = cohorts::list(tx.sql()).await?;
+            let mut trying = all.into_iter().filter(|cohort| cohort.canary().is_some());
+            match (trying.next(), trying.next()) {
+                (Some(one), None) => one,
+                (None, _) => {
+                    return Err(Refused::Conflict("no cohort tries a policy".to_owned()));
+                }
+                (Some(_), Some(_)) => {
+                    return Err(Refused::invalid("cohort", "several try a policy: name one"));
+                }
+            }
+        }
+    };
+    match cohort.canary() {
+        Some(version) => Ok((cohort, version)),
+        None => Err(Refused::Conflict(format!("`{}` has the policy of all", cohort.name))),
+    }
+}
