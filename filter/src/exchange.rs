@@ -205,6 +205,11 @@ impl Exchange {
                 Err(refusal) => out.refusals.push(refusal),
             }
         }
+        if out.refusals.iter().any(|refusal| refusal.code == RefusalCode::ClockSkew) {
+            // The signer's clock was ahead, and ours reaches one of its batches after the other: each would pass
+            // for fresh then, though what came after it has long been said.
+            fresh.clear();
+        }
         let by = Writer { owner, received: now.monotonic };
         let key = self.prefix.key("log");
         let of_batches = out.refusals.len();

@@ -31,6 +31,8 @@ pub(crate) struct Envoy {
     pub(crate) troubled: Moment,
     /// How far its wall was behind the signer's lately, in milliseconds, and when.
     behind: (u64, Moment),
+    /// When an answer may last have been kept: by somebody on the line, or by a thread that slept.
+    pub(crate) kept_answer: Option<Moment>,
     /// When somebody else has overwritten its shared data.
     pub(crate) forged: Option<Moment>,
     /// What another plugin has kept of its shared data.
@@ -112,6 +114,7 @@ impl Envoy {
             troubles: 0,
             troubled: 0,
             behind: (0, 0),
+            kept_answer: None,
             forged: None,
             kept: Vec::new(),
             busy_until: 0,
@@ -273,16 +276,20 @@ impl Envoy {
         if wall.abs_diff(signed) > ALIGNED {
             self.troubled = at;
         }
-        let behind = (signed.saturating_sub(wall) * SECOND).min(MOST_BEHIND);
-        if behind >= self.behind.0 || at > self.behind.1 + 10 * MINUTE {
+        let behind = signed.saturating_sub(wall) * SECOND;
+        if behind >= self.behind.0 || at > self.behind.1 + REMEMBERED {
             self.behind = (behind, at);
+        }
+        if self.link == Link::Hostile {
+            self.kept_answer = Some(at);
         }
     }
 
     /// What its wall may hide of the age of an answer: how far it was behind, and no more than an
-    /// answer can be under way.
-    pub(crate) const fn hidden(&self) -> Moment {
-        self.behind.0
+    /// answer can be under way, unless it may have been kept.
+    pub(crate) fn hidden(&self, at: Moment) -> Moment {
+        let is_kept = self.kept_answer.is_some_and(|last| at <= last + REMEMBERED);
+        if is_kept { self.behind.0 } else { self.behind.0.min(MOST_BEHIND) }
     }
 }
 
@@ -323,5 +330,7 @@ impl Worker {
 /// Seconds that the wall of an Envoy and the signer's may differ where nothing is wrong: less than the 30
 /// that a gate accepts.
 const ALIGNED: u64 = 20;
+/// Longer than any bound.
+const REMEMBERED: Moment = 10 * MINUTE;
 /// Envoy gives a poll up after 25 s.
 const MOST_BEHIND: Moment = 26 * SECOND;

@@ -30,8 +30,14 @@ impl World {
         self.served(envoy, place, by);
         let pass = &self.desk.passes[asked.pass];
         let action = asked.action;
-        let who =
-            format!("envoy {envoy} worker {place}: {} with gatepass {}", action.name(), asked.pass);
+        let known = &self.envoys[envoy];
+        let who = format!(
+            "envoy {envoy} ({:?}, its wall hides {} ms) worker {place}: {} with gatepass {}",
+            known.link,
+            known.hidden(self.now),
+            action.name(),
+            asked.pass
+        );
         let is_granted = pass.actions.contains(&action) && !asked.forged;
         let its_epoch = by.position.is_some_and(|at| at.epoch == pass.epoch);
         if !is_granted || !its_epoch {
@@ -49,7 +55,8 @@ impl World {
         }
         let pass = &self.desk.passes[asked.pass];
         let own = self.envoys[envoy].clock.unix(self.now).0;
-        let heard = self.now.saturating_sub(action.bound() + UNDER_WAY + SLACK);
+        let hidden = self.envoys[envoy].hidden(self.now).max(UNDER_WAY);
+        let heard = self.now.saturating_sub(action.bound() + hidden + SLACK);
         if own >= pass.expires || self.signed_wall(heard) > pass.expires {
             let text = format!("{who}, which expired at {}; its wall shows {own}", pass.expires);
             self.report.violate(Rule::Expired, self.now, text);
@@ -118,7 +125,7 @@ impl World {
         if self.calm_since(envoy).saturating_add(SETTLED) <= stopped && late > PUSH + more {
             return Some(Rule::Push);
         }
-        let hidden = self.envoys[envoy].hidden();
+        let hidden = self.envoys[envoy].hidden(self.now);
         (late > bound + hidden + SLACK + more).then_some(Rule::Stale)
     }
 

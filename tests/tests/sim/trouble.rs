@@ -119,6 +119,7 @@ impl World {
         let lasts = self.lasts();
         let worker = &mut self.envoys[envoy].workers[place];
         worker.sleeps_until = worker.sleeps_until.max(self.now + lasts);
+        self.envoys[envoy].kept_answer = Some(self.now + lasts);
         self.begins("worker asleep", Some(envoy), lasts, Trouble::Sleep { envoy });
     }
 
