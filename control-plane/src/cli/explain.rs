@@ -51,13 +51,14 @@ impl ExplainArgs {
     /// Success when the request would go on; 2 when it is denied.
     pub(crate) fn explain(&self, now: UnixSeconds, out: &mut impl Write) -> Outcome {
         let sent = self.sent()?;
-        let gate = gate(&mut self.at.open()?, now)?;
+        let mut gate = gate(&mut self.at.open()?, now)?;
         let headers: Vec<Header<'_>> = sent
             .headers
             .iter()
             .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
             .collect();
         let request = Request { headers: &headers, ends_with_headers: !sent.has_body };
+        gate.grow_older(self.age);
         let at = Now { monotonic: Milliseconds(self.age.saturating_mul(1_000)), ..moment(now) };
         if let (Some(position), Some(age)) = (gate.position(), gate.age(at)) {
             writeln!(out, "state: position {position}, {age} ms old")?;

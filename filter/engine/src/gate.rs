@@ -532,6 +532,14 @@ impl Gate {
         self.freshness.map(|freshness| freshness.age(now))
     }
 
+    /// As if the newest proof had been signed so many seconds earlier: for whoever asks what would be decided
+    /// then. It can only deny more.
+    pub fn grow_older(&mut self, seconds: u64) {
+        if let Some(proof) = &mut self.freshness {
+            proof.issued_at = UnixSeconds(proof.issued_at.0.saturating_sub(seconds));
+        }
+    }
+
     /// The time that `exp` is held against: never below the newest `issued_at` accepted, nor below the newest
     /// proof's with what the monotonic clock has run since. A wall clock that is set back keeps nothing alive.
     #[must_use]
