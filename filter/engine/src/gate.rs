@@ -323,7 +323,9 @@ impl Gate {
         if header.shape() == Shape::Snapshot {
             self.ahead = None;
         }
-        self.end_revocations();
+        if !self.revocations.as_ref().is_some_and(Revocations::is_nearly_full) {
+            self.end_revocations();
+        }
         // A snapshot is full: one without a bundle must not leave an older policy in force.
         let bundle = match header.shape() {
             Shape::Snapshot => Some(bundle.unwrap_or_default()),

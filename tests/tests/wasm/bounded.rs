@@ -76,10 +76,16 @@ fn hold(revocations: usize, routes: usize) -> Taken {
 fn a_large_state_neither_stops_a_worker_nor_takes_more_memory_than_it_is_said_to() {
     let small = hold(10, 0);
     let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    let mut table = vec![(1_000, 0, 0.5), (100_000, 0, 3.0), (10, 10_000, 8.0)];
+    let mut table = vec![
+        (1_000, 0, 0.5),
+        (100_000, 0, 3.0),
+        (10, 100, 0.5),
+        (10, 1_000, 1.5),
+        (10, 10_000, 8.0),
+    ];
     // `make bounded`: signing so many takes a minute.
     if let Ok(number) = std::env::var("REVOCATIONS") {
-        table = vec![(number.parse().unwrap(), 0, 24.0)];
+        table.push((number.parse().unwrap(), 0, 24.0));
     }
     for (revocations, routes, most) in table {
         let much = hold(revocations, routes);
