@@ -137,12 +137,20 @@ impl Replaced {
 
 /// What was stopped since the copy was made stays stopped: a token that was stolen and ended, a
 /// key that was removed, a person who has left. This can only deny. Of a database that is not whole,
-/// what can be read.
-async fn keep_stopped(tx: &mut SqliteConnection, is_whole: bool) -> Result<(), DbError> {
+/// what can be read: each statement has a connection of its own, for one that has met a broken page says of
+/// everything after it, the copy too, that it is malformed.
+async fn keep_stopped(work: &Path, replaced: &Replaced, file: &Path) -> Result<(), DbError> {
+    let name = file.to_str().ok_or_else(|| {
+        DbError::Io(file.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
+    })?;
     for statement in KEPT_STOPS {
-        let kept = sqlx::query(statement).execute(&mut *tx).await;
-        if is_whole {
+        let mut connection = SqliteConnection::connect_with(&options(work)).await?;
+        sqlx::query("ATTACH DATABASE ? AS replaced").bind(name).execute(&mut connection).await?;
+        let kept = sqlx::query(statement).execute(&mut connection).await;
+        let closed = connection.close().await;
+        if replaced.is_whole {
             kept?;
+            closed?;
         }
     }
     Ok(())
@@ -166,10 +174,7 @@ async fn raise(
         if identity != replaced.identity {
             return Err(DbError::Corrupt("the copy is of another environment".to_owned()));
         }
-        let name = file.to_str().ok_or_else(|| {
-            DbError::Io(file.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
-        })?;
-        sqlx::query("ATTACH DATABASE ? AS replaced").bind(name).execute(&mut connection).await?;
+        keep_stopped(work, replaced, file).await?;
     }
     let (epoch, sequence): (i64, i64) = sqlx::query_as("SELECT epoch, sequence FROM environment")
         .fetch_one(&mut connection)
@@ -193,9 +198,6 @@ async fn raise(
     };
     let record = head.next(&entry, to, now)?;
     let mut tx = connection.begin().await?;
-    if let Some(replaced) = replaced {
-        keep_stopped(&mut tx, replaced.is_whole).await?;
-    }
     // Revocations go with their epoch: what they killed is older than the new one, so dead anyway.
     // Those of keys stay, and so does the hash key under which they are known.
     sqlx::query("DELETE FROM revocations WHERE kind <> 'key'").execute(&mut *tx).await?;
@@ -223,9 +225,6 @@ async fn raise(
         .await?;
     let_time_fall(&mut tx, now).await?;
     tx.commit().await?;
-    if replaced.is_some() {
-        sqlx::query("DETACH DATABASE replaced").execute(&mut connection).await?;
-    }
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     connection.close().await?;
     Ok(Restored { from, to, records: record.n, from_damaged: false })

@@ -66,6 +66,9 @@ fn each_page_is_looked_at() {
         std::fs::write(&database, broken(&whole, page)).unwrap();
         let served = edge.desk.serve();
         assert!(served.is_err(), "page {page} of {pages} was not missed");
+        // Whatever is broken, a copy takes its place.
+        let said = edge.desk.done(&["restore", "--dir", dir(&edge), path(&copy)]).unwrap();
+        assert!(said.contains("is damaged"), "page {page} of {pages}: {said}");
     }
     println!("{pages} pages, each missed when it is broken");
     // The twin: as it was.
