@@ -206,8 +206,7 @@ impl Shell {
     fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
-        // An agent is named once its gatepass was verified.
-        if about.agent.is_some() && denial.code().rests_on_policy() {
+        if about.is_live && denial.code().rests_on_policy() {
             self.tally.count(self.gate.bundle_position(), false);
         }
         self.record(
@@ -465,7 +464,7 @@ fn about(permit: &Permit) -> About {
         Reason::Decided(identity) => Some(identity.agent.clone()),
         Reason::Shadow(_) | Reason::Public | Reason::PassedThrough => None,
     };
-    About { agent, action: permit.action().map(str::to_owned) }
+    About { agent, action: permit.action().map(str::to_owned), ..About::default() }
 }
 
 /// Says of the effective context's stream what became of it.
