@@ -18,8 +18,6 @@ pub struct Report {
     /// How it proved who it is: `certificate`, `join_token` or `none`.
     pub identity: &'static str,
     pub address: IpAddr,
-    /// The feed that it follows.
-    pub audience: String,
     pub version: String,
     pub mode: String,
     pub position: Option<Position>,
@@ -29,8 +27,8 @@ pub struct Report {
     pub age: Option<u64>,
     pub workers: String,
     pub decided: Option<Decided>,
-    /// What it had said of that when a cohort last began to try a policy.
-    pub marked: Option<Decided>,
+    /// What it had said of that when a cohort last got a policy to try, by the cohort.
+    pub marked: BTreeMap<String, Decided>,
     pub refusal: Option<LastRefusal>,
     pub seen_at: UnixSeconds,
     /// When its poll is answered at the latest; it polls again at once.
@@ -38,12 +36,15 @@ pub struct Report {
 }
 
 /// One Envoy: several may show one certificate or one join token, so their own word tells them
-/// apart.
+/// apart. What it says for one audience says nothing for another, and replaces nothing there: a join
+/// token is good for one alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     /// The certificate's name, or the fleet of the join token.
     pub node: String,
     pub envoy: String,
+    /// The feed that it follows.
+    pub audience: String,
 }
 
 /// What a follower has decided on gatepasses that it had verified, under one policy and since it
@@ -169,14 +170,32 @@ pub struct CohortPolicy {
 }
 
 /// All followers that were heard of lately.
-#[derive(Default)]
-pub struct Fleet(Mutex<BTreeMap<Name, Report>>);
+pub struct Fleet {
+    all: Mutex<BTreeMap<Name, Report>>,
+    /// When reports began to be heard.
+    since: UnixSeconds,
+}
 
 impl Fleet {
+    /// Nobody was heard yet.
+    #[must_use]
+    pub const fn new(since: UnixSeconds) -> Self {
+        Self { all: Mutex::new(BTreeMap::new()), since }
+    }
+
+    /// Seconds until every Envoy that reaches us has polled; `None` once they are over. Before that an
+    /// Envoy of which nothing is known may be there all the same.
+    #[must_use]
+    pub fn unheard(&self, now: UnixSeconds) -> Option<u64> {
+        LONGEST_SILENCE.checked_sub(now.since(self.since)).filter(|left| *left > 0)
+    }
+
     /// Takes a report in.
     pub fn report(&self, mut report: Report) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        report.marked = all.get(&report.who).and_then(|known| known.marked);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get_mut(&report.who) {
+            report.marked = core::mem::take(&mut known.marked);
+        }
         if all.len() >= MAX_FOLLOWERS && !all.contains_key(&report.who) {
             // Whoever has a join token may make names up; they push out no certificate's.
             let first = all.values().min_by_key(|known| (known.is_verified(), known.seen_at));
@@ -189,10 +208,12 @@ impl Fleet {
     /// Those heard of in the last [`FORGET_AFTER`] seconds, the worst first, then by name.
     #[must_use]
     pub fn list(&self, newest: impl Fn(&str) -> Newest, now: UnixSeconds) -> Vec<Follower> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, report| now.since(report.seen_at) <= FORGET_AFTER);
-        let mut list: Vec<Follower> =
-            all.values().map(|report| report.follower(&newest(&report.audience), now)).collect();
+        let mut list: Vec<Follower> = all
+            .values()
+            .map(|report| report.follower(&newest(&report.who.audience), now))
+            .collect();
         drop(all);
         // Stable: by name within a state.
         list.sort_by_key(|follower| follower.state);
@@ -203,27 +224,42 @@ impl Fleet {
 impl Fleet {
     /// Looks at each report of the last [`FORGET_AFTER`] seconds.
     pub(crate) fn each(&self, now: UnixSeconds, look: impl FnMut(&Report)) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().filter(|report| now.since(report.seen_at) <= FORGET_AFTER).for_each(look);
     }
 }
 
 impl Fleet {
-    /// From now on is [`Report::lately`].
-    pub(crate) fn mark(&self) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values_mut().for_each(|report| report.marked = report.decided);
+    /// This cohort has got a policy to try: what is decided from now on is [`Report::lately`] for it.
+    pub(crate) fn mark(&self, cohort: &str) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in all.values_mut() {
+            report.marked.remove(cohort);
+            if let Some(decided) = report.decided {
+                report.marked.insert(cohort.to_owned(), decided);
+            }
+        }
+    }
+
+    /// There is no such cohort any more.
+    pub(crate) fn unmark(&self, cohort: &str) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in all.values_mut() {
+            report.marked.remove(cohort);
+        }
     }
 }
 
 impl Decided {
-    /// `<position of the policy> <allowed> <denied>`, as the filter writes it.
+    /// `<position of the policy> <allowed> <denied>`, as the filter writes it. More than anybody can have
+    /// decided is nothing that was decided.
     fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut next = || words.next();
         let policy = next()?.parse().ok()?;
         let (allowed, denied) = (next()?.parse().ok()?, next()?.parse().ok()?);
-        next().is_none().then_some(Self { policy, allowed, denied })
+        let can_be = allowed <= MAX_DECIDED && denied <= MAX_DECIDED;
+        (next().is_none() && can_be).then_some(Self { policy, allowed, denied })
     }
 }
 
@@ -232,7 +268,6 @@ impl Report {
     #[must_use]
     pub fn read(
         who: Name,
-        audience: &str,
         identity: &'static str,
         address: IpAddr,
         headers: &HeaderMap,
@@ -244,7 +279,6 @@ impl Report {
             who,
             identity,
             address,
-            audience: audience.to_owned(),
             version: text("x-gatepass-version"),
             mode: text("x-gatepass-mode"),
             position: text("x-gatepass-position").parse().ok(),
@@ -252,7 +286,7 @@ impl Report {
             root: text("x-gatepass-root").parse().ok(),
             age: text("x-gatepass-age").parse().ok(),
             workers: text("x-gatepass-vms"),
-            marked: None,
+            marked: BTreeMap::new(),
             decided: Decided::read(&text("x-gatepass-decided")),
             refusal: (!code.is_empty()).then(|| LastRefusal {
                 code,
@@ -283,11 +317,11 @@ impl Report {
         std::time::Duration::from_millis(SOON + spread)
     }
 
-    /// What it has decided since a cohort last began to try a policy; where that is not known, since
+    /// What it has decided since this cohort last got a policy to try; where that is not known, since
     /// it has its own.
-    pub(crate) fn lately(&self) -> Option<Decided> {
+    pub(crate) fn lately(&self, cohort: &str) -> Option<Decided> {
         let decided = self.decided?;
-        let before = self.marked.filter(|marked| marked.policy == decided.policy);
+        let before = self.marked.get(cohort).filter(|marked| marked.policy == decided.policy);
         Some(before.map_or(decided, |before| Decided {
             allowed: decided.allowed.saturating_sub(before.allowed),
             denied: decided.denied.saturating_sub(before.denied),
@@ -301,7 +335,8 @@ impl Report {
         now.since(self.answered_by) > LOST_AFTER
     }
 
-    fn is_verified(&self) -> bool {
+    /// A certificate says who it is.
+    pub(crate) fn is_verified(&self) -> bool {
         self.identity == "certificate"
     }
 
@@ -334,7 +369,7 @@ impl Report {
             envoy: self.who.envoy.clone(),
             state: self.state(newest, now),
             position: written(self.position),
-            audience: self.audience.clone(),
+            audience: self.who.audience.clone(),
             allowed: self.decided.map(|decided| decided.allowed),
             denied: self.decided.map(|decided| decided.denied),
             policy: written(self.policy),
@@ -400,6 +435,11 @@ pub const FORGET_AFTER: u64 = 24 * 3600;
 /// Seconds after the end of a granted wait. An Envoy gives a poll up 5 s after that and asks again
 /// within one more.
 pub const LOST_AFTER: u64 = 10;
+/// Seconds from the start of a control plane until every Envoy that reaches it has polled: it gives up
+/// a poll that hangs after 25 s.
+pub const LONGEST_SILENCE: u64 = 27;
+/// Decisions of one Envoy of one kind: at a million in each second it takes nine years.
+const MAX_DECIDED: u64 = 1 << 48;
 const MAX_TEXT: usize = 200;
 /// Milliseconds until a lagging follower reports anew. The checkpoint that answers it is then of a
 /// later second than what it has, so it is news and its leader does not back off.
@@ -419,7 +459,8 @@ mod tests {
     };
 
     fn report(envoy: &str, seen_at: u64) -> Report {
-        let who = Name { node: "edge".to_owned(), envoy: envoy.to_owned() };
+        let who =
+            Name { node: "edge".to_owned(), envoy: envoy.to_owned(), audience: "prod".to_owned() };
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("x-gatepass-position", "1.9"),
@@ -429,14 +470,7 @@ mod tests {
         ] {
             headers.insert(name, value.parse().unwrap());
         }
-        Report::read(
-            who,
-            "prod",
-            "join_token",
-            [127, 0, 0, 1].into(),
-            &headers,
-            UnixSeconds(seen_at),
-        )
+        Report::read(who, "join_token", [127, 0, 0, 1].into(), &headers, UnixSeconds(seen_at))
     }
 
     fn states(fleet: &Fleet, now: u64) -> Vec<(String, State)> {
@@ -446,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_fleet_is_bounded_and_forgets() {
-        let fleet = Fleet::default();
+        let fleet = Fleet::new(UnixSeconds(0));
         let mut verified = report("with a certificate", 1);
         verified.identity = "certificate";
         fleet.report(verified);
@@ -489,7 +523,7 @@ mod tests {
 
     #[test]
     fn the_worst_stand_first_and_age_goes_on() {
-        let fleet = Fleet::default();
+        let fleet = Fleet::new(UnixSeconds(0));
         for envoy in ["c", "a"] {
             fleet.report(report(envoy, NOW));
         }
@@ -529,7 +563,13 @@ mod tests {
             Some(Decided { policy: policy.parse().unwrap(), allowed, denied })
         };
         assert_eq!(Decided::read("1.5 7 2"), decided("1.5", 7, 2));
-        assert_eq!(Decided::read(&format!("1.5 {} 0", u64::MAX)), decided("1.5", u64::MAX, 0));
+        let most = MAX_DECIDED;
+        assert_eq!(Decided::read(&format!("1.5 {most} 0")), decided("1.5", most, 0));
+        assert_eq!(Decided::read(&format!("1.5 0 {most}")), decided("1.5", 0, most));
+        for over in [most + 1, u64::MAX] {
+            assert_eq!(Decided::read(&format!("1.5 {over} 0")), None);
+            assert_eq!(Decided::read(&format!("1.5 0 {over}")), None);
+        }
         for wrong in
             ["", "1.5", "1.5 7", "1.5 7 2 1", "1.5  7 2", "1.5 -7 2", "7 2 1.5", "1.5 7 2 "]
         {
@@ -537,6 +577,59 @@ mod tests {
         }
         let over = format!("1.5 {}0 0", u64::MAX);
         assert_eq!(Decided::read(&over), None);
+    }
+
+    #[test]
+    fn what_is_said_for_one_audience_replaces_nothing_of_another() {
+        let fleet = Fleet::new(UnixSeconds(0));
+        let told = |audience: &str, allowed: u64| {
+            let mut told = report("one", NOW);
+            told.who.audience = audience.to_owned();
+            told.decided = Decided::read(&format!("1.5 {allowed} 0"));
+            fleet.report(told);
+        };
+        told("prod", 7);
+        told("canary", 9);
+        told("canary", 10);
+        let mut seen = Vec::new();
+        fleet.each(UnixSeconds(NOW), |report| {
+            seen.push((report.who.audience.clone(), report.decided.map_or(0, |all| all.allowed)));
+        });
+        assert_eq!(seen, [("canary".to_owned(), 10), ("prod".to_owned(), 7)]);
+    }
+
+    #[test]
+    fn each_cohort_has_its_own_mark_and_a_report_keeps_it() {
+        let fleet = Fleet::new(UnixSeconds(0));
+        let decides = |allowed: u64| {
+            let mut told = report("one", NOW);
+            told.decided = Decided::read(&format!("1.5 {allowed} 0"));
+            fleet.report(told);
+        };
+        let lately = |cohort: &str| {
+            let mut found = None;
+            fleet.each(UnixSeconds(NOW), |report| found = report.lately(cohort));
+            found.map(|decided| decided.allowed)
+        };
+        decides(100);
+        fleet.mark("a");
+        decides(110);
+        fleet.mark("b");
+        decides(115);
+        assert_eq!([lately("a"), lately("b"), lately("c")], [Some(15), Some(5), Some(115)]);
+        fleet.unmark("a");
+        decides(116);
+        assert_eq!([lately("a"), lately("b")], [Some(116), Some(6)]);
+    }
+
+    #[test]
+    fn all_were_heard_once_the_longest_silence_is_over() {
+        let fleet = Fleet::new(UnixSeconds(NOW));
+        let unheard = |at: u64| fleet.unheard(UnixSeconds(at));
+        assert_eq!(unheard(NOW), Some(LONGEST_SILENCE));
+        assert_eq!(unheard(NOW - 5), Some(LONGEST_SILENCE), "a clock that went back");
+        assert_eq!(unheard(NOW + LONGEST_SILENCE - 1), Some(1));
+        assert_eq!(unheard(NOW + LONGEST_SILENCE), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{By, Effect, time};
 use crate::db::{DbError, Tx, signed};
 use crate::desk::Refused;
-use crate::desk::canary::{Evidence, Hold};
+use crate::desk::canary::{Evidence, Hold, Standpoint};
 use crate::desk::change::{Change, PromotePolicy, RemoveCohort, WithdrawPolicy};
 use crate::desk::cohorts::{self, Cohort, MAX_COHORTS, check_name};
 use crate::desk::policies::{self, Place};
@@ -61,9 +61,16 @@ pub(super) async fn remove(
         )));
     }
     let now = tx.now();
+    if let Some(seconds) = tx.fleet().unheard(now)
+        && !change.despite_followers
+    {
+        return Err(Refused::Conflict(format!(
+            "this control plane runs too short a time to know who follows it: ask again in {seconds} s, or use `--despite-followers`"
+        )));
+    }
     let mut following = Vec::new();
     tx.fleet().each(now, |report| {
-        if report.audience == *name && !report.is_lost(now) {
+        if report.who.audience == *name && !report.is_lost(now) {
             following.push(format!("{}/{}", report.who.node, report.who.envoy));
         }
     });
@@ -109,7 +116,8 @@ pub(super) async fn publish(
         // What they denied so far is what they may deny under it.
         let everywhere = policies::published(tx.sql()).await?;
         let now = tx.now();
-        let before = Evidence::before(name, &everywhere, tx.fleet(), now);
+        let here = tx.publisher().position();
+        let before = Evidence::before(name, &everywhere, here, tx.fleet(), now);
         sqlx::query("UPDATE cohorts SET allowed_before = ?, denied_before = ? WHERE name = ?")
             .bind(signed(before.allowed))
             .bind(signed(before.denied))
@@ -117,7 +125,6 @@ pub(super) async fn publish(
             .execute(tx.sql())
             .await?;
     }
-    tx.fleet().mark();
     let version = policies::keep(tx, content, by.operator, reason).await?;
     policies::put_in_force(tx, version, by.operator, Place::Cohort(name, bundle)).await?;
     Ok(Effect {
@@ -139,8 +146,13 @@ pub(super) async fn promote(
     let (cohort, version, content) = promoted(tx, &change).await?;
     let name = &cohort.name;
     let everywhere = policies::published(tx.sql()).await?;
-    let audience = &tx.publisher().state().audience;
-    let evidence = Evidence::of(name, audience, &everywhere, cohort.before(), tx.fleet(), tx.now());
+    let place = Standpoint {
+        audience: &tx.publisher().state().audience,
+        here: tx.publisher().position(),
+        everywhere: &everywhere,
+        now: tx.now(),
+    };
+    let evidence = Evidence::of(name, &place, cohort.before(), tx.fleet());
     let held: Vec<String> = evidence.holds().iter().map(Hold::to_string).collect();
     if !held.is_empty() && !change.despite_denials {
         return Err(Refused::Conflict(format!(
