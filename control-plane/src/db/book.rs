@@ -353,8 +353,12 @@ impl Shelf {
         if after == here {
             return Some(Vec::new());
         }
-        let reaches = self.deltas.front().is_some_and(|first| first.to <= after.sequence + 1);
-        if after.epoch != here.epoch || after > here || !reaches {
+        // Of another epoch its number says nothing, and can be any.
+        if after.epoch != here.epoch || after > here {
+            return None;
+        }
+        let next = after.sequence.saturating_add(1);
+        if self.deltas.front().is_none_or(|first| first.to > next) {
             return None;
         }
         let wanted = self.deltas.iter().filter(|delta| delta.to > after.sequence);
