@@ -133,7 +133,7 @@ impl Evidence {
                 if report.who.audience == audience
                     && let Some(of_all) = everywhere.of_all
                 {
-                    others.add(report, report.lately(cohort), of_all, here);
+                    others.add(report, report.lately(cohort, of_all.at), of_all, here);
                 }
                 return;
             }
