@@ -75,7 +75,7 @@ impl Db {
             .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("query_only", "1"))
             .await?;
-        let fleet = Arc::new(Fleet::default());
+        let fleet = Arc::new(Fleet::new(clock()));
         let tx = Tx::new(connection, loaded, keys, Arc::clone(&fleet), Arc::clone(&clock))?;
         let writer = Writer::start(tx, Arc::clone(&book))?;
         Ok(Self { dir: dir.to_owned(), readers, writer, book, fleet, clock, _lock: lock })

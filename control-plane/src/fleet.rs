@@ -18,8 +18,6 @@ pub struct Report {
     /// How it proved who it is: `certificate`, `join_token` or `none`.
     pub identity: &'static str,
     pub address: IpAddr,
-    /// The feed that it follows.
-    pub audience: String,
     pub version: String,
     pub mode: String,
     pub position: Option<Position>,
@@ -29,8 +27,8 @@ pub struct Report {
     pub age: Option<u64>,
     pub workers: String,
     pub decided: Option<Decided>,
-    /// What it had said of that when a cohort last began to try a policy.
-    pub marked: Option<Decided>,
+    /// What it had said of that when a cohort last got a policy to try, by the cohort.
+    pub marked: BTreeMap<String, Decided>,
     pub refusal: Option<LastRefusal>,
     pub seen_at: UnixSeconds,
     /// When its poll is answered at the latest; it polls again at once.
@@ -38,12 +36,15 @@ pub struct Report {
 }
 
 /// One Envoy: several may show one certificate or one join token, so their own word tells them
-/// apart.
+/// apart. What it says for one audience says nothing for another, and replaces nothing there: a join
+/// token is good for one alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     /// The certificate's name, or the fleet of the join token.
     pub node: String,
     pub envoy: String,
+    /// The feed that it follows.
+    pub audience: String,
 }
 
 /// What a follower has decided on gatepasses that it had verified, under one policy and since it
@@ -169,14 +170,32 @@ pub struct CohortPolicy {
 }
 
 /// All followers that were heard of lately.
-#[derive(Default)]
-pub struct Fleet(Mutex<BTreeMap<Name, Report>>);
+pub struct Fleet {
+    all: Mutex<BTreeMap<Name, Report>>,
+    /// When reports began to be heard.
+    since: UnixSeconds,
+}
 
 impl Fleet {
+    /// Nobody was heard yet.
+    #[must_use]
+    pub const fn new(since: UnixSeconds) -> Self {
+        Self { all: Mutex::new(BTreeMap::new()), since }
+    }
+
+    /// Seconds until every Envoy that reaches us has polled; `None` once they are over. Before that an
+    /// Envoy of which nothing is known may be there all the same.
+    #[must_use]
+    pub fn unheard(&self, now: UnixSeconds) -> Option<u64> {
+        LONGEST_SILENCE.checked_sub(now.since(self.since)).filter(|left| *left > 0)
+    }
+
     /// Takes a report in.
     pub fn report(&self, mut report: Report) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        report.marked = all.get(&report.who).and_then(|known| known.marked);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get_mut(&report.who) {
+            report.marked = core::mem::take(&mut known.marked);
+        }
         if all.len() >= MAX_FOLLOWERS && !all.contains_key(&report.who) {
             // Whoever has a join token may make names up; they push out no certificate's.
             let first = all.values().min_by_key(|known| (known.is_verified(), known.seen_at));
@@ -189,10 +208,12 @@ impl Fleet {
     /// Those heard of in the last [`FORGET_AFTER`] seconds, the worst first, then by name.
     #[must_use]
     pub fn list(&self, newest: impl Fn(&str) -> Newest, now: UnixSeconds) -> Vec<Follower> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, report| now.since(report.seen_at) <= FORGET_AFTER);
-        let mut list: Vec<Follower> =
-            all.values().map(|report| report.follower(&newest(&report.audience), now)).collect();
+        let mut list: Vec<Follower> = all
+            .values()
+            .map(|report| report.follower(&newest(&report.who.audience), now))
+            .collect();
         drop(all);
         // Stable: by name within a state.
         list.sort_by_key(|follower| follower.state);
@@ -203,27 +224,42 @@ impl Fleet {
 impl Fleet {
     /// Looks at each report of the last [`FORGET_AFTER`] seconds.
     pub(crate) fn each(&self, now: UnixSeconds, look: impl FnMut(&Report)) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().filter(|report| now.since(report.seen_at) <= FORGET_AFTER).for_each(look);
     }
 }
 
 impl Fleet {
-    /// From now on is [`Report::lately`].
-    pub(crate) fn mark(&self) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values_mut().for_each(|report| report.marked = report.decided);
+    /// This cohort has got a policy to try: what is decided from now on is [`Report::lately`] for it.
+    pub(crate) fn mark(&self, cohort: &str) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in all.values_mut() {
+            report.marked.remove(cohort);
+            if let Some(decided) = report.decided {
+                report.marked.insert(cohort.to_owned(), decided);
+            }
+        }
+    }
+
+    /// There is no such cohort any more.
+    pub(crate) fn unmark(&self, cohort: &str) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in all.values_mut() {
+            report.marked.remove(cohort);
+        }
     }
 }
 
 impl Decided {
-    /// `<position of the policy> <allowed> <denied>`, as the filter writes it.
+    /// `<position of the policy> <allowed> <denied>`, as the filter writes it. More than anybody can have
+    /// decided is nothing that was decided.
     fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut next = || words.next();
         let policy = next()?.parse().ok()?;
         let (allowed, denied) = (next()?.parse().ok()?, next()?.parse().ok()?);
-        next().is_none().then_some(Self { policy, allowed, denied })
+        let can_be = allowed <= MAX_DECIDED && denied <= MAX_DECIDED;
+        (next().is_none() && can_be).then_some(Self { policy, allowed, denied })
     }
 }
 
@@ -232,7 +268,6 @@ impl Report {
     #[must_use]
     pub fn read(
         who: Name,
-        audience: &str,
         identity: &'static str,
         address: IpAddr,
         headers: &HeaderMap,
@@ -244,7 +279,6 @@ impl Report {
             who,
             identity,
             address,
-            audience: audience.to_owned(),
             version: text("x-gatepass-version"),
             mode: text("x-gatepass-mode"),
             position: text("x-gatepass-position").parse().ok(),
@@ -252,7 +286,7 @@ impl Report {
             root: text("x-gatepass-root").parse().ok(),
             age: text("x-gatepass-age").parse().ok(),
             workers: text("x-gatepass-vms"),
-            marked: None,
+            marked: BTreeMap::new(),
             decided: Decided::read(&text("x-gatepass-decided")),
             refusal: (!code.is_empty()).then(|| LastRefusal {
                 code,
@@ -283,11 +317,12 @@ impl Report {
         std::time::Duration::from_millis(SOON + spread)
     }
 
-    /// What it has decided since a cohort last began to try a policy; where that is not known, since
-    /// it has its own.
-    pub(crate) fn lately(&self) -> Option<Decided> {
+    /// What it has decided since this cohort last got a policy to try; where that is not known, since
+    /// it has its own, which was published at `of_all`. A base brings that at a later position.
+    pub(crate) fn lately(&self, cohort: &str, of_all: Position) -> Option<Decided> {
         let decided = self.decided?;
-        let before = self.marked.filter(|marked| marked.policy == decided.policy);
+        let is_of_it = |marked: &&Decided| marked.policy >= of_all && decided.policy >= of_all;
+        let before = self.marked.get(cohort).filter(is_of_it);
         Some(before.map_or(decided, |before| Decided {
             allowed: decided.allowed.saturating_sub(before.allowed),
             denied: decided.denied.saturating_sub(before.denied),
@@ -301,7 +336,8 @@ impl Report {
         now.since(self.answered_by) > LOST_AFTER
     }
 
-    fn is_verified(&self) -> bool {
+    /// A certificate says who it is.
+    pub(crate) fn is_verified(&self) -> bool {
         self.identity == "certificate"
     }
 
@@ -334,7 +370,7 @@ impl Report {
             envoy: self.who.envoy.clone(),
             state: self.state(newest, now),
             position: written(self.position),
-            audience: self.audience.clone(),
+            audience: self.who.audience.clone(),
             allowed: self.decided.map(|decided| decided.allowed),
             denied: self.decided.map(|decided| decided.denied),
             policy: written(self.policy),
@@ -400,6 +436,11 @@ pub const FORGET_AFTER: u64 = 24 * 3600;
 /// Seconds after the end of a granted wait. An Envoy gives a poll up 5 s after that and asks again
 /// within one more.
 pub const LOST_AFTER: u64 = 10;
+/// Seconds from the start of a control plane until every Envoy that reaches it has polled: it gives up
+/// a poll that hangs after 25 s.
+pub const LONGEST_SILENCE: u64 = 27;
+/// Decisions of one Envoy of one kind: at a million in each second it takes nine years.
+const MAX_DECIDED: u64 = 1 << 48;
 const MAX_TEXT: usize = 200;
 /// Milliseconds until a lagging follower reports anew. The checkpoint that answers it is then of a
 /// later second than what it has, so it is news and its leader does not back off.
@@ -408,144 +449,4 @@ const SOON: u64 = 1_000;
 const SPREAD: u64 = 1_000;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: u64 = 1_000_000;
-    const NEWEST: Newest = Newest {
-        position: Position { epoch: 1, sequence: 9 },
-        policy: Some(Position { epoch: 1, sequence: 5 }),
-        smallest_staleness: 10,
-    };
-
-    fn report(envoy: &str, seen_at: u64) -> Report {
-        let who = Name { node: "edge".to_owned(), envoy: envoy.to_owned() };
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("x-gatepass-position", "1.9"),
-            ("x-gatepass-policy", "1.5"),
-            ("x-gatepass-age", "2500"),
-            ("x-gatepass-mode", "enforce"),
-        ] {
-            headers.insert(name, value.parse().unwrap());
-        }
-        Report::read(
-            who,
-            "prod",
-            "join_token",
-            [127, 0, 0, 1].into(),
-            &headers,
-            UnixSeconds(seen_at),
-        )
-    }
-
-    fn states(fleet: &Fleet, now: u64) -> Vec<(String, State)> {
-        let list = fleet.list(|_| NEWEST, UnixSeconds(now));
-        list.into_iter().map(|follower| (follower.envoy, follower.state)).collect()
-    }
-
-    #[test]
-    fn the_fleet_is_bounded_and_forgets() {
-        let fleet = Fleet::default();
-        let mut verified = report("with a certificate", 1);
-        verified.identity = "certificate";
-        fleet.report(verified);
-        for at in 0..=MAX_FOLLOWERS as u64 {
-            fleet.report(report(&format!("node-{at}"), 1000 + at));
-        }
-        let all = fleet.list(|_| NEWEST, UnixSeconds(1000));
-        assert_eq!(all.len(), MAX_FOLLOWERS);
-        assert!(!all.iter().any(|f| f.envoy == "node-0"), "the oldest gave way");
-        assert!(all.iter().any(|f| f.verified), "whoever is verified gives way last");
-        fleet.report(report("node-1", 5_000_000));
-        assert_eq!(fleet.list(|_| NEWEST, UnixSeconds(5_000_000)).len(), 1);
-    }
-
-    #[test]
-    fn each_state_has_its_reason() {
-        type Change = fn(&mut Report);
-        let cases: [(&str, State, Change); 10] = [
-            ("all is well", State::Enforcing, |_| {}),
-            ("a worker has nothing", State::Cold, |r| r.position = None),
-            ("no proof of freshness", State::Cold, |r| r.age = None),
-            ("an old proof", State::Stale, |r| r.age = Some(11_000)),
-            ("no older than allowed", State::Enforcing, |r| r.age = Some(10_999)),
-            ("of what was never published", State::Ahead, |r| r.position = "1.10".parse().ok()),
-            ("one position behind", State::Lagging, |r| r.position = "1.8".parse().ok()),
-            ("its bundle was refused", State::Lagging, |r| r.policy = "1.4".parse().ok()),
-            ("silent at the bound", State::Enforcing, |r| {
-                r.answered_by = UnixSeconds(NOW - LOST_AFTER);
-            }),
-            ("silent past the bound", State::Lost, |r| {
-                r.answered_by = UnixSeconds(NOW - LOST_AFTER - 1);
-            }),
-        ];
-        for (why, state, change) in cases {
-            let mut told = report("one", NOW);
-            change(&mut told);
-            assert_eq!(told.state(&NEWEST, UnixSeconds(NOW)), state, "{why}");
-        }
-    }
-
-    #[test]
-    fn the_worst_stand_first_and_age_goes_on() {
-        let fleet = Fleet::default();
-        for envoy in ["c", "a"] {
-            fleet.report(report(envoy, NOW));
-        }
-        let mut lost = report("z", NOW - 60);
-        lost.answered_by = UnixSeconds(NOW - 60);
-        fleet.report(lost);
-        let expected = [("z", State::Lost), ("a", State::Enforcing), ("c", State::Enforcing)];
-        let expected: Vec<_> = expected.map(|(envoy, state)| (envoy.to_owned(), state)).into();
-        assert_eq!(states(&fleet, NOW), expected);
-        let list = fleet.list(|_| NEWEST, UnixSeconds(NOW + 7));
-        assert_eq!(list.last().and_then(|follower| follower.age), Some(9));
-    }
-
-    #[test]
-    fn a_policy_is_enforced_only_where_its_bundle_is() {
-        let at = |text: &str| text.parse::<Position>().unwrap();
-        let told = report("one", NOW).follower(&NEWEST, UnixSeconds(NOW));
-        assert!(told.enforces(at("1.9"), None));
-        assert!(!told.enforces(at("1.9"), Some(at("1.9"))), "its bundle is of 1.5");
-        assert!(told.enforces(at("1.5"), Some(at("1.5"))));
-        assert!(told.enforces(at("1.9"), Some(at("1.5"))), "a cohort had it before all others");
-        assert!(!told.enforces(at("1.10"), None));
-        assert!(!told.enforces(at("2.1"), None), "of another epoch");
-        let shadow = Follower { mode: "shadow".to_owned(), ..told.clone() };
-        assert!(!shadow.enforces(at("1.5"), Some(at("1.5"))), "in shadow nothing is enforced");
-        let many = Follower { workers: "128+".to_owned(), ..told.clone() };
-        assert!(!many.enforces(at("1.5"), Some(at("1.5"))), "of those beyond nobody knows");
-        let ahead = Follower { state: State::Ahead, ..told.clone() };
-        assert!(!ahead.enforces(at("1.5"), Some(at("1.5"))), "of what was never published here");
-        let lost = Follower { state: State::Lost, ..told };
-        assert!(!lost.enforces(at("1.5"), Some(at("1.5"))), "nobody knows what it enforces");
-    }
-
-    #[test]
-    fn what_was_decided_is_read_strictly() {
-        let decided = |policy: &str, allowed, denied| {
-            Some(Decided { policy: policy.parse().unwrap(), allowed, denied })
-        };
-        assert_eq!(Decided::read("1.5 7 2"), decided("1.5", 7, 2));
-        assert_eq!(Decided::read(&format!("1.5 {} 0", u64::MAX)), decided("1.5", u64::MAX, 0));
-        for wrong in
-            ["", "1.5", "1.5 7", "1.5 7 2 1", "1.5  7 2", "1.5 -7 2", "7 2 1.5", "1.5 7 2 "]
-        {
-            assert_eq!(Decided::read(wrong), None, "{wrong}");
-        }
-        let over = format!("1.5 {}0 0", u64::MAX);
-        assert_eq!(Decided::read(&over), None);
-    }
-
-    #[test]
-    fn only_a_worker_behind_its_leader_reports_early() {
-        let told = report("one", NOW);
-        assert!(!told.lags("1.9".parse().ok()));
-        assert!(!told.lags(None), "nothing was fetched");
-        assert!(told.lags("1.10".parse().ok()));
-        let soon = told.soon().as_millis();
-        assert!((1_000..2_000).contains(&soon), "{soon}");
-    }
-}
+mod tests;

@@ -190,7 +190,7 @@ impl Shell {
         headers::prepare_upstream(headers, permit, id)?;
         let (outcome, code, agent) = match permit.reason() {
             Reason::Decided(identity) => {
-                self.tally.count(self.gate.bundle_position(), true);
+                self.tally.count(self.gate.bundle_in_force(), true);
                 ("allow", "decided", Some(identity.agent.as_str()))
             }
             Reason::Shadow(denial) => {
@@ -206,9 +206,8 @@ impl Shell {
     fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
-        // An agent is named once its gatepass was verified.
-        if about.agent.is_some() && denial.code().rests_on_policy() {
-            self.tally.count(self.gate.bundle_position(), false);
+        if about.is_live && denial.code().rests_on_policy() {
+            self.tally.count(self.gate.bundle_in_force(), false);
         }
         self.record(
             "deny",
@@ -280,7 +279,8 @@ impl Shell {
                 at,
                 now.monotonic,
             );
-            self.tally.add(&mut EnvoySharedData, &prefix.key("decided"));
+            let here = self.gate.position();
+            self.tally.add(&mut EnvoySharedData, &prefix.key("decided"), here);
             self.place_renewed = Some(now.monotonic);
         }
         self.lead(now);
@@ -378,6 +378,7 @@ impl Shell {
             decided: said(tally::sum(
                 &mut EnvoySharedData,
                 &self.configuration.prefix.key("decided"),
+                self.gate.position(),
             )),
             vms: if found.full { format!("{}+", found.vms) } else { found.vms.to_string() },
             refusal: said(refusal.map(|(refusal, _)| refusal.code)),
@@ -465,7 +466,7 @@ fn about(permit: &Permit) -> About {
         Reason::Decided(identity) => Some(identity.agent.clone()),
         Reason::Shadow(_) | Reason::Public | Reason::PassedThrough => None,
     };
-    About { agent, action: permit.action().map(str::to_owned) }
+    About { agent, action: permit.action().map(str::to_owned), ..About::default() }
 }
 
 /// Says of the effective context's stream what became of it.

@@ -273,8 +273,12 @@ impl Follower {
     }
 
     fn report(self, audience: &str, peer: &Peer, headers: &HeaderMap, now: UnixSeconds) -> Report {
-        let who = Name { node: self.node, envoy: plain(headers.get("x-gatepass-node")) };
-        Report::read(who, audience, self.identity, peer.address.ip(), headers, now)
+        let who = Name {
+            node: self.node,
+            envoy: plain(headers.get("x-gatepass-node")),
+            audience: audience.to_owned(),
+        };
+        Report::read(who, self.identity, peer.address.ip(), headers, now)
     }
 }
 

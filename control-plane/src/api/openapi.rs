@@ -135,6 +135,7 @@ fn proposed() -> Value {
         "required": ["proposal", "expires_at"],
         "properties": {
             "proposal": { "type": "string" },
+            "trial": { "type": "string" },
             "expires_at": { "type": "integer", "description": "Unix seconds." },
         },
     })

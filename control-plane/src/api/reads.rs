@@ -141,8 +141,9 @@ pub(super) async fn policy(shared: Arc<Shared>, names: Names, _: Names) -> Answe
 
 pub(super) async fn cohorts(shared: Arc<Shared>, _: Names, _: Names) -> Answer {
     let mut connection = shared.db.readers().acquire().await?;
-    let (audience, fleet) = (shared.db.book().audience(), shared.db.fleet());
-    value(&known::views(&mut connection, audience, fleet, shared.db.now()).await?)
+    let (book, fleet) = (shared.db.book(), shared.db.fleet());
+    let (audience, here) = (book.audience(), book.position());
+    value(&known::views(&mut connection, audience, here, fleet, shared.db.now()).await?)
 }
 
 pub(super) async fn proposals(shared: Arc<Shared>, _: Names, _: Names) -> Answer {

@@ -27,11 +27,18 @@ pub(crate) fn answer(path: &str, method: &Method, answer: &Value) -> String {
 
 fn changed(answer: &Value) -> String {
     if let Some(proposal) = answer.get("proposal").and_then(Value::as_str) {
+        let trial = match text(answer, "trial") {
+            trial if trial.is_empty() => trial,
+            trial => format!("{trial}\n"),
+        };
         return format!(
-            "this takes a second person; another operator runs: gatepass proposal accept {proposal} --reason ..\n"
+            "{trial}this takes a second person; another operator runs: gatepass proposal accept {proposal} --reason ..\n"
         );
     }
     let mut out = String::new();
+    if let Some(trial) = answer.pointer("/result/trial").and_then(Value::as_str) {
+        out.push_str(&format!("{trial}\n"));
+    }
     if let Some(id) = answer.pointer("/result/id").and_then(Value::as_str) {
         out.push_str(&format!("id: {id}\n"));
     }

@@ -3,7 +3,8 @@
 //!
 //! Who does not read keeps that one answer, though, and a snapshot can be large: asked for anew in each
 //! second and never read, they would add up. So what all followers together have not read yet is bounded;
-//! past the bound no other answer is made, until some are read or those who do not read are gone.
+//! past the bound no other answer is made, until some are read or those who do not read are gone. What is
+//! only known here is in nobody's way, and a checkpoint, without which gates turn stale, is always made.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -15,13 +16,30 @@ pub(super) struct Answers(VecDeque<Answer>);
 
 /// The answers to all audiences that are on their way to somebody, or known.
 pub(super) struct Held {
-    all: Vec<Weak<[u8]>>,
+    all: Vec<Made>,
     most_bytes: usize,
 }
 
 struct Answer {
     batches: Vec<Arc<[u8]>>,
     encoded: Arc<[u8]>,
+    /// Ends when this is forgotten.
+    _known: Arc<()>,
+}
+
+/// An answer that was made.
+struct Made {
+    encoded: Weak<[u8]>,
+    known: Weak<()>,
+}
+
+impl Made {
+    /// Bytes of it that somebody has not read: those who do not read hold it beside us.
+    fn unread(&self) -> usize {
+        let own = self.known.strong_count();
+        let is_held = self.encoded.strong_count() > own;
+        if is_held { self.encoded.upgrade().map_or(0, |encoded| encoded.len()) } else { 0 }
+    }
 }
 
 impl Default for Held {
@@ -32,11 +50,12 @@ impl Default for Held {
 
 impl Answers {
     /// The answer with just these batches, made by `encode` where it is not known. `None` while followers
-    /// have not read too much of what they were told before.
+    /// have not read too much of what they were told before, unless it `is_small`.
     pub(super) fn of<E>(
         &mut self,
         batches: Vec<Arc<[u8]>>,
         held: &mut Held,
+        is_small: bool,
         encode: impl FnOnce(&[Arc<[u8]>]) -> Result<Vec<u8>, E>,
     ) -> Result<Option<Arc<[u8]>>, E> {
         if let Some(known) = self.0.iter().find(|known| are_same(&known.batches, &batches)) {
@@ -45,14 +64,15 @@ impl Answers {
         if self.0.len() >= MAX_KNOWN {
             self.0.pop_front();
         }
-        held.all.retain(|held| held.strong_count() > 0);
-        let bytes: usize = held.all.iter().filter_map(Weak::upgrade).map(|held| held.len()).sum();
-        if bytes > held.most_bytes {
+        held.all.retain(|made| made.encoded.strong_count() > 0);
+        let unread: usize = held.all.iter().map(Made::unread).sum();
+        if unread > held.most_bytes && !is_small {
             return Ok(None);
         }
         let encoded: Arc<[u8]> = encode(&batches)?.into();
-        held.all.push(Arc::downgrade(&encoded));
-        self.0.push_back(Answer { batches, encoded: Arc::clone(&encoded) });
+        let known = Arc::new(());
+        held.all.push(Made { encoded: Arc::downgrade(&encoded), known: Arc::downgrade(&known) });
+        self.0.push_back(Answer { batches, encoded: Arc::clone(&encoded), _known: known });
         Ok(Some(encoded))
     }
 
@@ -84,7 +104,7 @@ mod tests {
         let mut encoded = 0;
         let mut tell = |answers: &mut Answers, batches: &[&Arc<[u8]>]| {
             let batches = batches.iter().map(|batch| Arc::clone(batch)).collect();
-            let answer = answers.of(batches, &mut held, |batches| {
+            let answer = answers.of(batches, &mut held, false, |batches| {
                 encoded += 1;
                 Ok::<_, ()>(batches.concat())
             });
@@ -110,20 +130,38 @@ mod tests {
         // Of two audiences in turn: what one of them does not read leaves the other no more room.
         let mut all = [Answers::default(), Answers::default()];
         let mut held = Held { most_bytes: 25, ..Held::default() };
-        let mut tell = || -> Option<Arc<[u8]>> {
+        let mut tell = |is_small: bool| -> Option<Arc<[u8]>> {
             // The position moves each time, so it is always another answer.
             all.reverse();
             let answers = &mut all[0];
             answers.clear();
             answers
-                .of(vec![vec![7; 10].into()], &mut held, |all| Ok::<_, ()>(all.concat()))
+                .of(vec![vec![7; 10].into()], &mut held, is_small, |all| Ok::<_, ()>(all.concat()))
                 .unwrap()
         };
-        let unread: Vec<Arc<[u8]>> = (0..3).map(|_| tell().unwrap()).collect();
-        assert!(tell().is_none());
-        assert!(tell().is_none());
+        let unread: Vec<Arc<[u8]>> = (0..3).map(|_| tell(false).unwrap()).collect();
+        assert!(tell(false).is_none());
+        assert!(tell(false).is_none());
+        assert!(tell(true).is_some(), "a checkpoint is always made");
         drop(unread);
         // Its twin: all of them are read at once.
-        assert!((0..100).all(|_| tell().is_some()));
+        assert!((0..100).all(|_| tell(false).is_some()));
+    }
+
+    #[test]
+    fn what_is_only_known_is_in_nobodys_way() {
+        // Of many audiences each keeps its newest answers, which all were read.
+        let mut all: Vec<Answers> = (0..10).map(|_| Answers::default()).collect();
+        let mut held = Held { most_bytes: 25, ..Held::default() };
+        let mut tell = |at: usize| {
+            let encode = |all: &[Arc<[u8]>]| Ok::<_, ()>(all.concat());
+            all[at].of(vec![vec![7; 10].into()], &mut held, false, encode).unwrap()
+        };
+        for at in 0..10 {
+            assert!(tell(at).is_some(), "{at}");
+        }
+        // Its twin: nobody reads them.
+        let unread: Vec<_> = (0..10).map_while(&mut tell).collect();
+        assert_eq!(unread.len(), 3);
     }
 }

@@ -290,6 +290,7 @@ impl Book {
             return Ok(Told::SignAt(now));
         }
         let feed = &*inner.signers.feed()?.key;
+        let is_checkpoint = after == Some(here);
         let batches = match after.and_then(|after| shelf.deltas_since(after, here, now)) {
             Some(mut batches) => {
                 batches.push(shelf.checkpoint(&mut inner.publisher, feed, now)?);
@@ -297,7 +298,8 @@ impl Book {
             }
             None => shelf.snapshot(&mut inner.publisher, feed, now)?,
         };
-        Ok(shelf.answer(batches, &inner.roots, &mut inner.held)?.map_or(Told::Unread, Told::Answer))
+        let answer = shelf.answer(batches, &inner.roots, &mut inner.held, is_checkpoint)?;
+        Ok(answer.map_or(Told::Unread, Told::Answer))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -335,6 +337,9 @@ impl Inner {
 impl Shelf {
     /// Takes what a step signed. Without a delta those before lead nowhere.
     fn take(&mut self, delta: Option<Delta>) {
+        // They are of the position before, and so told to nobody any more.
+        self.checkpoint = None;
+        self.snapshot = None;
         if delta.is_none() {
             self.deltas.clear();
         }
@@ -353,8 +358,12 @@ impl Shelf {
         if after == here {
             return Some(Vec::new());
         }
-        let reaches = self.deltas.front().is_some_and(|first| first.to <= after.sequence + 1);
-        if after.epoch != here.epoch || after > here || !reaches {
+        // Of another epoch its number says nothing, and can be any.
+        if after.epoch != here.epoch || after > here {
+            return None;
+        }
+        let next = after.sequence.saturating_add(1);
+        if self.deltas.front().is_none_or(|first| first.to > next) {
             return None;
         }
         let wanted = self.deltas.iter().filter(|delta| delta.to > after.sequence);
@@ -371,8 +380,9 @@ impl Shelf {
         batches: Vec<Arc<[u8]>>,
         roots: &[String],
         held: &mut Held,
+        is_checkpoint: bool,
     ) -> Result<Option<Arc<[u8]>>, DbError> {
-        self.answers.of(batches, held, |batches| {
+        self.answers.of(batches, held, is_checkpoint, |batches| {
             let feed = Feed {
                 roots: roots.iter().map(String::as_bytes).collect(),
                 batches: batches.iter().map(AsRef::as_ref).collect(),

@@ -391,6 +391,13 @@ impl Tx {
         }
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
         let steps = core::mem::take(&mut self.steps);
+        for (cohort, change) in steps.iter().flat_map(|step| &step.changes.cohorts) {
+            match change {
+                ToCohort::Own(_) => self.fleet.mark(cohort),
+                ToCohort::End => self.fleet.unmark(cohort),
+                ToCohort::Begin | ToCohort::OfAll => {}
+            }
+        }
         book.take(steps, &self.roots, &self.signers, self.head.clone());
         // Where a slow revocation waited shows in the times of these lines and of the feed's.
         tracing::debug!(position = %self.publisher.position(), "committed");

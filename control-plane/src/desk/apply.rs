@@ -124,11 +124,27 @@ pub(super) async fn check(tx: &mut Tx, change: &Change) -> Result<(), Refused> {
             super::operators::read_digest(&change.digest).map(|_| ())
         }
         Change::AddJoinToken(change) => {
+            if let Some(cohort) = &change.cohort {
+                Cohort::find(tx.sql(), cohort).await?;
+            }
             access::check_life(change.expires_at, tx.now())?;
             super::operators::read_digest(&change.digest).map(|_| ())
         }
         _ => Ok(()),
     }
+}
+
+/// Names what a change is about where whoever asks left it out: what is agreed to, or done a moment
+/// later, is what was there when they asked.
+///
+/// # Errors
+/// [`Refused::Conflict`] where there is nothing of the kind.
+pub(super) async fn fill(tx: &mut Tx, change: Change) -> Result<Change, Refused> {
+    Ok(match change {
+        Change::PromotePolicy(change) => cohorts::fill_promotion(tx, change).await?.into(),
+        Change::WithdrawPolicy(change) => cohorts::fill_withdrawal(tx, change).await?.into(),
+        other => other,
+    })
 }
 
 async fn carry_out(
@@ -180,11 +196,9 @@ async fn carry_out(
             one(environment::roll_back(tx, by, change.version, reason).await?)
         }
         Change::PromotePolicy(change) => one(cohorts::promote(tx, by, change).await?),
-        Change::WithdrawPolicy(change) => {
-            one(cohorts::withdraw(tx, by, change.cohort.as_deref()).await?)
-        }
+        Change::WithdrawPolicy(change) => one(cohorts::withdraw(tx, by, &change).await?),
         Change::AddCohort(change) => one(cohorts::add(tx, by, change.name).await?),
-        Change::RemoveCohort(change) => one(cohorts::remove(tx, change).await?),
+        Change::RemoveCohort(change) => one(cohorts::remove(tx, by, change, reason).await?),
         Change::StopEverything(_) => one(environment::stop(tx, reason).await?),
         Change::OpenIssuance(_) => one(environment::open(tx).await?),
         Change::AdoptRoot(change) => one(root::adopt(tx, change.envelope).await?),

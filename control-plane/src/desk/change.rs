@@ -199,6 +199,13 @@ changes! {
         /// The only one that tries a policy unless stated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cohort: Option<String>,
+        /// The version that it tries; refused where that is another by then. What it tries when this
+        /// is asked for unless stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+        /// The position that put it in force there: tried again later, it is another trial.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
         /// Also where denials of verified gatepasses jumped, or where too little was seen to say.
         #[serde(default)]
         despite_denials: bool,
@@ -208,6 +215,13 @@ changes! {
         /// The only one that tries a policy unless stated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cohort: Option<String>,
+        /// The version that it tries; refused where that is another by then. What it tries when this
+        /// is asked for unless stated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+        /// The position that put it in force there: tried again later, it is another trial.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
     }
     /// Puts an older policy in force again, at a new position.
     RollbackPolicy = "policy.rollback", Operate {
@@ -316,6 +330,21 @@ impl Change {
             | Self::WithdrawPolicy(_) => "policy",
             Self::StopEverything(_) | Self::OpenIssuance(_) => "environment",
             Self::AdoptRoot(_) => "root",
+        }
+    }
+
+    /// Which trial of a policy it ends, for whoever reads what waits.
+    #[must_use]
+    pub fn trial(&self) -> Option<String> {
+        match self {
+            Self::PromotePolicy(PromotePolicy { cohort, version, since, .. })
+            | Self::WithdrawPolicy(WithdrawPolicy { cohort, version, since }) => Some(format!(
+                "version {} that `{}` tries since {}",
+                (*version)?,
+                cohort.as_deref()?,
+                since.as_deref()?
+            )),
+            _ => None,
         }
     }
 }

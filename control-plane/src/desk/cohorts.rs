@@ -1,11 +1,13 @@
 //! Cohorts: their names, and how the policies that they try stand.
 
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::position::Position;
 use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 use utoipa::ToSchema;
 
 use super::Refused;
-use super::canary::{Evidence, Hold, Seen};
+use super::canary::{Evidence, Hold, Seen, Standpoint};
 use super::policies::{self, Everywhere, Published};
 use crate::db::{DbError, unsigned};
 use crate::fleet::Fleet;
@@ -80,21 +82,23 @@ pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<Cohort>, DbEr
     Ok(all)
 }
 
-/// How all of them stand. `audience` is that of those in no cohort.
+/// How all of them stand. `audience` is that of those in no cohort, `here` the newest position.
 ///
 /// # Errors
 /// What SQLite says.
 pub async fn views(
     connection: &mut SqliteConnection,
     audience: &str,
+    here: Position,
     fleet: &Fleet,
-    now: gatepass_engine::clock::UnixSeconds,
+    now: UnixSeconds,
 ) -> Result<Vec<CohortView>, DbError> {
     let all = list(&mut *connection).await?;
     let everywhere = policies::published(connection).await?;
     let view = |cohort: Cohort| {
         let name = &cohort.name;
-        let evidence = Evidence::of(name, audience, &everywhere, cohort.before(), fleet, now);
+        let place = Standpoint { audience, here, everywhere: &everywhere, now };
+        let evidence = Evidence::of(name, &place, cohort.before(), fleet);
         view(&cohort, &evidence, &everywhere)
     };
     Ok(all.into_iter().map(view).collect())

@@ -23,6 +23,9 @@ pub enum Outcome {
     Proposed {
         proposal: String,
         expires_at: u64,
+        /// The trial of a policy that it ends.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trial: Option<String>,
     },
 }
 
@@ -50,6 +53,7 @@ pub async fn ask(tx: &mut Tx, who: &Who, change: Change, reason: &str) -> Result
     still(tx, who).await?;
     who.demand(change.need())?;
     check_reason(reason)?;
+    let change = apply::fill(tx, change).await?;
     if !takes_two(tx, &change).await? {
         let by = By { operator: &who.operator, person: who.person.as_deref(), second: None };
         return Ok(Outcome::Done(apply::apply(tx, &by, change, reason).await?));
@@ -77,11 +81,16 @@ pub async fn ask(tx: &mut Tx, who: &Who, change: Change, reason: &str) -> Result
         action: "proposal.add",
         target: &id,
         before: Value::Null,
-        after: json!({ "change": change.name(), "target": change.target() }),
+        after: match change.trial() {
+            None => json!({ "change": change.name(), "target": change.target() }),
+            Some(trial) => {
+                json!({ "change": change.name(), "target": change.target(), "trial": trial })
+            }
+        },
         reason,
     })
     .await?;
-    Ok(Outcome::Proposed { proposal: id, expires_at: expires_at.0 })
+    Ok(Outcome::Proposed { proposal: id, expires_at: expires_at.0, trial: change.trial() })
 }
 
 /// A second person agrees: the change is judged anew and done, or not.
@@ -181,16 +190,26 @@ async fn decide(
     outcome: &'static str,
     reason: &str,
 ) -> Result<(), Refused> {
+    write_decision(tx, proposal, &who.operator, outcome, reason).await
+}
+
+async fn write_decision(
+    tx: &mut Tx,
+    proposal: &Proposal,
+    operator: &str,
+    outcome: &'static str,
+    reason: &str,
+) -> Result<(), Refused> {
     let now = signed(tx.now().0);
     sqlx::query("UPDATE proposals SET decided_by = ?, decided_at = ?, outcome = ? WHERE id = ?")
-        .bind(&who.operator)
+        .bind(operator)
         .bind(now)
         .bind(outcome)
         .bind(&proposal.id)
         .execute(tx.sql())
         .await?;
     tx.audit(Entry {
-        actor: &apply::actor(&who.operator),
+        actor: &apply::actor(operator),
         action: "proposal.decide",
         target: &proposal.id,
         before: Value::Null,
@@ -198,6 +217,29 @@ async fn decide(
         reason,
     })
     .await?;
+    Ok(())
+}
+
+/// Refuses what waits for a cohort that is removed: one of its name that comes later is another.
+///
+/// # Errors
+/// What SQLite says.
+pub(super) async fn reject_for_cohort(
+    tx: &mut Tx,
+    by: &str,
+    cohort: &str,
+    reason: &str,
+) -> Result<(), Refused> {
+    let open: Vec<Proposal> = sqlx::query_as(
+        "SELECT * FROM proposals
+         WHERE outcome IS NULL AND json_extract(change, '$.cohort') = ? ORDER BY id",
+    )
+    .bind(cohort)
+    .fetch_all(tx.sql())
+    .await?;
+    for proposal in open {
+        write_decision(tx, &proposal, by, "rejected", reason).await?;
+    }
     Ok(())
 }
 

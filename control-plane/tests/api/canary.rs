@@ -124,7 +124,7 @@ fn what_says_too_little_holds_it_too() {
     // One of them does not enforce it.
     for other in [("x-gatepass-policy", there.as_str()), ("x-gatepass-mode", "shadow")] {
         report_with(&plane, "canary", "a2", &format!("{here} 40 0"), &[other]);
-        held(&plane, "it is not enforced by 1 of the cohort: /a2");
+        held(&plane, "it is not enforced by 1 of the cohort, as far as is known: /a2");
     }
     report(&plane, "canary", "a2", &format!("{here} 40 0"));
     // And nothing elsewhere to compare with.
@@ -156,7 +156,7 @@ fn a_cohort_that_is_all_there_is_is_compared_with_what_it_denied_before() {
 fn what_an_envoy_says_that_it_decided_is_bounded_and_nobody_is_counted_by_garbage() {
     let (plane, here, there) = trying();
     report(&plane, "prod", "b1", &format!("{there} 1000 0"));
-    let max = u64::MAX;
+    let (max, over) = (1u64 << 48, (1u64 << 48) + 1);
     for garbage in [
         String::new(),
         "x".repeat(500),
@@ -164,6 +164,8 @@ fn what_an_envoy_says_that_it_decided_is_bounded_and_nobody_is_counted_by_garbag
         format!("{here} -1 500"),
         format!("{here} 1e9 0"),
         format!("{here} {max}0 0"),
+        format!("{here} {over} 0"),
+        format!("{here} 0 {}", u64::MAX),
     ] {
         report(&plane, "canary", "a1", &garbage);
         held(&plane, "0 decisions");
@@ -202,4 +204,98 @@ fn a_jump_of_denials_puts_no_older_policy_in_force_by_itself() {
     assert_eq!(gate.now_reads(&plane, &token), denied);
     plane.change("/v1/policies/withdraw", json!({}));
     assert_eq!(gate.now_reads(&plane, &token), Ok(()));
+}
+
+#[test]
+fn an_envoy_that_is_silent_since_it_got_the_policy_holds_it() {
+    let plane = with_canary();
+    let (_, there) = positions(&plane);
+    // One that was lost before, one that was there.
+    report(&plane, "canary", "gone", &format!("{there} 5 0"));
+    plane.pass(60);
+    report(&plane, "canary", "a1", &format!("{there} 5 0"));
+    plane.pass(2);
+    plane.change("/v1/policies", json!({ "content": stricter(), "cohort": "canary" }));
+    plane.pass(2);
+    let (here, _) = positions(&plane);
+    held(&plane, "no Envoy of the cohort has reported");
+    held(&plane, "it is not enforced by 1 of the cohort, as far as is known: /a1");
+    report(&plane, "prod", "b1", &format!("{there} 1000 0"));
+    report(&plane, "canary", "a2", &format!("{here} 200 0"));
+    held(&plane, "it is not enforced by 1 of the cohort, as far as is known: /a1");
+    // The twin: it has it. Then the policy kills the other, and until it is back that holds.
+    report(&plane, "canary", "a1", &format!("{here} 0 0"));
+    assert_eq!(canary(&plane)["held"], json!([]));
+    plane.pass(60);
+    report(&plane, "canary", "a1", &format!("{here} 0 0"));
+    held(&plane, "as far as is known: /a2");
+    report(&plane, "canary", "a2", &format!("{here} 200 0"));
+    assert_eq!(promote(&plane).status, 200);
+}
+
+#[test]
+fn a_control_plane_that_has_just_started_promotes_nothing_by_itself() {
+    let (mut plane, here, there) = trying();
+    plane.stop();
+    plane.start();
+    let speak = |plane: &Plane| {
+        report(plane, "prod", "b1", &format!("{there} 1000 0"));
+        report(plane, "canary", "a1", &format!("{here} 200 0"));
+    };
+    speak(&plane);
+    held(&plane, "runs too short a time to have heard of every Envoy: 27 s more");
+    plane.pass(26);
+    speak(&plane);
+    held(&plane, "1 s more");
+    // The twins: later, and whoever says so.
+    plane.pass(1);
+    assert_eq!(canary(&plane)["held"], json!([]));
+    plane.stop();
+    plane.start();
+    speak(&plane);
+    held(&plane, "27 s more");
+    plane.change("/v1/policies/promote", json!({ "despite_denials": true }));
+}
+
+#[test]
+fn what_is_tried_in_another_cohort_moves_no_mark() {
+    let plane = with_canary();
+    plane.change("/v1/cohorts", json!({ "name": "early" }));
+    let (_, there) = positions(&plane);
+    report(&plane, "prod", "b1", &format!("{there} 100 0"));
+    let publish = |cohort: &str| {
+        plane.change("/v1/policies", json!({ "content": stricter(), "cohort": cohort }));
+    };
+    let elsewhere = || canary(&plane)["elsewhere"]["allowed"].clone();
+    publish("canary");
+    report(&plane, "prod", "b1", &format!("{there} 150 0"));
+    assert_eq!(elsewhere(), 50);
+    publish("early");
+    report(&plane, "prod", "b1", &format!("{there} 160 0"));
+    assert_eq!(elsewhere(), 60);
+    // Its own does, where it is done: one that is refused does nothing.
+    let wrong = json!({ "content": "no policy", "cohort": "canary" });
+    assert_eq!(plane.change_as(&plane.admin, "/v1/policies", wrong).status, 400);
+    assert_eq!(elsewhere(), 60);
+    publish("canary");
+    assert_eq!(elsewhere(), 0);
+}
+
+#[test]
+fn what_was_counted_under_no_policy_of_ours_is_not_counted() {
+    let (plane, here, there) = trying();
+    report(&plane, "prod", "b1", &format!("{there} 1000 0"));
+    let (epoch, sequence) = here.split_once('.').unwrap();
+    let (epoch, sequence): (u64, u64) = (epoch.parse().unwrap(), sequence.parse().unwrap());
+    for never in [
+        format!("{epoch}.{}", sequence + 1),
+        format!("{epoch}.{}", u64::MAX),
+        format!("{}.{sequence}", epoch + 1),
+        format!("{}.{}", epoch - 1, u64::MAX),
+    ] {
+        report(&plane, "canary", "a1", &format!("{never} 500 0"));
+        held(&plane, "0 decisions");
+    }
+    report(&plane, "canary", "a1", &format!("{here} 500 0"));
+    assert_eq!(promote(&plane).status, 200);
 }

@@ -1,9 +1,10 @@
 //! What a revocation costs on the feed: bytes, whatever policy and revocations there are.
 
+use gatepass_engine::Position;
 use gatepass_engine::batch::Feed;
 use serde_json::json;
 
-use crate::kit::{Follower, POLICY, Plane, poll};
+use crate::kit::{Follower, POLICY, Plane, poll, poll_of};
 
 #[test]
 fn a_revocation_costs_bytes_and_not_the_bundle() {
@@ -60,3 +61,23 @@ fn told_of_one(plane: &Plane, number: u64) -> usize {
 const HASHES: usize = 8;
 /// Bytes; each of the two has a signature, a header and its digest.
 const MOST: usize = 1_024;
+
+#[test]
+fn a_position_of_another_epoch_is_answered_whatever_its_number() {
+    let plane = crate::cohorts::with_canary();
+    plane.change("/v1/revocations", json!({ "kind": "credential", "id": "j1" }));
+    let here = Follower::of(&plane).position();
+    for audience in ["prod", "canary"] {
+        let fresh = poll_of(&plane, audience, None, &[]);
+        for epoch in [0, 1, here.epoch - 1] {
+            for sequence in [0, here.sequence - 1, here.sequence, u64::MAX - 1, u64::MAX] {
+                let answer = poll_of(&plane, audience, Some(Position { epoch, sequence }), &[]);
+                assert_eq!((answer.status, &answer.body), (200, &fresh.body), "{epoch}.{sequence}");
+            }
+        }
+        // The twin: of this epoch it is a claim to know more than there is, or is told what is new.
+        let before = Position { sequence: here.sequence - 1, ..here };
+        let told = poll_of(&plane, audience, Some(before), &[]);
+        assert_eq!(Feed::decode(&told.body).unwrap().batches.len(), 2, "a delta and a checkpoint");
+    }
+}

@@ -25,3 +25,4 @@ mod roots;
 mod second;
 mod target;
 mod tokens;
+mod trials;

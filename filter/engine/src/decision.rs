@@ -302,19 +302,21 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
 
-        let wanted = self.step(Check::RouteExists, route_exists(wanted, &line, open))?;
-        let meant = matched.as_ref().and_then(|found| found.upgrade);
-        let stream = "an upgrade that the route does not name, or a tunnel";
-        self.step(Check::Stream, check(line.is_meant(meant), Code::StreamNotAllowed, stream))?;
-        let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
-        self.step(
-            Check::Body,
-            check(body, Code::BodyNotAllowed, "the request does not end with its headers"),
-        )?;
-        self.step(Check::Freshness, fresh(self.gate, wanted.action, self.now))?;
         let at = claims.seq;
+        let meant = matched.as_ref().and_then(|found| found.upgrade);
+        let wanted = self.may_be_asked(wanted, &line, meant, open);
+        if wanted.is_err() {
+            // For the mark alone: that a route is missing is said before what the gatepass lacks. Where
+            // no host matched, no audience was checked.
+            let lives = in_step(at, position, self.gate.behind()).is_ok()
+                && revoked(claims, revocations).is_ok();
+            self.about.is_live = guarded.is_some() && lives;
+        }
+        let wanted = wanted?;
+        self.step(Check::Freshness, fresh(self.gate, wanted.action, self.now))?;
         self.step(Check::Position, in_step(at, position, self.gate.behind()))?;
         self.step(Check::Revocation, revoked(claims, revocations))?;
+        self.about.is_live = guarded.is_some();
         self.step(Check::Age, young(claims, wanted.action, times.ends.since(claims.iat)))?;
         self.step(Check::Scope, scopes(claims, wanted.action))?;
         self.step(Check::Restrictions, restrictions(claims, wanted.action))?;
@@ -338,6 +340,25 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             task: claims.txn.as_str().to_owned(),
         };
         Ok((Reason::Decided(identity), Basis::Granted(Grant::new(signed, wanted.at))))
+    }
+
+    /// What the request line and the body say, whoever asks.
+    fn may_be_asked<'w>(
+        &mut self,
+        wanted: Option<Wanted<'w>>,
+        line: &RequestLine<'_>,
+        meant: Option<&str>,
+        open: bool,
+    ) -> Result<Wanted<'w>, Denial> {
+        let wanted = self.step(Check::RouteExists, route_exists(wanted, line, open))?;
+        let stream = "an upgrade that the route does not name, or a tunnel";
+        self.step(Check::Stream, check(line.is_meant(meant), Code::StreamNotAllowed, stream))?;
+        let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
+        self.step(
+            Check::Body,
+            check(body, Code::BodyNotAllowed, "the request does not end with its headers"),
+        )?;
+        Ok(wanted)
     }
 
     /// The issuer keys as they may speak at the time of this request.

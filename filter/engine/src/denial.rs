@@ -27,6 +27,10 @@ struct Facts {
 pub struct About {
     pub agent: Option<String>,
     pub action: Option<String>,
+    /// Its gatepass is for this system, of this epoch and not revoked: what is denied to it, and rests
+    /// on the policy, may be held against the policy. Whoever has only a dead one, or one for another
+    /// system, moves nothing.
+    pub is_live: bool,
 }
 
 /// What would have to come true for the same request to be decided otherwise soon. Only such a
@@ -211,7 +215,8 @@ denial_codes! {
 
 impl Code {
     /// Whether another policy could have let a verified gatepass on: what is denied for what the caller
-    /// sent, for what is revoked, or for the gate's own state says nothing of the policy in force.
+    /// sent, for what is revoked, or for the gate's own state says nothing of the policy in force. Some
+    /// come before the checks of position and revocation: see [`About::is_live`].
     #[must_use]
     pub const fn rests_on_policy(self) -> bool {
         match self {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::{Batch, Feed, Header, Shape, exact, whole_digest};
+use crate::batch::{Batch, Feed, Header, Shape, exact, short_digest, whole_digest};
 use crate::bundle::Bundle;
 use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
 use crate::ed25519::BaseTable;
@@ -56,6 +56,8 @@ pub struct Gate {
     progress: Progress,
     freshness: Option<Freshness>,
     bundle: BundleState,
+    /// Of the bundle in force; 0 before the first.
+    bundle_digest: u64,
     /// The newest `issued_at` accepted; the time used for `exp` is never below it.
     floor: UnixSeconds,
     /// The position of a verified batch that could not be joined on or applied: the gate is known
@@ -128,6 +130,7 @@ impl Gate {
             progress: Progress::NotReady,
             freshness: None,
             bundle: BundleState::None,
+            bundle_digest: 0,
             floor: UnixSeconds(0),
             ahead: None,
             grace: Granted::default(),
@@ -462,6 +465,7 @@ impl Gate {
             Ok(index) => {
                 self.index = Some(Arc::new(index));
                 self.bundle = BundleState::InForce(position);
+                self.bundle_digest = short_digest(&bytes);
                 Ok(())
             }
             Err(refusal) => {
@@ -526,6 +530,13 @@ impl Gate {
             BundleState::Owed(position) => position,
             BundleState::None => None,
         }
+    }
+
+    /// The same with which bundle it is: a base brings the one that a delta brought before, at its own
+    /// position.
+    #[must_use]
+    pub fn bundle_in_force(&self) -> Option<(Position, u64)> {
+        self.bundle_position().map(|position| (position, self.bundle_digest))
     }
 
     /// Age of the last proof of freshness in milliseconds; `None` before the first.

@@ -268,6 +268,12 @@ pub(crate) enum Policy {
         /// The only one that tries a policy unless stated.
         #[arg(long, value_name = "NAME")]
         cohort: Option<String>,
+        /// The version, so that no other is promoted if the cohort was given one meanwhile.
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+        /// The position since when it is tried, as `gatepass cohort list` shows it.
+        #[arg(long, value_name = "POSITION")]
+        since: Option<String>,
         /// Also where denials of verified gatepasses jumped, or where too little was seen to say.
         #[arg(long)]
         despite_denials: bool,
@@ -281,6 +287,12 @@ pub(crate) enum Policy {
         /// The only one that tries a policy unless stated.
         #[arg(long, value_name = "NAME")]
         cohort: Option<String>,
+        /// The version, so that no other is withdrawn if the cohort was given one meanwhile.
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+        /// The position since when it is tried, as `gatepass cohort list` shows it.
+        #[arg(long, value_name = "POSITION")]
+        since: Option<String>,
         #[command(flatten)]
         why: Why,
         #[command(flatten)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use gatepass::fleet::{FleetView, Follower, State};
+use gatepass::fleet::{FleetView, Follower, LONGEST_SILENCE, State};
 use gatepass_engine::position::Position;
 use serde_json::Value;
 
@@ -78,8 +78,7 @@ impl Server {
             let counted = concerned().count();
             let enforces = |envoy: &Follower| envoy.enforces(at, awaited.policy(&view, envoy, at));
             let missing: Vec<&Follower> = concerned().filter(|envoy| !enforces(envoy)).collect();
-            // Before that, an Envoy that is there may not have polled yet: it gives up a poll that hangs
-            // after 25 s.
+            // Before that, an Envoy that is there may not have polled yet.
             let has_heard_all = view.at.saturating_sub(view.since) >= LONGEST_SILENCE;
             if missing.is_empty() && counted > 0 && has_heard_all {
                 eprintln!("every Envoy enforces {at}: {counted}");
@@ -110,7 +109,5 @@ fn unmet(view: &FleetView, counted: usize, missing: &[&Follower], at: Position) 
     )
 }
 
-/// Seconds from the start of a control plane until every Envoy that reaches it has polled.
-const LONGEST_SILENCE: u64 = 27;
 /// The exit status when it is done, and not enforced by all.
 const NOT_ENFORCED: u8 = 3;

@@ -89,14 +89,18 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             Policy::Rollback { version, why, .. } => {
                 Asked::post(format!("/v1/policies/{version}/rollback"), why, none())
             }
-            Policy::Promote { cohort, despite_denials, why, .. } => {
+            Policy::Promote { cohort, version, since, despite_denials, why, .. } => {
                 let mut members = json!({ "despite_denials": despite_denials });
                 put(&mut members, "cohort", cohort);
+                put(&mut members, "version", version);
+                put(&mut members, "since", since);
                 Asked::post("/v1/policies/promote", why, members)
             }
-            Policy::Withdraw { cohort, why, .. } => {
+            Policy::Withdraw { cohort, version, since, why, .. } => {
                 let mut members = none();
                 put(&mut members, "cohort", cohort);
+                put(&mut members, "version", version);
+                put(&mut members, "since", since);
                 Asked::post("/v1/policies/withdraw", why, members)
             }
             // INVARIANT: answered before; asking for the list is harmless.
@@ -235,7 +239,7 @@ fn many(which: Which, what: &str, why: Why) -> Asked {
     Asked::post(format!("/v1/agents/{what}"), why, members)
 }
 
-pub(super) fn put(members: &mut Value, name: &str, value: Option<String>) {
+pub(super) fn put(members: &mut Value, name: &str, value: Option<impl Into<Value>>) {
     if let (Some(value), Some(members)) = (value, members.as_object_mut()) {
         members.insert(name.to_owned(), value.into());
     }

@@ -1,15 +1,17 @@
 //! Cohorts, and the policy that one of them has before all others: published there, then promoted
 //! or withdrawn. Each of these is somebody's decision; nothing here is done by itself.
 
+use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::{By, Effect, time};
-use crate::db::{Tx, signed};
+use crate::db::{DbError, Tx, signed};
 use crate::desk::Refused;
-use crate::desk::canary::{Evidence, Hold};
-use crate::desk::change::{PromotePolicy, RemoveCohort};
+use crate::desk::canary::{Evidence, Hold, Standpoint};
+use crate::desk::change::{Change, PromotePolicy, RemoveCohort, WithdrawPolicy};
 use crate::desk::cohorts::{self, Cohort, MAX_COHORTS, check_name};
 use crate::desk::policies::{self, Place};
+use crate::desk::proposals;
 use crate::publish::ToCohort;
 
 pub(super) async fn add(tx: &mut Tx, by: &By<'_>, name: String) -> Result<Effect, Refused> {
@@ -45,7 +47,12 @@ pub(super) async fn add(tx: &mut Tx, by: &By<'_>, name: String) -> Result<Effect
     })
 }
 
-pub(super) async fn remove(tx: &mut Tx, change: RemoveCohort) -> Result<Effect, Refused> {
+pub(super) async fn remove(
+    tx: &mut Tx,
+    by: &By<'_>,
+    change: RemoveCohort,
+    reason: &str,
+) -> Result<Effect, Refused> {
     let cohort = Cohort::find(tx.sql(), &change.name).await?;
     let name = &cohort.name;
     if let Some(version) = cohort.canary() {
@@ -54,9 +61,16 @@ pub(super) async fn remove(tx: &mut Tx, change: RemoveCohort) -> Result<Effect, 
         )));
     }
     let now = tx.now();
+    if let Some(seconds) = tx.fleet().unheard(now)
+        && !change.despite_followers
+    {
+        return Err(Refused::Conflict(format!(
+            "this control plane runs too short a time to know who follows it: ask again in {seconds} s, or use `--despite-followers`"
+        )));
+    }
     let mut following = Vec::new();
     tx.fleet().each(now, |report| {
-        if report.audience == *name && !report.is_lost(now) {
+        if report.who.audience == *name && !report.is_lost(now) {
             following.push(format!("{}/{}", report.who.node, report.who.envoy));
         }
     });
@@ -72,6 +86,7 @@ pub(super) async fn remove(tx: &mut Tx, change: RemoveCohort) -> Result<Effect, 
         .bind(name)
         .execute(tx.sql())
         .await?;
+    proposals::reject_for_cohort(tx, by.operator, name, reason).await?;
     sqlx::query("DELETE FROM cohorts WHERE name = ?").bind(name).execute(tx.sql()).await?;
     tx.change_cohort(name, ToCohort::End);
     Ok(Effect {
@@ -101,7 +116,8 @@ pub(super) async fn publish(
         // What they denied so far is what they may deny under it.
         let everywhere = policies::published(tx.sql()).await?;
         let now = tx.now();
-        let before = Evidence::before(name, &everywhere, tx.fleet(), now);
+        let here = tx.publisher().position();
+        let before = Evidence::before(name, &everywhere, here, tx.fleet(), now);
         sqlx::query("UPDATE cohorts SET allowed_before = ?, denied_before = ? WHERE name = ?")
             .bind(signed(before.allowed))
             .bind(signed(before.denied))
@@ -109,7 +125,6 @@ pub(super) async fn publish(
             .execute(tx.sql())
             .await?;
     }
-    tx.fleet().mark();
     let version = policies::keep(tx, content, by.operator, reason).await?;
     policies::put_in_force(tx, version, by.operator, Place::Cohort(name, bundle)).await?;
     Ok(Effect {
@@ -131,8 +146,13 @@ pub(super) async fn promote(
     let (cohort, version, content) = promoted(tx, &change).await?;
     let name = &cohort.name;
     let everywhere = policies::published(tx.sql()).await?;
-    let audience = &tx.publisher().state().audience;
-    let evidence = Evidence::of(name, audience, &everywhere, cohort.before(), tx.fleet(), tx.now());
+    let place = Standpoint {
+        audience: &tx.publisher().state().audience,
+        here: tx.publisher().position(),
+        everywhere: &everywhere,
+        now: tx.now(),
+    };
+    let evidence = Evidence::of(name, &place, cohort.before(), tx.fleet());
     let held: Vec<String> = evidence.holds().iter().map(Hold::to_string).collect();
     if !held.is_empty() && !change.despite_denials {
         return Err(Refused::Conflict(format!(
@@ -148,6 +168,7 @@ pub(super) async fn promote(
         before: json!({ "version": before }),
         after: json!({
             "version": version, "cohort": name, "position": tx.position().to_string(),
+            "trial": Change::from(change).trial(),
             "seen": evidence.cohort, "elsewhere": evidence.others, "held": held,
         }),
     })
@@ -159,7 +180,7 @@ pub(super) async fn check(tx: &mut Tx, change: &PromotePolicy) -> Result<(), Ref
 }
 
 async fn promoted(tx: &mut Tx, change: &PromotePolicy) -> Result<(Cohort, u64, String), Refused> {
-    let (cohort, version) = canary(tx, change.cohort.as_deref()).await?;
+    let Trial { cohort, version, .. } = Named::from(change).whole(tx).await?;
     let content = policies::content(tx.sql(), version).await?;
     for other in cohorts::list(tx.sql()).await?.iter().filter(|other| other.name != cohort.name) {
         let Some(tried) = other.canary() else { continue };
@@ -177,9 +198,9 @@ async fn promoted(tx: &mut Tx, change: &PromotePolicy) -> Result<(Cohort, u64, S
 pub(super) async fn withdraw(
     tx: &mut Tx,
     by: &By<'_>,
-    cohort: Option<&str>,
+    change: &WithdrawPolicy,
 ) -> Result<Effect, Refused> {
-    let (cohort, version) = canary(tx, cohort).await?;
+    let Trial { cohort, version, .. } = Named::from(change).whole(tx).await?;
     let name = &cohort.name;
     let of_all = policies::in_force(tx.sql()).await?;
     policies::put_in_force(tx, of_all, by.operator, Place::BackTo(name)).await?;
@@ -188,6 +209,7 @@ pub(super) async fn withdraw(
         before: json!({ "version": version, "cohort": name }),
         after: json!({
             "version": of_all, "cohort": name, "position": tx.position().to_string(),
+            "trial": Change::from(change.clone()).trial(),
         }),
     })
 }
@@ -205,26 +227,112 @@ pub(super) async fn no_canary(tx: &mut Tx) -> Result<(), Refused> {
     }
 }
 
-/// The cohort that is named, or the only one that tries a policy, and the version.
-async fn canary(tx: &mut Tx, name: Option<&str>) -> Result<(Cohort, u64), Refused> {
-    let cohort = match name {
-        Some(name) => Cohort::find(tx.sql(), name).await?,
-        None => {
-            let all = cohorts::list(tx.sql()).await?;
-            let mut trying = all.into_iter().filter(|cohort| cohort.canary().is_some());
-            match (trying.next(), trying.next()) {
-                (Some(one), None) => one,
-                (None, _) => {
-                    return Err(Refused::Conflict("no cohort tries a policy".to_owned()));
-                }
-                (Some(_), Some(_)) => {
-                    return Err(Refused::invalid("cohort", "several try a policy: name one"));
-                }
-            }
+/// With the trial that it is about.
+pub(super) async fn fill_promotion(
+    tx: &mut Tx,
+    change: PromotePolicy,
+) -> Result<PromotePolicy, Refused> {
+    let trial = Named::from(&change).find(tx).await?;
+    let (cohort, version, since) = trial.written();
+    Ok(PromotePolicy { cohort, version, since, ..change })
+}
+
+/// With the trial that it is about.
+pub(super) async fn fill_withdrawal(
+    tx: &mut Tx,
+    change: WithdrawPolicy,
+) -> Result<WithdrawPolicy, Refused> {
+    let trial = Named::from(&change).find(tx).await?;
+    let (cohort, version, since) = trial.written();
+    Ok(WithdrawPolicy { cohort, version, since })
+}
+
+/// A cohort tries a version, since it was put in force there.
+struct Trial {
+    cohort: Cohort,
+    version: u64,
+    since: Position,
+}
+
+/// The trial that a change is about, as far as whoever asks says.
+struct Named<'a> {
+    cohort: Option<&'a str>,
+    version: Option<u64>,
+    since: Option<&'a str>,
+}
+
+impl Trial {
+    fn written(&self) -> (Option<String>, Option<u64>, Option<String>) {
+        (Some(self.cohort.name.clone()), Some(self.version), Some(self.since.to_string()))
+    }
+}
+
+impl<'a> From<&'a PromotePolicy> for Named<'a> {
+    fn from(change: &'a PromotePolicy) -> Self {
+        let PromotePolicy { cohort, version, since, despite_denials: _ } = change;
+        Self { cohort: cohort.as_deref(), version: *version, since: since.as_deref() }
+    }
+}
+
+impl<'a> From<&'a WithdrawPolicy> for Named<'a> {
+    fn from(change: &'a WithdrawPolicy) -> Self {
+        let WithdrawPolicy { cohort, version, since } = change;
+        Self { cohort: cohort.as_deref(), version: *version, since: since.as_deref() }
+    }
+}
+
+impl Named<'_> {
+    /// Only where nothing is left open: what waited, or was asked for before changes named a trial,
+    /// could be about another by now.
+    async fn whole(self, tx: &mut Tx) -> Result<Trial, Refused> {
+        if self.cohort.is_none() || self.version.is_none() || self.since.is_none() {
+            return Err(Refused::Conflict(
+                "it does not say which trial of a policy it is about: ask for it again".to_owned(),
+            ));
         }
-    };
-    match cohort.canary() {
-        Some(version) => Ok((cohort, version)),
-        None => Err(Refused::Conflict(format!("`{}` has the policy of all", cohort.name))),
+        self.find(tx).await
+    }
+
+    /// The trial that is named, or the only one, where it goes on.
+    async fn find(self, tx: &mut Tx) -> Result<Trial, Refused> {
+        let cohort = trying(tx, self.cohort).await?;
+        let name = &cohort.name;
+        let Some(version) = cohort.canary() else {
+            return Err(Refused::Conflict(format!("`{name}` has the policy of all")));
+        };
+        let everywhere = policies::published(tx.sql()).await?;
+        let its = everywhere.cohorts.get(name).copied().flatten();
+        let Some(since) = its.filter(|its| its.version == version).map(|its| its.at) else {
+            let what = format!("`{name}` tries version {version}, which was never published");
+            return Err(DbError::Corrupt(what).into());
+        };
+        let asked: Option<Position> = match self.since {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                Refused::invalid("since", "expected a position, `<epoch>.<sequence>`")
+            })?),
+        };
+        let is_it = self.version.is_none_or(|asked| asked == version)
+            && asked.is_none_or(|asked| asked == since);
+        if !is_it {
+            return Err(Refused::Conflict(format!(
+                "`{name}` tries version {version} since {since}, and not what this is about: look at it with `gatepass cohort list` and ask again"
+            )));
+        }
+        Ok(Trial { cohort, version, since })
+    }
+}
+
+/// The cohort that is named, or the only one that tries a policy.
+async fn trying(tx: &mut Tx, name: Option<&str>) -> Result<Cohort, Refused> {
+    if let Some(name) = name {
+        return Cohort::find(tx.sql(), name).await;
+    }
+    let all = cohorts::list(tx.sql()).await?;
+    let mut trying = all.into_iter().filter(|cohort| cohort.canary().is_some());
+    match (trying.next(), trying.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(Refused::Conflict("no cohort tries a policy".to_owned())),
+        (Some(_), Some(_)) => Err(Refused::invalid("cohort", "several try a policy: name one")),
     }
 }

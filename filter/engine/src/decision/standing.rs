@@ -248,6 +248,7 @@ impl Standing {
             Basis::Granted(grant) => About {
                 agent: Some(grant.signed.agent().to_owned()),
                 action: self.action(grant).map(|action| action.name.clone()),
+                ..About::default()
             },
             Basis::Public | Basis::PassedThrough | Basis::Shadow => About::default(),
         }

@@ -2,6 +2,7 @@
 //! denied with that code. Then the order of the checks, and who is let through without one.
 
 mod grace;
+mod live;
 mod passing;
 mod restrictions;
 mod revocation;

@@ -41,6 +41,29 @@ fn after_a_refused_bundle_the_position_moves_and_freshness_does_not() {
 }
 
 #[test]
+fn a_base_brings_the_same_bundle_at_its_own_position() {
+    let mut other = bundle();
+    other.actions[0].scopes_all = vec!["x".into()];
+    let mut gate = gate();
+    assert_eq!(gate.bundle_in_force(), None);
+    let mut gate_hears = |message: &Message| {
+        feed(&mut gate, message).unwrap();
+        gate.bundle_in_force().unwrap()
+    };
+    let (at, first) = gate_hears(&Message::snapshot(AT));
+    assert_eq!(at.sequence, AT);
+    let (at, again) = gate_hears(&Message::snapshot(AT + 3));
+    assert_eq!((at.sequence, again), (AT + 3, first));
+    let (at, without) = gate_hears(&Message::delta(AT + 3, AT + 4));
+    assert_eq!((at.sequence, without), (AT + 3, first));
+    let (at, delta) = gate_hears(&Message::delta(AT + 4, AT + 5).bundle(&other));
+    assert_eq!(at.sequence, AT + 5);
+    assert_ne!(delta, first, "its twin is another");
+    let (at, base) = gate_hears(&Message::snapshot(AT + 6).bundle(&other));
+    assert_eq!((at.sequence, base), (AT + 6, delta));
+}
+
+#[test]
 fn a_snapshot_can_be_the_successor_of_a_refused_bundle() {
     let mut gate = ready();
     feed(&mut gate, &bad_bundle()).unwrap_err();
