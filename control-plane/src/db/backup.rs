@@ -180,12 +180,12 @@ async fn raise(
     let from = Position { epoch: unsigned(epoch), sequence: unsigned(sequence) };
     let epoch =
         from.epoch.max(replaced.map_or(0, |known| known.epoch)).saturating_add(1).max(now.0);
-    // Gates refuse an older list of keys, and have seen newer ones than the copy's: also from another
-    // restore since it was made, of which nothing but the time may tell.
+    // Gates refuse an older list of keys, and have seen newer ones than the copy's: also from other restores
+    // since it was made. So the lists are in the order of their epochs.
     let keys_version = unsigned(keys_version)
         .max(replaced.map_or(0, |known| known.keys_version))
-        .saturating_add(KEYS_LEAP)
-        .max(epoch);
+        .saturating_add(1)
+        .max(epoch.saturating_mul(KEYS_OF_AN_EPOCH));
     let to = Position { epoch, sequence: 1 };
     let head: Option<(i64, String)> =
         sqlx::query_as("SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1")
@@ -271,8 +271,8 @@ const ONLY_RISE: &str = "environment_positions_only_rise";
 /// Why issuance is closed after a restore.
 const RESTORED: &str =
     "a copy was restored: confirm owners and agents, then open issuance with `gatepass open`";
-/// More changes of the key list than any copy is behind.
-const KEYS_LEAP: u64 = 1_000_000;
+/// More changes of the key list than are made in an epoch.
+const KEYS_OF_AN_EPOCH: u64 = 1_000_000;
 /// From the database that is replaced, attached as `replaced`. A later stop than the copy's counts.
 const KEPT_STOPS: [&str; 10] = [
     "UPDATE operators SET state = 'ended'
