@@ -95,10 +95,10 @@ monotonic: setup filter
 	$(CARGO) build --locked -p gatepass
 	REQUESTS=100000 $(CARGO) test --locked -p gatepass-tests --test feed -- --nocapture monotonic::no_answer
 
-## Long (see docs/simulation.md): a simulated fleet, SEEDS runs of HOURS simulated hours each; GATEPASS_SEED=7
+## Ten minutes (see docs/simulation.md): a simulated fleet, SEEDS runs of HOURS simulated hours each; GATEPASS_SEED=7
 ## repeats one. `make test` runs eight of half an hour.
-sim: export SEEDS ?= 30
-sim: export HOURS ?= 48
+sim: export SEEDS ?= 60
+sim: export HOURS ?= 2
 sim:
 	$(CARGO) test --locked --release -p gatepass-tests --test sim -- --nocapture a_fleet_keeps_its_promises
 

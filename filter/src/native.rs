@@ -127,6 +127,12 @@ impl Vm {
         self.root.enforced()
     }
 
+    /// Whether it knows of a newer state than the one that it decides on, and so lets nothing on.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.root.is_behind()
+    }
+
     fn called(&self, context: u32) -> Called {
         Called::by(&self.host, context)
     }

@@ -140,6 +140,13 @@ impl Root {
         guard.and_then(|shell| shell.as_ref().map(Shell::enforced)).unwrap_or_default()
     }
 
+    /// Whether this VM knows that it is behind.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn is_behind(&self) -> bool {
+        let guard = self.shell.try_borrow().ok();
+        guard.is_some_and(|shell| shell.as_ref().is_some_and(Shell::is_behind))
+    }
+
     pub(crate) fn request(&self, context: u32) -> GuardedRequest {
         GuardedRequest::new(context, Rc::clone(&self.shell), Rc::new(Cell::new(FIRST_STAGE)))
     }

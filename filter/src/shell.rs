@@ -303,6 +303,11 @@ impl Shell {
         Enforced { position: self.gate.position(), policy: self.gate.bundle_position() }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.gate.behind().is_some()
+    }
+
     fn lead(&mut self, now: Now) {
         let key = self.configuration.prefix.key("lead");
         let leads = lease::hold(&mut EnvoySharedData, &key, self.vm, now.monotonic);

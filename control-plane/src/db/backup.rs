@@ -116,6 +116,7 @@ pub async fn restore(
 /// The database that a copy takes the place of.
 struct Replaced {
     epoch: u64,
+    keys_version: u64,
     /// Its name and its issuer: no other environment's copy takes its place.
     identity: (String, String),
     is_whole: bool,
@@ -124,14 +125,15 @@ struct Replaced {
 impl Replaced {
     async fn read(file: &Path) -> Result<Self, DbError> {
         let mut connection = SqliteConnection::connect_with(&options(file)).await?;
-        let (epoch, name, issuer): (i64, String, String) =
-            sqlx::query_as("SELECT epoch, name, issuer FROM environment")
+        let (epoch, keys_version, name, issuer): (i64, i64, String, String) =
+            sqlx::query_as("SELECT epoch, keys_version, name, issuer FROM environment")
                 .fetch_one(&mut connection)
                 .await?;
         let is_whole = whole::check(&mut connection).await.is_ok();
         // Of a damaged one nothing is written back.
         let _ = connection.close().await;
-        Ok(Self { epoch: unsigned(epoch), identity: (name, issuer), is_whole })
+        let (epoch, keys_version) = (unsigned(epoch), unsigned(keys_version));
+        Ok(Self { epoch, keys_version, identity: (name, issuer), is_whole })
     }
 }
 
@@ -176,12 +178,19 @@ async fn raise(
         }
         keep_stopped(work, replaced, file).await?;
     }
-    let (epoch, sequence): (i64, i64) = sqlx::query_as("SELECT epoch, sequence FROM environment")
-        .fetch_one(&mut connection)
-        .await?;
+    let (epoch, sequence, keys_version): (i64, i64, i64) =
+        sqlx::query_as("SELECT epoch, sequence, keys_version FROM environment")
+            .fetch_one(&mut connection)
+            .await?;
     let from = Position { epoch: unsigned(epoch), sequence: unsigned(sequence) };
     let epoch =
         from.epoch.max(replaced.map_or(0, |known| known.epoch)).saturating_add(1).max(now.0);
+    // Gates refuse an older list of keys, and have seen newer ones than the copy's: also from other restores
+    // since it was made. So the lists are in the order of their epochs.
+    let keys_version = unsigned(keys_version)
+        .max(replaced.map_or(0, |known| known.keys_version))
+        .saturating_add(1)
+        .max(epoch.saturating_mul(KEYS_OF_AN_EPOCH));
     let to = Position { epoch, sequence: 1 };
     let head: Option<(i64, String)> =
         sqlx::query_as("SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1")
@@ -205,13 +214,11 @@ async fn raise(
     sqlx::query("DELETE FROM cohort_deltas").execute(&mut *tx).await?;
     sqlx::query("DELETE FROM gatepasses").execute(&mut *tx).await?;
     sqlx::query(
-        "UPDATE environment SET epoch = ?, sequence = 1, issuance_closed = ?,
-           keys_version = keys_version + ?",
+        "UPDATE environment SET epoch = ?, sequence = 1, issuance_closed = ?, keys_version = ?",
     )
     .bind(signed(to.epoch))
     .bind(RESTORED)
-    // Gates refuse an older list of keys; the copy's list may be older than one they have seen.
-    .bind(signed(KEYS_LEAP))
+    .bind(signed(keys_version))
     .execute(&mut *tx)
     .await?;
     sqlx::query("INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?)")
@@ -263,8 +270,8 @@ const ONLY_RISE: &str = "environment_positions_only_rise";
 /// Why issuance is closed after a restore.
 const RESTORED: &str =
     "a copy was restored: confirm owners and agents, then open issuance with `gatepass open`";
-/// More changes of the key list than any copy is behind.
-const KEYS_LEAP: u64 = 1_000_000;
+/// More changes of the key list than are made in an epoch.
+const KEYS_OF_AN_EPOCH: u64 = 1_000_000;
 /// From the database that is replaced, attached as `replaced`. A later stop than the copy's counts.
 const KEPT_STOPS: [&str; 10] = [
     "UPDATE operators SET state = 'ended'

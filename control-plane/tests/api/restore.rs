@@ -166,6 +166,36 @@ fn a_restore_takes_back_the_time_that_a_clock_ahead_has_signed_and_nothing_else_
     assert_eq!(gate.now_reads(&plane, &ahead), Err(Code::WrongEpoch));
 }
 
+/// Gates refuse an older list of keys, and each restore makes the list a newer one: also from a copy that
+/// was made before other restores, whether or not the database that they made is still there.
+#[test]
+fn gates_believe_a_copy_that_was_made_before_other_restores() {
+    for is_lost in [false, true] {
+        let mut plane = Plane::furnished();
+        let agent = plane.agent(1);
+        let copy = plane.file("copy.db");
+        plane.backup(&copy);
+        let mut gate = Follower::of(&plane);
+        for from in [None, None, Some(copy.as_path()), Some(copy.as_path())] {
+            let before = agent.gatepass(&plane, &Ask::read());
+            assert_eq!(gate.now_reads(&plane, &before), Ok(()));
+            plane.stop();
+            plane.pass(60);
+            if is_lost && from.is_some() {
+                for suffix in ["", "-wal", "-shm"] {
+                    let _ = std::fs::remove_file(plane.dir().join(format!("gatepass.db{suffix}")));
+                }
+            }
+            plane.restore(from).unwrap();
+            plane.start();
+            plane.change("/v1/open", json!({}));
+            let new = agent.gatepass(&plane, &Ask::read());
+            assert_eq!(gate.now_reads(&plane, &new), Ok(()), "lost: {is_lost}, {from:?}");
+            assert_eq!(gate.reads(&before), Err(Code::WrongEpoch));
+        }
+    }
+}
+
 #[test]
 fn a_follower_that_is_not_ahead_closes_nothing() {
     let plane = Plane::furnished();

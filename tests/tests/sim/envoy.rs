@@ -265,6 +265,11 @@ impl Envoy {
         self.workers[place].vm.as_ref().map(Vm::enforced).unwrap_or_default()
     }
 
+    /// Whether a VM knows that it is not where its Envoy is.
+    pub(crate) fn is_behind(&self, place: usize) -> bool {
+        self.workers[place].vm.as_ref().is_some_and(Vm::is_behind)
+    }
+
     /// Since when nothing is wrong with it; never while something is.
     pub(crate) const fn calm_since(&self) -> Moment {
         if self.troubles > 0 { Moment::MAX } else { self.troubled }

@@ -27,9 +27,10 @@ impl World {
             self.report.owed += 1;
             self.report.owed_allowed += 1;
         }
-        self.served(envoy, place, by);
-        let pass = &self.desk.passes[asked.pass];
         let action = asked.action;
+        let as_told = action.bound() + self.envoys[envoy].hidden(self.now) + SLACK;
+        self.served(envoy, place, by, "allow", Some(as_told));
+        let pass = &self.desk.passes[asked.pass];
         let known = &self.envoys[envoy];
         let who = format!(
             "envoy {envoy} ({:?}, its wall hides {} ms) worker {place}: {} with gatepass {}",
@@ -73,9 +74,12 @@ impl World {
         by: Enforced,
     ) {
         self.report.deny(code);
-        // These say that there is no state to answer from.
-        if !["not_ready", "stale", "behind"].contains(&code) {
-            self.served(envoy, place, by);
+        // These say that there is no state to answer from. So does a worker that could not apply all that it
+        // has read: it refuses, and what a request lacks in itself is named before that (docs/exchange.md, the
+        // second step of the check).
+        let has_none = ["not_ready", "stale", "behind"].contains(&code);
+        if !has_none && !self.envoys[envoy].is_behind(place) {
+            self.served(envoy, place, by, code, None);
         }
         if self.desk.passes[asked.pass].dead.is_some() {
             self.report.dead_refused += 1;
@@ -129,21 +133,36 @@ impl World {
         (late > bound + hidden + SLACK + more).then_some(Rule::Stale)
     }
 
-    /// Something was answered from this state.
-    fn served(&mut self, envoy: usize, place: usize, by: Enforced) {
+    /// Something was answered from this state: let on, as nobody may who has heard nothing for so long, or
+    /// refused.
+    fn served(
+        &mut self,
+        envoy: usize,
+        place: usize,
+        by: Enforced,
+        answer: &str,
+        longest: Option<Moment>,
+    ) {
         // A VM that starts has its policy from a base that came later than the policy.
         let policy = self.desk.policy_at(by.policy);
+        let calm_since = self.calm_since(envoy);
         let known = &mut self.envoys[envoy];
         let (position_before, policy_before) = known.served;
         known.served = (position_before.max(by.position), policy_before.max(policy));
-        // A log that somebody has overwritten tells nobody of what others have served; staleness bounds that.
-        let is_told = known.forged.is_none_or(|at| at + SETTLED < self.now);
+        // A log that somebody has overwritten tells nobody of what others have served until the feed is heard
+        // again, and nobody may hear it for hours. Until then staleness alone bounds what is let on
+        // (docs/exchange.md, "A forged or lost `log`"), and what is refused harms nobody.
+        let is_told = known.forged.is_none_or(|at| {
+            let mended = at.max(calm_since).saturating_add(SETTLED);
+            let is_stale = longest.is_some_and(|longest| at + longest.max(SETTLED) < self.now);
+            mended < self.now || is_stale
+        });
         // Who has it from a base may have a policy that others had to refuse.
         let is_same = self.bad_bundle.is_none() && self.mended + SETTLED < self.now;
         if is_told && (by.position < position_before || (is_same && policy < policy_before)) {
             let text = format!(
-                "envoy {envoy} worker {place} answered from {by:?}, policy {policy}, after {position_before:?}, \
-                 policy {policy_before}"
+                "envoy {envoy} worker {place} answered {answer} from {by:?}, policy {policy}, after \
+                 {position_before:?}, policy {policy_before}"
             );
             self.report.violate(Rule::Monotonic, self.now, text);
         }

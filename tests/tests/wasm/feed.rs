@@ -369,3 +369,50 @@ fn revocations_that_came_in_one_answer_with_garbage_are_enforced() {
     site.hear(&[delta, forged, b"garbage".to_vec()]).unwrap();
     assert_eq!(site.ask(0, doomed).unwrap(), "401 revoked_credential");
 }
+
+/// A gate that heard, in one answer, a revocation of `JTI` and a checkpoint after it, dated so many seconds
+/// after its clock; the answer, and a request that the revocation ends.
+fn told(revoked_at: i64, proved_at: i64) -> (Site, Vec<Vec<u8>>, Request) {
+    let mut site = Site::start(1).unwrap();
+    site.advance(10_000);
+    site.hear_checkpoint().unwrap();
+    let doomed = bearing(&site, JTI);
+    let dated = |seconds| UnixSeconds(site.now().0.checked_add_signed(seconds).unwrap());
+    let (revoked_at, proved_at) = (dated(revoked_at), dated(proved_at));
+    let delta = site.control.revoke(Kind::Credential, JTI, revoked_at).unwrap();
+    let checkpoint = site.control.checkpoint(proved_at).unwrap();
+    let answer = vec![delta, checkpoint];
+    assert_eq!(site.ask(0, doomed.clone()).unwrap(), "allow");
+    site.hear(&answer).unwrap();
+    (site, answer, doomed)
+}
+
+#[test]
+fn nothing_is_taken_of_an_answer_that_is_partly_dated_ahead() {
+    for (revoked_at, proved_at) in [(0, 31), (30, 31), (31, 31)] {
+        let (mut site, answer, doomed) = told(revoked_at, proved_at);
+        let case = format!("{revoked_at}, {proved_at}");
+        assert!(
+            !site.poll().unwrap().path().contains(&site.control.position().to_string()),
+            "{case}"
+        );
+        assert_eq!(site.ask(0, doomed.clone()).unwrap(), "allow", "{case}");
+        // No longer than staleness lets it: nothing of the answer was a proof.
+        site.advance(20_000);
+        assert_eq!(site.ask(0, doomed.clone()).unwrap(), "allow", "{case}");
+        site.advance(11_000);
+        assert_eq!(site.ask(0, doomed.clone()).unwrap(), "503 stale", "{case}");
+        // Heard again when our clock has come there, all of it is taken.
+        site.hear(&answer).unwrap();
+        assert_eq!(site.ask(0, doomed).unwrap(), "401 revoked_credential", "{case}");
+    }
+}
+
+#[test]
+fn an_answer_is_taken_that_is_dated_no_further_ahead_than_clocks_may_differ() {
+    for (revoked_at, proved_at) in [(-5, -4), (0, 0), (0, 30), (30, 30)] {
+        let (mut site, _, doomed) = told(revoked_at, proved_at);
+        let verdict = site.ask(0, doomed).unwrap();
+        assert_eq!(verdict, "401 revoked_credential", "{revoked_at}, {proved_at}");
+    }
+}
