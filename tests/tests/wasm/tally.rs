@@ -1,6 +1,7 @@
 //! What an Envoy reports of its decisions on verified gatepasses.
 
 use gatepass::publish::Changes;
+use gatepass_engine::bundle::Treatment;
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::Request;
 use gatepass_tests::kit::signed::{JTI, grant};
@@ -64,14 +65,22 @@ fn a_worker_that_is_loaded_anew_takes_nothing_away_and_a_new_policy_starts_at_ze
     assert_eq!(site.ask(0, good.clone()).unwrap(), "allow");
     assert_eq!(told(&mut site), format!("{policy} 3 0"));
 
-    let bundle = site.control.publisher().index().bundle().clone();
-    let now = site.now();
-    let delta = site.control.delta(&Changes::bundle(bundle), now).unwrap();
-    site.hear(&[delta]).unwrap();
-    let newer = site.control.position();
-    assert_eq!(told(&mut site), format!("{policy} 3 0"), "until something is decided by it");
-    assert_eq!(site.ask(1, good).unwrap(), "allow");
-    assert_eq!(told(&mut site), format!("{newer} 1 0"));
+    // The same bytes are the same policy; with one number changed it is another.
+    let same = site.control.publisher().index().bundle().clone();
+    let mut other = same.clone();
+    let Treatment::Guarded(routes) = &mut other.hosts[0].treatment else { panic!("guarded") };
+    routes[0].max_duration += 1;
+    let mut told_before = format!("{policy} 3 0");
+    for (bundle, counted) in [(same, 4), (other, 1)] {
+        let now = site.now();
+        let delta = site.control.delta(&Changes::bundle(bundle), now).unwrap();
+        site.hear(&[delta]).unwrap();
+        let newer = site.control.position();
+        assert_eq!(told(&mut site), told_before, "until something is decided by it");
+        assert_eq!(site.ask(1, good.clone()).unwrap(), "allow");
+        told_before = format!("{newer} {counted} 0");
+        assert_eq!(told(&mut site), told_before);
+    }
 }
 
 #[test]
