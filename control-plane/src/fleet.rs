@@ -183,6 +183,12 @@ impl Fleet {
         Self { all: Mutex::new(BTreeMap::new()), since }
     }
 
+    /// When reports began to be heard.
+    #[must_use]
+    pub const fn since(&self) -> UnixSeconds {
+        self.since
+    }
+
     /// Seconds until every Envoy that reaches us has polled; `None` once they are over. Before that an
     /// Envoy of which nothing is known may be there all the same.
     #[must_use]
@@ -219,17 +225,13 @@ impl Fleet {
         list.sort_by_key(|follower| follower.state);
         list
     }
-}
 
-impl Fleet {
     /// Looks at each report of the last [`FORGET_AFTER`] seconds.
     pub(crate) fn each(&self, now: UnixSeconds, look: impl FnMut(&Report)) {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().filter(|report| now.since(report.seen_at) <= FORGET_AFTER).for_each(look);
     }
-}
 
-impl Fleet {
     /// This cohort has got a policy to try: what is decided from now on is [`Report::lately`] for it.
     pub(crate) fn mark(&self, cohort: &str) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

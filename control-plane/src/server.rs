@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepass_engine::clock::UnixSeconds;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -37,8 +36,6 @@ pub struct Shared {
     pub(crate) config: Config,
     pub(crate) environment: String,
     pub(crate) issuer: String,
-    /// When it started to hear reports.
-    pub(crate) since: UnixSeconds,
     pub(crate) rates: Rates,
     pub(crate) known_keys: KnownKeys,
     pub(crate) metrics: Metrics,
@@ -71,13 +68,11 @@ impl Shared {
                 .fetch_one(db.readers())
                 .await
                 .map_err(DbError::from)?;
-        let since = db.now();
         let shared = Arc::new(Self {
             db,
             environment,
             issuer,
             config,
-            since,
             rates: Rates::default(),
             known_keys: KnownKeys::default(),
             metrics: Metrics::new(),

@@ -33,8 +33,10 @@ use crate::log::{EnvelopeDigest, Log, Stored};
 use crate::shared::{SharedData, When, is_later};
 
 mod append;
+mod seen;
 
 use append::Writer;
+use seen::{Seen, inspect};
 
 /// One VM's side of the exchange.
 #[derive(Debug)]
@@ -51,21 +53,6 @@ pub struct Exchange {
     want_seen: Option<u32>,
     /// The number of the log that was looked at last as leader.
     stood_at: Option<u32>,
-}
-
-/// What this VM found of an envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    /// Its signature and identity are right.
-    Verified {
-        position: Position,
-        issued_at: UnixSeconds,
-        expires_at: UnixSeconds,
-        /// The gate has taken it, or has found that it never will.
-        settled: bool,
-    },
-    /// It is none that this gate would ever take.
-    Refused,
 }
 
 /// What a check found.
@@ -515,33 +502,6 @@ impl Exchange {
     }
 }
 
-impl Seen {
-    const fn of(header: &Header) -> Self {
-        Self::Verified {
-            position: header.position(),
-            issued_at: header.issued_at,
-            expires_at: header.expires_at,
-            settled: false,
-        }
-    }
-
-    const fn settled(self) -> Self {
-        match self {
-            Self::Verified { position, issued_at, expires_at, .. } => {
-                Self::Verified { position, issued_at, expires_at, settled: true }
-            }
-            Self::Refused => Self::Refused,
-        }
-    }
-
-    const fn is_settled(self) -> bool {
-        match self {
-            Self::Verified { settled, .. } => settled,
-            Self::Refused => true,
-        }
-    }
-}
-
 fn is_mended_by_snapshot(refusal: &Refusal) -> bool {
     matches!(refusal.code, RefusalCode::Gap | RefusalCode::Poison)
 }
@@ -563,43 +523,6 @@ fn bundle_of(content: EnvelopeDigest) -> EnvelopeDigest {
     hash.update(content.0);
     hash.update(b"bundle");
     EnvelopeDigest(hash.finalize().into())
-}
-
-/// Verifies an envelope. `None`: not usable now, perhaps later (a clock that is behind).
-/// `Some(None)`: it is none that this gate would ever take.
-fn inspect(
-    gate: &mut Gate,
-    bytes: &[u8],
-    now: Now,
-    checked: &mut Checked,
-) -> Option<Option<Authentic>> {
-    let read = gate.read(bytes).and_then(|batch| {
-        let timely = gate.check_time(&batch, now);
-        if timely.as_ref().is_err_and(|refusal| refusal.code == RefusalCode::ClockSkew) {
-            // It is ours, and another VM may have taken it before the clock was set back.
-            gate.fall_behind(batch.header().position());
-        }
-        timely.map(|()| batch)
-    });
-    match read {
-        Ok(authentic) => Some(Some(authentic)),
-        Err(refusal) => {
-            let forged = matches!(
-                refusal.code,
-                RefusalCode::BadSignature
-                    | RefusalCode::BadPayloadType
-                    | RefusalCode::Poison
-                    | RefusalCode::WrongEnvironment
-                    | RefusalCode::WrongAudience
-            );
-            let passing = refusal.code == RefusalCode::ClockSkew;
-            if forged {
-                checked.forged = checked.forged.saturating_add(1);
-            }
-            checked.refusals.push(refusal);
-            if passing { None } else { Some(None) }
-        }
-    }
 }
 
 /// Bytes that one check reads of what a gate without a position loads: some hundredths of a second.

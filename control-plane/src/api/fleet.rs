@@ -29,7 +29,7 @@ pub(super) async fn fleet(shared: Arc<Shared>, _: Names, _: Names) -> Answer {
         policy_version: newest.version,
         cohorts: newest.cohorts.iter().map(cohort).collect(),
         at: shared.db.now().0,
-        since: shared.since.0,
+        since: shared.db.fleet().since().0,
         lost_after: LOST_AFTER,
         envoys: shared.db.fleet().list(|audience| newest.of(audience), shared.db.now()),
     })

@@ -3,13 +3,13 @@
 //! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
-use crate::bundle::{Action, ActionMode, Assurance, Binding, BodyRule, Risk, Uses};
+use crate::bundle::{Action, ActionMode, BodyRule};
 use crate::clock::Now;
 use crate::denial::{About, Code, Denial, HoldUntil};
 use crate::digest::ActionFacts;
-use crate::entry::{Asked, NotGranted};
+use crate::entry::Asked;
 use crate::gate::{Gate, Mode};
-use crate::gatepass::{Claims, Present, Token};
+use crate::gatepass::{Claims, Token};
 use crate::ids::Subject;
 use crate::inputs::Inputs;
 use crate::keyring::Speaking;
@@ -22,11 +22,13 @@ use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
 
 mod admission;
 mod credential;
+mod demands;
 mod line;
 mod standing;
 
 pub use admission::admit;
-use credential::{AUTHORIZATION, Credential, Presented, Scheme, scheme_and_token};
+use credential::{AUTHORIZATION, Credential, scheme_and_token};
+use demands::{approval, assurance, binding, consumed, not_granted, restrictions, scopes, young};
 use line::RequestLine;
 pub use standing::Standing;
 use standing::{Basis, Grant};
@@ -535,110 +537,6 @@ pub fn alive(
         check(Kind::Blueprint, actor.blueprint.as_str(), Code::RevokedBlueprint)?;
     }
     Ok(())
-}
-
-fn young(claims: &Claims<'_>, action: &Action, age: u64) -> Result<(), Denial> {
-    let life = claims.exp.since(claims.iat);
-    let longest = u64::from(action.risk.longest_lifetime());
-    check(life <= longest, Code::TooOld, "it lives longer than this action's risk accepts")?;
-    let old = action.max_age.is_some_and(|most| age > u64::from(most));
-    check(!old, Code::TooOld, "it is older than the action's `max_age`")
-}
-
-fn scopes(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
-    let missing: Vec<String> =
-        action.scopes_all.iter().filter(|scope| !claims.scope.has(scope)).cloned().collect();
-    if !missing.is_empty() {
-        return Err(
-            Denial::new(Code::InsufficientScope, "a demanded scope is missing").missing(missing)
-        );
-    }
-    if !action.scopes_any.is_empty()
-        && !action.scopes_any.iter().any(|scope| claims.scope.has(scope))
-    {
-        let denial = Denial::new(Code::InsufficientScope, "none of the accepted scopes is there");
-        return Err(denial.missing(action.scopes_any.clone()));
-    }
-    Ok(())
-}
-
-/// What the gatepass restricts and this engine cannot check.
-fn restrictions(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
-    let unsupported = |what: &str| Err(Denial::new(Code::UnsupportedRestriction, what));
-    if claims.cnf == Present::Yes {
-        return unsupported("`cnf`: a binding to a key");
-    }
-    if claims.req_wl == Present::Yes {
-        return unsupported("`req_wl`: a binding to a workload");
-    }
-    if claims.uses == Present::Yes {
-        return unsupported("`uses` outside an entry");
-    }
-    match &claims.approval {
-        Some(approval) if approval.unsupported => unsupported("an unknown member of `approval`"),
-        Some(_) if action.body == BodyRule::Unread => {
-            unsupported("an approval on an action whose body is not read")
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn not_granted(why: NotGranted) -> Denial {
-    match why {
-        NotGranted::Unsupported(what) => Denial::new(Code::UnsupportedRestriction, what),
-        NotGranted::Violated(what) => Denial::new(Code::ConstraintViolated, what),
-        NotGranted::NotNamed => {
-            Denial::new(Code::ActionNotGranted, "no entry names the action at this audience")
-        }
-    }
-}
-
-fn binding(presented: Presented<'_>, action: &Action) -> Result<(), Denial> {
-    let bearer = presented.scheme == Scheme::Bearer;
-    check(bearer, Code::BindingMismatch, "presented as `DPoP` without being bound to a key")?;
-    bindable(action)
-}
-
-fn bindable(action: &Action) -> Result<(), Denial> {
-    match action.binding {
-        Binding::None => Ok(()),
-        Binding::Key | Binding::Certificate | Binding::Workload => {
-            Err(Denial::new(Code::BindingMismatch, "the action demands a bound gatepass"))
-        }
-    }
-}
-
-/// The action's own demand, and static secrets for low risk alone.
-fn assurance(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
-    check(
-        claims.assurance >= action.assurance,
-        Code::InsufficientAssurance,
-        "below the action's demand",
-    )?;
-    let weak = claims.assurance == Assurance::Static && action.risk > Risk::Low;
-    check(!weak, Code::InsufficientAssurance, "a static secret is for low-risk actions only")
-}
-
-fn approval(claims: &Claims<'_>, action: &Action, digest: Option<[u8; 32]>) -> Result<(), Denial> {
-    match &claims.approval {
-        Some(approval) => {
-            let same = digest.is_some_and(|digest| digest == approval.digest);
-            check(same, Code::ApprovalMismatch, "the request does not have the approved digest")
-        }
-        None => approved(claims, action),
-    }
-}
-
-fn approved(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
-    let carried = claims.approval.is_some() || !action.approval;
-    check(carried, Code::ApprovalRequired, "the gatepass carries no approval")
-}
-
-fn consumed(action: &Action) -> Result<(), Denial> {
-    match action.uses {
-        Uses::Unlimited => Ok(()),
-        Uses::Once => Err(Denial::new(Code::ConfirmationFailed, "a use cannot be spent here yet")),
-    }
 }
 
 /// Credentials of a gatepass's shape that are looked at in a request that is not decided. Commas

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepass_envoy::{Bootstrap, Gate, Listener};
-use gatepass_tests::kit::edge::{Edge, Issued};
+use gatepass_tests::kit::edge::{Edge, Issued, POLICY};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::watch::Watch;
 
@@ -154,7 +154,8 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 /// An edge whose bounds a test can wait for.
 pub(crate) fn edge() -> Edge {
     let edge = Edge::start().unwrap();
-    let policy = edge.desk.file("bounds.yaml", POLICY).unwrap();
+    let bounded = POLICY.replace("60s", "14s").replace("3s", "6s");
+    let policy = edge.desk.file("bounds.yaml", &bounded).unwrap();
     edge.desk.done(&["policy", "publish", &policy, "--reason", "shorter bounds"]).unwrap();
     edge
 }
@@ -182,18 +183,3 @@ pub(crate) const LOW: Duration = Duration::from_secs(14);
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
 /// Whatever is to happen at once, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
-const POLICY: &str = "\
-actions:
-  orders:read: {risk: low, staleness: 14s}
-  orders:list: {risk: high, staleness: 6s}
-hosts:
-  - names: [orders.example]
-    audience: https://orders.example
-    routes:
-      - match: GET /orders
-        action: orders:read
-      - match: GET /lists
-        action: orders:list
-      - match: GET /healthz
-        public: true
-";

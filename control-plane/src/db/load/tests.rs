@@ -2,31 +2,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::db::Db;
-use crate::keychain::{Keychain, ROLES, new_key};
+use crate::db::writer::tests::{NOW, made};
+use crate::keychain::Keychain;
 use crate::publish::ToCohort;
-
-const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
-
-async fn made(dir: &Path) -> Arc<Keychain> {
-    for role in ROLES {
-        new_key(dir, role).unwrap();
-    }
-    let genesis = Genesis {
-        environment: "prod".to_owned(),
-        issuer: "https://issuer.example".to_owned(),
-        audience: "prod".to_owned(),
-        two_persons: false,
-        now: NOW,
-        keys: Vec::new(),
-        operator: FirstOperator {
-            id: "admin".to_owned(),
-            digest: [1; 32],
-            expires_at: NOW.plus(3600),
-        },
-    };
-    create(dir, &genesis).await.unwrap();
-    Arc::new(Keychain::open(dir).unwrap())
-}
 
 async fn opened(dir: &Path, keys: &Arc<Keychain>) -> Db {
     Db::open(dir, Arc::clone(keys), Arc::new(|| NOW)).await.unwrap()

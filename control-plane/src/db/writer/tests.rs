@@ -10,11 +10,11 @@ use gatepass_engine::revocation::Kind;
 
 pub(in crate::db) const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
 
-pub(in crate::db) async fn open(dir: &Path) -> Db {
+/// A new directory, with its keys.
+pub(in crate::db) async fn made(dir: &Path) -> Arc<Keychain> {
     for role in ROLES {
         new_key(dir, role).unwrap();
     }
-    let keys = Keychain::open(dir).unwrap();
     let genesis = Genesis {
         environment: "prod".to_owned(),
         issuer: "https://issuer.example".to_owned(),
@@ -29,7 +29,12 @@ pub(in crate::db) async fn open(dir: &Path) -> Db {
         },
     };
     create(dir, &genesis).await.unwrap();
-    Db::open(dir, Arc::new(keys), Arc::new(|| NOW)).await.unwrap()
+    Arc::new(Keychain::open(dir).unwrap())
+}
+
+pub(in crate::db) async fn open(dir: &Path) -> Db {
+    let keys = made(dir).await;
+    Db::open(dir, keys, Arc::new(|| NOW)).await.unwrap()
 }
 
 /// A change with statements, a record and a step of the feed.

@@ -3,7 +3,8 @@
 //!
 //! What only a request has (inputs, body, who presents it) is not looked at; the gate does.
 
-use super::{approved, assurance, bindable, check, consumed, restrictions, scopes, young};
+use super::check;
+use super::demands::{approved, assurance, bindable, consumed, restrictions, scopes, young};
 use crate::bundle::{Action, Route, RouteTarget, Treatment};
 use crate::denial::{About, Code, Denial};
 use crate::gatepass::Claims;

@@ -22,7 +22,8 @@ use core::fmt;
 use core::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{Decision, Request, alive, decide_with, fresh, in_force, in_step, young};
+use super::demands::young;
+use super::{Decision, Request, alive, decide_with, fresh, in_force, in_step};
 use crate::bundle::Action;
 use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
 use crate::denial::{About, Code, Denial};

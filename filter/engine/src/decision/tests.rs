@@ -15,6 +15,7 @@ use passing::{upgrade, upgrades};
 use serde_json::json;
 
 use super::*;
+use crate::bundle::{Assurance, Binding, Risk, Uses};
 use crate::clock::Milliseconds;
 use crate::position::Position;
 use crate::revocation::Below;

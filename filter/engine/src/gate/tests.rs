@@ -13,8 +13,8 @@ use crate::batch::MAX_PART_BYTES;
 use crate::decision::{Decision, Reason};
 use crate::denial::Code;
 use crate::envelope::PayloadType;
-use crate::keyring::IssuerKey;
-use crate::revocation::{Below, Revocation};
+use crate::keyring::{IssuerKey, IssuerKeys};
+use crate::revocation::{Below, Change, HashKey, Revocation};
 use crate::testkit::{
     AGENT, AT, EPOCH, FEED, ISSUER, MONOTONIC, Message, NOW, OTHER_ISSUER, ROOT, Root, STRANGER,
     Scene, encoded, feed, feed_at, gate, hash_key, issuer_key, issuer_keys, later, now, seal,

@@ -1,6 +1,7 @@
 //! Snapshots in parts.
 
 use super::*;
+use crate::revocation::MAX_REVOCATIONS;
 
 const REVOKED: [(Kind, &str, Below); 4] = [
     (Kind::Task, "t0", Below::Always),
