@@ -149,8 +149,8 @@ fn message(answer: &Answer) -> Option<Value> {
         return Some(value);
     }
     let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-    let read = data.filter_map(|data| serde_json::from_str::<Value>(data.trim()).ok());
-    read.filter(|value| value.get("result").or_else(|| value.get("error")).is_some()).next_back()
+    let mut read = data.filter_map(|data| serde_json::from_str::<Value>(data.trim()).ok());
+    read.rfind(|value| value.get("result").or_else(|| value.get("error")).is_some())
 }
 
 const MODERN: &str = "2026-07-28";
