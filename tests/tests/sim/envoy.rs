@@ -22,6 +22,8 @@ pub(crate) struct Envoy {
     /// The main thread's first: it serves nothing.
     pub(crate) workers: Vec<Worker>,
     pub(crate) configuration: Vec<u8>,
+    /// The number of the one that it follows.
+    pub(crate) audience: usize,
     /// The newest that any of its workers has answered from, and the number of the policy.
     pub(crate) served: (Option<Position>, usize),
     pub(crate) link: Link,
@@ -94,7 +96,7 @@ impl Envoy {
     pub(crate) fn new(
         clock: Clock,
         workers: usize,
-        configuration: Vec<u8>,
+        (audience, configuration): (usize, Vec<u8>),
         mut random: Random,
         mutant: Option<Mutant>,
     ) -> Self {
@@ -109,6 +111,7 @@ impl Envoy {
             shared,
             workers,
             configuration,
+            audience,
             served: (None, 0),
             link: Link::Good,
             troubles: 0,
@@ -125,10 +128,10 @@ impl Envoy {
     }
 
     /// Another process in its place.
-    pub(crate) fn restart(&mut self, configuration: Vec<u8>, at: Moment) {
+    pub(crate) fn restart(&mut self, (audience, configuration): (usize, Vec<u8>), at: Moment) {
         self.shared = SharedData::default();
         self.shared.set_next_number(self.random.next() as u32 | 0xffff_0000);
-        self.configuration = configuration;
+        (self.audience, self.configuration) = (audience, configuration);
         // That of one process means nothing in another.
         self.kept.clear();
         self.served = (None, 0);

@@ -10,9 +10,11 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod audience;
 mod clock;
 mod desk;
 mod envoy;
+mod holds;
 mod host;
 mod mutant;
 mod network;
@@ -22,6 +24,7 @@ mod plane;
 mod policy;
 mod random;
 mod report;
+mod trials;
 mod trouble;
 mod world;
 
@@ -119,4 +122,19 @@ fn a_feed_that_loses_revocations_is_caught() {
 #[test]
 fn a_gate_that_hears_nothing_and_denies_all_is_caught() {
     caught(Mutant::Deaf, &[Rule::Owed]);
+}
+
+#[test]
+fn a_feed_that_tells_all_what_a_cohort_tries_is_caught() {
+    caught(Mutant::Mixed, &[Rule::Never, Rule::Owed]);
+}
+
+#[test]
+fn a_cohort_that_misses_revocations_is_caught() {
+    caught(Mutant::Spared, &[Rule::Push, Rule::Stale]);
+}
+
+#[test]
+fn a_promotion_that_nothing_holds_is_caught() {
+    caught(Mutant::Rash, &[Rule::Trial]);
 }

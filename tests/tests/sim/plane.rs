@@ -1,8 +1,11 @@
 //! The control plane: the shipped one in a directory, asked in process, on a clock of the simulation's.
 
+use std::future::{Future as _, poll_fn};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use gatepass::config::Config;
 use gatepass::keychain::{Kept, new_key};
@@ -16,6 +19,7 @@ use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::clock::{Clock, Moment};
+use super::network::borrowed;
 
 /// The control plane and its disk.
 pub(crate) struct Plane {
@@ -25,6 +29,8 @@ pub(crate) struct Plane {
     /// The directory that it runs in; after a kill it is another one.
     dir: PathBuf,
     made: u64,
+    /// When it began to run.
+    pub(crate) started: Moment,
     time: Arc<AtomicU64>,
     pub(crate) clock: Clock,
     token: String,
@@ -68,6 +74,7 @@ impl Plane {
             running: None,
             dir,
             made: 0,
+            started: 0,
             time: Arc::new(AtomicU64::new(now.0)),
             clock,
             token: made.token.to_string(),
@@ -93,6 +100,7 @@ impl Plane {
         let clock: gatepass::feed::Clock =
             Arc::new(move || UnixSeconds(time.load(Ordering::SeqCst)));
         let config = Config::read(&self.dir).unwrap();
+        self.started = at;
         self.running = Some(self.runtime.block_on(Unserved::open(config, clock)).unwrap());
     }
 
@@ -132,10 +140,28 @@ impl Plane {
         self.running.as_ref().map(|running| running.db().book().position())
     }
 
-    /// The longest that a poll is held, in milliseconds.
-    pub(crate) fn longest_wait(&self) -> u64 {
-        let wait = |running: &Unserved| running.db().book().standing().borrow().longest_wait;
-        self.running.as_ref().map_or(0, |running| wait(running).as_millis() as u64)
+    /// The longest that a poll of an audience is held, in milliseconds; `None` where nothing is said to it.
+    pub(crate) fn longest_wait(&self, audience: &str) -> Option<u64> {
+        let standing = self.running.as_ref()?.db().book().standing_of(audience)?;
+        Some(standing.longest_wait.as_millis() as u64)
+    }
+
+    /// What a poll that is held says of its Envoy is taken in when it comes. Its answer is asked for again
+    /// when there is one: nobody waits for it here.
+    pub(crate) fn hears(&mut self, path: &str, headers: &[(String, String)], at: Moment) {
+        self.set_time(at);
+        let Some(running) = &self.running else { return };
+        let headers = borrowed(headers);
+        let poll = running.ask(Door::Feed, "GET", path, &headers, Vec::new());
+        self.runtime.block_on(async {
+            let mut poll = pin!(poll);
+            // As far as it goes without the timer.
+            poll_fn(|context| {
+                let _ = poll.as_mut().poll(context);
+                Poll::Ready(())
+            })
+            .await;
+        });
     }
 
     pub(crate) fn ask(

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatepass::server::Door;
 
+use super::audience::AUDIENCES;
 use super::clock::{HOUR, MINUTE, Moment, SECOND};
 use super::envoy::Link;
 use super::host::VM_ID;
@@ -166,25 +167,35 @@ impl World {
         // A baseline is of today, and a gate refuses one that is dated ahead of its clock.
         let own = self.envoys[envoy].clock.unix(self.now).0;
         let ahead = self.plane.now(self.now).saturating_sub(own);
-        let baseline = if self.chance.percent(50) && ahead < 20 { self.baseline() } else { None };
+        // It may be given to others meanwhile.
+        let audience = match self.chance.percent(20) {
+            true => self.chance.index(AUDIENCES.len()),
+            false => self.envoys[envoy].audience,
+        };
+        let has_baseline = self.chance.percent(50) && ahead < 20;
+        let baseline = if has_baseline { self.baseline(audience) } else { None };
         self.report.note(
             self.now,
-            format_args!("envoy {envoy} is up, with a baseline: {}", baseline.is_some()),
+            format_args!(
+                "envoy {envoy} is up, of `{}`, with a baseline: {}",
+                AUDIENCES[audience],
+                baseline.is_some()
+            ),
         );
-        let configuration = configuration(&self.plane, baseline);
-        self.envoys[envoy].restart(configuration, self.now);
+        let configured = (audience, configuration(&self.plane, audience, baseline));
+        self.envoys[envoy].restart(configured, self.now);
         for place in 0..self.envoys[envoy].workers.len() {
             self.ticks_from_now(envoy, place);
             self.follow_up(envoy, place);
         }
     }
 
-    fn baseline(&mut self) -> Option<String> {
+    fn baseline(&mut self, audience: usize) -> Option<String> {
         if !self.plane.is_running() || self.bad_bundle.is_some() {
             return None;
         }
-        let path = "/v1/feed?audience=prod&wait=0";
-        let answer = self.plane.ask(Door::Feed, path, &[], None, self.now);
+        let path = format!("/v1/feed?audience={}&wait=0", AUDIENCES[audience]);
+        let answer = self.plane.ask(Door::Feed, &path, &[], None, self.now);
         (answer.status == 200).then(|| STANDARD.encode(answer.body))
     }
 
@@ -300,8 +311,10 @@ impl World {
         if self.bad_bundle.is_some() || !self.plane.is_running() {
             return;
         }
-        let published = self.desk.publish(&mut self.plane, &mut self.chance, self.now);
-        if published.is_ok() {
+        let published = self.desk.publish_anywhere(&mut self.plane, &mut self.chance, self.now);
+        if let Ok(did) = published {
+            self.report.note(self.now, format_args!("{} {}", did.name, did.what));
+            self.doubt(did.name, &did.what, did.doubt);
             self.bad_bundle = self.plane.position();
             let lasts = self.chance.of_any_size(SECOND, 10 * MINUTE);
             self.begins("bad bundle", None, lasts, Trouble::BadBundle);
@@ -336,6 +349,7 @@ impl World {
                 if restored {
                     self.desk.restored(&mut self.plane, self.now);
                 }
+                self.look_at_cohorts();
                 self.ends(None);
             }
             Trouble::PlaneWall { was } => {
@@ -345,7 +359,10 @@ impl World {
             Trouble::BadBundle => {
                 // Its successor mends it, once the control plane can be asked.
                 let mended = self.plane.is_running()
-                    && self.desk.publish(&mut self.plane, &mut self.chance, self.now).is_ok();
+                    && self
+                        .desk
+                        .replace_policies(&mut self.plane, &mut self.chance, self.now)
+                        .is_ok();
                 if mended {
                     self.bad_bundle = None;
                     self.mended = self.now;

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use gatepass_engine::position::Position;
 use serde_json::json;
 
+use super::audience::AUDIENCES;
 use super::clock::{Clock, HOUR, MINUTE, Moment, SECOND};
 use super::desk::Desk;
 use super::envoy::{Asked, Envoy};
+use super::holds::Member;
 use super::host::CameTo;
 use super::mutant::Mutant;
 use super::network::Call;
@@ -47,6 +49,11 @@ impl Plan {
         let troubles = Some(every * MINUTE);
         Self { seed, lasts, envoys, workers, troubles, mutant: None }
     }
+
+    /// The first Envoy is in no cohort and the second in one; of the third it depends.
+    const fn audience(&self, envoy: usize) -> usize {
+        if envoy < 2 { envoy } else { self.seed as usize / 2 % AUDIENCES.len() }
+    }
 }
 
 pub(crate) struct World {
@@ -73,6 +80,8 @@ pub(crate) struct World {
     pub(crate) mended: Moment,
     /// Answers of the past.
     pub(crate) said: Vec<Vec<u8>>,
+    /// Who was there when a cohort last got a policy to try.
+    pub(crate) members: BTreeMap<usize, Vec<Member>>,
     /// The control plane's clock, from each moment on.
     clocks: Vec<(Moment, Clock)>,
 }
@@ -93,6 +102,10 @@ pub(crate) enum Event {
     },
     TimesOut(u64),
     Ask {
+        envoy: usize,
+    },
+    /// Beside those who always ask.
+    AskOnce {
         envoy: usize,
     },
     Show {
@@ -148,11 +161,12 @@ impl World {
         let plane_clock = clock();
         let clocks: Vec<Clock> = (0..plan.envoys).map(|_| clock()).collect();
         let mut plane = Plane::new(plane_clock);
-        let desk = Desk::new(&mut plane, plan.mutant != Some(Mutant::Lax));
-        let configuration = configuration(&plane, None);
-        let envoys = clocks.into_iter().map(|clock| {
+        let desk = Desk::new(&mut plane, plan.mutant);
+        let envoys = clocks.into_iter().enumerate().map(|(envoy, clock)| {
             let random = random.fork();
-            Envoy::new(clock, plan.workers, configuration.clone(), random, plan.mutant)
+            let audience = plan.audience(envoy);
+            let configured = (audience, configuration(&plane, audience, None));
+            Envoy::new(clock, plan.workers, configured, random, plan.mutant)
         });
         let envoys: Vec<Envoy> = envoys.collect();
         let report = Report::of(plan.seed);
@@ -175,6 +189,7 @@ impl World {
             bad_bundle: None,
             mended: 0,
             said: Vec::new(),
+            members: BTreeMap::new(),
             clocks: vec![(0, plane_clock)],
         };
         for envoy in 0..plan.envoys {
@@ -230,6 +245,7 @@ impl World {
                 self.after(next, Event::Ask { envoy });
                 self.ask(envoy);
             }
+            Event::AskOnce { envoy } => self.ask(envoy),
             Event::Show { envoy, pass } => self.show(envoy, pass),
             Event::Ends { envoy, place, generation, context } => {
                 let worker = &self.envoys[envoy].workers[place];
@@ -448,6 +464,7 @@ impl World {
                 self.report.count(did.name);
                 let at = self.plane.position().map(|at| at.to_string()).unwrap_or_default();
                 self.report.note(self.now, format_args!("{} {} ({at})", did.name, did.what));
+                self.doubt(did.name, &did.what, did.doubt);
             }
             Err(why) => {
                 self.report.count("change refused");
@@ -471,10 +488,10 @@ impl World {
 }
 
 /// The plugin's configuration.
-pub(crate) fn configuration(plane: &Plane, baseline: Option<String>) -> Vec<u8> {
+pub(crate) fn configuration(plane: &Plane, audience: usize, baseline: Option<String>) -> Vec<u8> {
     let mut configuration = json!({
         "environment": "prod",
-        "feed_audience": "prod",
+        "feed_audience": AUDIENCES[audience],
         "control_plane": { "cluster": "gatepass_control_plane", "authority": "gatepass" },
         "roots": { "keys": plane.pinned.keys, "threshold": plane.pinned.threshold },
         "min_root_version": 1,
