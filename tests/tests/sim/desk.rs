@@ -1,6 +1,7 @@
 //! Agents that ask for gatepasses, and operators who stop things, publish policies and exchange keys: what
 //! the control plane is asked, and what it has answered.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -29,6 +30,8 @@ pub(crate) struct Desk {
     pub(crate) audiences: [Audience; AUDIENCES.len()],
     /// When keys were exchanged last.
     pub(crate) exchanged: Moment,
+    /// When each text was tried first in each cohort.
+    pub(crate) tried: BTreeMap<(usize, u64), Moment>,
     backups: Vec<Backup>,
     pub(crate) closed: bool,
     pub(crate) made: u64,
@@ -113,6 +116,7 @@ impl Desk {
             known,
             audiences,
             exchanged: 0,
+            tried: BTreeMap::new(),
             backups: Vec::new(),
             closed: false,
             made: 0,

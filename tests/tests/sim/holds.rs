@@ -70,7 +70,7 @@ impl World {
     /// A promotion was not held.
     fn promoted(&mut self, cohort: usize, trial: &Trial) {
         let name = AUDIENCES[cohort];
-        let answered = self.desk.audiences[cohort].answered_since(trial.began);
+        let answered = self.desk.audiences[cohort].answered_since(trial.counted);
         if answered < LEAST_DECISIONS {
             let text = format!("`{name}` was promoted after {answered} requests there");
             return self.wrong(text);

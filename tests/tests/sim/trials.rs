@@ -26,6 +26,8 @@ pub(crate) struct Trial {
     /// Of its text.
     number: u64,
     pub(crate) began: Moment,
+    /// When it was tried there first: a text that is published again goes on, with what was decided by it.
+    pub(crate) counted: Moment,
     pub(crate) since: Option<Position>,
 }
 
@@ -161,7 +163,8 @@ impl Desk {
         let version = done["result"]["version"].as_u64().unwrap_or_default();
         self.known.versions.push((version, variant));
         let since = plane.position();
-        let trial = Trial { version, variant, number, began: at, since };
+        let counted = *self.tried.entry((cohort, number)).or_insert(at);
+        let trial = Trial { version, variant, number, began: at, counted, since };
         self.known.cohorts[cohort] = Some(Cohort { tries: Some(trial) });
         self.audiences[cohort].put(variant, at, since);
         let what = format!("{name}: {version} {variant:?}");
