@@ -10,6 +10,7 @@ use gatepass_filter::positions::Enforced;
 use gatepass_tests::host::SharedData;
 
 use super::clock::{Clock, MINUTE, Moment, SECOND};
+use super::grace::Grace;
 use super::host::{CameTo, Died, VmHost};
 use super::mutant::Mutant;
 use super::policy::{Action, HOST};
@@ -24,6 +25,7 @@ pub(crate) struct Envoy {
     pub(crate) configuration: Vec<u8>,
     /// The number of the one that it follows.
     pub(crate) audience: usize,
+    pub(crate) grace: Option<Grace>,
     /// The newest that any of its workers has answered from, and the number of the policy.
     pub(crate) served: (Option<Position>, usize),
     pub(crate) link: Link,
@@ -112,6 +114,7 @@ impl Envoy {
             workers,
             configuration,
             audience,
+            grace: None,
             served: (None, 0),
             link: Link::Good,
             troubles: 0,
@@ -136,6 +139,15 @@ impl Envoy {
         self.kept.clear();
         self.served = (None, 0);
         for place in 0..self.workers.len() {
+            self.reload(place, at);
+        }
+    }
+
+    /// Its plugin is configured anew: other VMs, beside what those before have shared.
+    pub(crate) fn reconfigure(&mut self, configuration: Vec<u8>, at: Moment) {
+        self.configuration = configuration;
+        for place in 0..self.workers.len() {
+            self.call(place, at, |vm| vm.shut_down());
             self.reload(place, at);
         }
     }

@@ -14,6 +14,7 @@ mod audience;
 mod clock;
 mod desk;
 mod envoy;
+mod grace;
 mod holds;
 mod host;
 mod mutant;
@@ -128,11 +129,13 @@ fn a_gate_that_hears_nothing_and_denies_all_is_caught() {
 fn a_feed_that_tells_all_what_a_cohort_tries_is_caught() {
     caught(Mutant::Mixed, &[Rule::Never, Rule::Owed]);
     // Also where what is tried allows more.
-    let lets_on = |seed| {
-        let report = World::run(Plan { mutant: Some(Mutant::Mixed), ..Plan::of(seed, HOUR / 2) });
-        report.violation.is_some_and(|violation| violation.rule == Rule::Never)
-    };
-    assert!((1..=40).any(lets_on), "nobody was let on by the policy of another audience");
+    let never = (1..=40).find(|seed| {
+        let plan =
+            Plan { mutant: Some(Mutant::Mixed), troubles: None, ..Plan::of(*seed, HOUR / 4) };
+        World::run(plan).violation.is_some_and(|violation| violation.rule == Rule::Never)
+    });
+    println!("let on by what another audience tries: seed {never:?}");
+    assert!(never.is_some(), "nobody was let on by the policy of another audience");
 }
 
 #[test]

@@ -30,14 +30,17 @@ impl World {
     /// How long the policy that a worker decides by lets it let something on that it hears nothing more of.
     fn bound(&self, envoy: usize, by: Enforced, action: Action) -> Moment {
         let policy = self.audience(envoy).policy_at(by.policy);
-        policy.map_or(0, |policy| policy.bound(action))
+        self.with_grace(envoy, action, policy.map_or(0, |policy| policy.bound(action)))
     }
 
     /// A request was let on.
     pub(crate) fn allowed(&mut self, envoy: usize, place: usize, asked: &Asked, by: Enforced) {
         self.report.allowed += 1;
         self.report.mix(1);
-        if self.is_owed(envoy, asked) {
+        if self.is_owed_by_grace(envoy, asked) {
+            self.report.count("owed by a grace");
+        }
+        if self.is_owed(envoy, asked) || self.is_owed_by_grace(envoy, asked) {
             self.report.owed += 1;
             self.report.owed_allowed += 1;
         }
@@ -79,10 +82,12 @@ impl World {
         }
         let pass = &self.desk.passes[asked.pass];
         let own = self.envoys[envoy].clock.unix(self.now).0;
-        let hidden = self.envoys[envoy].hidden(self.now).max(UNDER_WAY);
-        let heard = self.now.saturating_sub(bound + hidden + SLACK);
-        if own >= pass.expires || self.signed_wall(heard) > pass.expires {
-            let text = format!("{who}, which expired at {}; its wall shows {own}", pass.expires);
+        let told = self.least_time(envoy, bound);
+        if own >= pass.expires || told > pass.expires * SECOND + SLACK {
+            let text = format!(
+                "{who}, which expired at {}; its wall shows {own}, and it was told {told}",
+                pass.expires
+            );
             self.report.violate(Rule::Expired, self.now, text);
         }
     }
@@ -108,7 +113,7 @@ impl World {
         if self.desk.passes[asked.pass].dead.is_some() {
             self.report.dead_refused += 1;
         }
-        if self.is_owed(envoy, asked) {
+        if self.is_owed(envoy, asked) || self.is_owed_by_grace(envoy, asked) {
             self.report.owed += 1;
             let text = format!(
                 "envoy {envoy} worker {place}: {} with gatepass {} of second {}: {code}, although all is well \
@@ -225,11 +230,11 @@ impl World {
 
 /// Milliseconds from the answer of whoever stops something until no worker of a calm Envoy lets it on: two
 /// ways of 60 ms at most, between two polls a pause of up to a second, and the next tick.
-const PUSH: Moment = 2 * SECOND;
+pub(crate) const PUSH: Moment = 2 * SECOND;
 /// What seconds and two monotonic clocks differ by.
-const SLACK: Moment = 2 * SECOND;
+pub(crate) const SLACK: Moment = 2 * SECOND;
 /// The longest that an answer can be under way: Envoy gives the poll up.
-const UNDER_WAY: Moment = 26 * SECOND;
+pub(crate) const UNDER_WAY: Moment = 26 * SECOND;
 /// From the end of the last trouble until all must be well: a poll that was lost is given up after 25 s.
 pub(crate) const SETTLED: Moment = 45 * SECOND;
 /// Open requests are looked at on ticks, here two seconds apart, and what the gate's own state is to blame for

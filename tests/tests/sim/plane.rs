@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use gatepass::config::Config;
+use gatepass::grace_file::{Granting, What};
 use gatepass::keychain::{Kept, new_key};
 use gatepass::keys::KeyRole;
 use gatepass::root_file::{Wanted, newest, next, read, write_unsigned};
@@ -19,6 +20,7 @@ use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::clock::{Clock, Moment};
+use super::grace::Grace;
 use super::network::borrowed;
 
 /// The control plane and its disk.
@@ -237,6 +239,22 @@ impl Plane {
         let envelope = std::fs::read_to_string(signed).unwrap();
         self.change("/v1/roots", json!({ "envelope": envelope }), at)?;
         Ok(kept)
+    }
+
+    /// Signs a grace where the root keys are. The control plane takes no part in it.
+    pub(crate) fn grant(&mut self, actions: Vec<String>, seconds: u64, at: Moment) -> Grace {
+        self.made += 1;
+        let now = self.clock.unix(at);
+        let granting = Granting {
+            root: newest(&self.dir.join("roots")).unwrap(),
+            root_dirs: vec![self.temporary.path().join("roots")],
+            what: What::New { actions, seconds },
+            out: self.temporary.path().join(format!("grace-{}.json", self.made)),
+        };
+        let granted = granting.sign(now).unwrap();
+        assert!(granted.is_complete());
+        let document = granted.document;
+        Grace::new(granted.base64, document.issued_at.0, document.expires.0, at)
     }
 
     /// The key that signs batches now.

@@ -66,7 +66,7 @@ impl Variant {
         }
     }
 
-    /// `number` makes it another text. One that is not honest says of each bound what its risk allows at
+    /// `number` makes it another policy, by which nobody has decided before. One that is not honest says of each bound what its risk allows at
     /// the most.
     pub(crate) fn text(&self, number: u64, is_honest: bool) -> String {
         let [read, list, create] = if is_honest { self.bounds } else { [3_600, 900, 300] };
@@ -76,8 +76,7 @@ impl Variant {
             if self.creates { "orders.write" } else { "orders.nobody" },
         );
         format!(
-            "# number {number}
-actions:
+            "actions:
   orders:create:
     risk: high
     staleness: {create}s
@@ -102,6 +101,8 @@ hosts:
           id: {{type: text, path: id}}
       - match: GET {listing}
         action: orders:list
+      - match: GET /number-{number}
+        public: true
 "
         )
     }

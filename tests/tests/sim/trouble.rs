@@ -182,7 +182,11 @@ impl World {
                 baseline.is_some()
             ),
         );
-        let configured = (audience, configuration(&self.plane, audience, baseline));
+        // What was granted stays in the configuration, or not.
+        let grace = self.envoys[envoy].grace.take().filter(|_| self.chance.percent(50));
+        let configured = configuration(&self.plane, audience, baseline, grace.as_ref());
+        self.envoys[envoy].grace = grace;
+        let configured = (audience, configured);
         self.envoys[envoy].restart(configured, self.now);
         for place in 0..self.envoys[envoy].workers.len() {
             self.ticks_from_now(envoy, place);
@@ -268,6 +272,7 @@ impl World {
         if !self.plane.is_running() {
             return;
         }
+        self.gone = self.goes();
         if self.chance.percent(70) {
             self.plane.kill()
         } else {
@@ -279,6 +284,7 @@ impl World {
         let lasts = self.lasts();
         let name = if restored { "control plane restored" } else { "control plane down" };
         self.begins(name, None, lasts, Trouble::PlaneDown { restored });
+        self.expect_grace();
     }
 
     fn plane_jumps(&mut self) {
@@ -345,6 +351,7 @@ impl World {
                 self.ends(Some(envoy));
             }
             Trouble::PlaneDown { restored } => {
+                self.gone = None;
                 self.plane.start(self.now);
                 if restored {
                     self.desk.restored(&mut self.plane, self.now);

@@ -13,6 +13,7 @@ use super::audience::AUDIENCES;
 use super::clock::{Clock, HOUR, MINUTE, Moment, SECOND};
 use super::desk::Desk;
 use super::envoy::{Asked, Envoy};
+use super::grace::{Gone, Grace};
 use super::holds::Member;
 use super::host::CameTo;
 use super::mutant::Mutant;
@@ -82,6 +83,8 @@ pub(crate) struct World {
     pub(crate) said: Vec<Vec<u8>>,
     /// Who was there when a cohort last got a policy to try.
     pub(crate) members: BTreeMap<usize, Vec<Member>>,
+    /// The control plane.
+    pub(crate) gone: Option<Gone>,
     /// The control plane's clock, from each moment on.
     clocks: Vec<(Moment, Clock)>,
 }
@@ -127,6 +130,8 @@ pub(crate) enum Event {
     Operate,
     Tidy,
     Trouble,
+    /// Somebody grants it, if the control plane is gone.
+    Grace,
     Over(Trouble),
 }
 
@@ -165,7 +170,7 @@ impl World {
         let envoys = clocks.into_iter().enumerate().map(|(envoy, clock)| {
             let random = random.fork();
             let audience = plan.audience(envoy);
-            let configured = (audience, configuration(&plane, audience, None));
+            let configured = (audience, configuration(&plane, audience, None, None));
             Envoy::new(clock, plan.workers, configured, random, plan.mutant)
         });
         let envoys: Vec<Envoy> = envoys.collect();
@@ -190,6 +195,7 @@ impl World {
             mended: 0,
             said: Vec::new(),
             members: BTreeMap::new(),
+            gone: None,
             clocks: vec![(0, plane_clock)],
         };
         for envoy in 0..plan.envoys {
@@ -284,6 +290,7 @@ impl World {
                 }
                 self.trouble();
             }
+            Event::Grace => self.grant(),
             Event::Over(trouble) => self.over(trouble),
         }
     }
@@ -480,15 +487,22 @@ impl World {
         self.clocks.push((self.now, self.plane.clock));
     }
 
-    /// The least that was signed as the time at a moment.
-    pub(crate) fn signed_wall(&self, at: Moment) -> u64 {
-        let clock = self.clocks.iter().rev().find(|(since, _)| *since <= at);
-        clock.map_or(0, |(_, clock)| clock.unix(at).0)
+    /// The least that the signer's clock has shown of the present since a moment, in milliseconds: as far
+    /// behind as it was then.
+    pub(crate) fn least_signed(&self, since: Moment) -> u64 {
+        let first = self.clocks.iter().rposition(|(from, _)| *from <= since).unwrap_or(0);
+        let clocks = self.clocks.iter().skip(first);
+        clocks.map(|(_, clock)| clock.wall(self.now)).min().unwrap_or(0)
     }
 }
 
 /// The plugin's configuration.
-pub(crate) fn configuration(plane: &Plane, audience: usize, baseline: Option<String>) -> Vec<u8> {
+pub(crate) fn configuration(
+    plane: &Plane,
+    audience: usize,
+    baseline: Option<String>,
+    grace: Option<&Grace>,
+) -> Vec<u8> {
     let mut configuration = json!({
         "environment": "prod",
         "feed_audience": AUDIENCES[audience],
@@ -499,6 +513,9 @@ pub(crate) fn configuration(plane: &Plane, audience: usize, baseline: Option<Str
     });
     if let Some(baseline) = baseline {
         configuration["baseline"] = baseline.into();
+    }
+    if let Some(grace) = grace {
+        configuration["grace"] = grace.base64.clone().into();
     }
     configuration.to_string().into_bytes()
 }
