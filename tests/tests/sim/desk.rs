@@ -17,7 +17,7 @@ use super::clock::Moment;
 use super::mutant::Mutant;
 use super::pass::{Pass, Stopped};
 use super::plane::{ISSUER, Plane};
-use super::policy::{ACTIONS, AUDIENCE, Action, VARIANTS, Variant};
+use super::policy::{ACTIONS, AUDIENCE, Action, Variant};
 use super::random::Random;
 use super::trials::{Cohort, Doubt};
 
@@ -34,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) tried: BTreeMap<(usize, u64), Moment>,
     backups: Vec<Backup>,
     pub(crate) closed: bool,
+    /// A thief has the feed key, or there are gates that still believe it.
+    pub(crate) is_robbed: bool,
     pub(crate) made: u64,
     rotations: u64,
     pub(crate) mutant: Option<Mutant>,
@@ -78,16 +80,15 @@ impl Did {
     }
 }
 
-const BLUEPRINTS: [&str; 2] = ["buyer", "clerk"];
+pub(crate) const BLUEPRINTS: [&str; 2] = ["buyer", "clerk"];
 const OWNERS: [&str; 3] = ["user:corp/ann", "user:corp/bob", "user:corp/cid"];
 
 impl Desk {
-    pub(crate) fn new(plane: &mut Plane, mutant: Option<Mutant>) -> Self {
+    pub(crate) fn new(plane: &mut Plane, policy: Variant, mutant: Option<Mutant>) -> Self {
         for owner in OWNERS {
             let person = json!({ "id": owner, "name": owner, "contact": owner });
             plane.change("/v1/people", person, 0).unwrap();
         }
-        let policy = VARIANTS[0];
         let text = policy.text(0, mutant != Some(Mutant::Lax));
         plane.change("/v1/policies", json!({ "content": text }), 0).unwrap();
         let mut audiences: [Audience; AUDIENCES.len()] = Default::default();
@@ -119,6 +120,7 @@ impl Desk {
             tried: BTreeMap::new(),
             backups: Vec::new(),
             closed: false,
+            is_robbed: false,
             made: 0,
             rotations: 0,
             mutant,
@@ -398,9 +400,24 @@ impl Desk {
     fn rotate_feed(&mut self, plane: &mut Plane, at: Moment) -> Result<Did, String> {
         self.may_rotate()?;
         let old = plane.feed_key().map(|kept| kept.public);
-        plane.rotate(KeyRole::Feed, old.into_iter().collect(), at)?;
+        plane.rotate(KeyRole::Feed, old.into_iter().collect(), false, at)?;
         self.exchanged = at;
         Ok(Did::of("feed key exchanged", String::new()))
+    }
+
+    /// After a theft. A gate that the thief led ahead has closed issuance.
+    pub(crate) fn reset_feed(
+        &mut self,
+        plane: &mut Plane,
+        resets: bool,
+        at: Moment,
+    ) -> Result<u64, String> {
+        let old = plane.feed_key().map(|kept| kept.public);
+        plane.rotate(KeyRole::Feed, old.into_iter().collect(), resets, at)?;
+        self.exchanged = at;
+        // Refused where it was not.
+        let _ = self.open(plane, at);
+        Ok(plane.roots() as u64)
     }
 
     /// Another issuer key; the one before is dropped with it, or revoked, or believed until it is over.
@@ -418,7 +435,7 @@ impl Desk {
             // No more than a few at a time.
             _ => named.into_iter().rev().skip(2).collect(),
         };
-        plane.rotate(KeyRole::Issuer, dropped.clone(), at)?;
+        plane.rotate(KeyRole::Issuer, dropped.clone(), false, at)?;
         self.exchanged = at;
         for kid in dropped {
             self.stopped(&Stopped::Key(kid), at);
@@ -434,6 +451,9 @@ impl Desk {
 
     /// A chain has 64 documents at most.
     fn may_rotate(&mut self) -> Result<(), String> {
+        if self.is_robbed {
+            return Err("the newest root must be the one that resets".to_owned());
+        }
         self.rotations += 1;
         if self.rotations > 50 { Err("enough roots".to_owned()) } else { Ok(()) }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Envoy {
     /// The number of the one that it follows.
     pub(crate) audience: usize,
     pub(crate) grace: Option<Grace>,
+    /// A thief has told it something that it had to believe.
+    pub(crate) deceived: bool,
     /// The newest that any of its workers has answered from, and the number of the policy.
     pub(crate) served: (Option<Position>, usize),
     pub(crate) link: Link,
@@ -92,6 +94,8 @@ pub(crate) enum Link {
     Slow,
     /// Somebody sits in between.
     Hostile,
+    /// Somebody sits in between who has the feed's key.
+    Thief,
 }
 
 impl Envoy {
@@ -115,6 +119,7 @@ impl Envoy {
             configuration,
             audience,
             grace: None,
+            deceived: false,
             served: (None, 0),
             link: Link::Good,
             troubles: 0,
@@ -138,6 +143,7 @@ impl Envoy {
         // That of one process means nothing in another.
         self.kept.clear();
         self.served = (None, 0);
+        self.deceived = false;
         for place in 0..self.workers.len() {
             self.reload(place, at);
         }
@@ -300,7 +306,7 @@ impl Envoy {
         if behind >= self.behind.0 || at > self.behind.1 + REMEMBERED {
             self.behind = (behind, at);
         }
-        if self.link == Link::Hostile {
+        if [Link::Hostile, Link::Thief].contains(&self.link) {
             self.kept_answer = Some(at);
         }
     }

@@ -67,8 +67,13 @@ impl World {
                 continue;
             }
             let audience = self.envoys[envoy].audience;
-            let configured = configuration(&self.plane, audience, None, Some(&grace));
+            let least_root = self.least_root();
+            let configured = configuration(&self.plane, audience, least_root, None, Some(&grace));
             self.envoys[envoy].grace = Some(grace.clone());
+            for _ in 0..ASKED {
+                let delay = self.chance.between(5 * SECOND, 15 * MINUTE);
+                self.after(delay, Event::AskOnce { envoy });
+            }
             self.envoys[envoy].reconfigure(configured, self.now);
             for place in 0..self.envoys[envoy].workers.len() {
                 self.ticks_from_now(envoy, place);
@@ -121,3 +126,5 @@ impl World {
 
 /// Milliseconds in which a new VM has read what others heard.
 const LOOKS: Moment = 3 * SECOND;
+/// Requests to an Envoy that was given one.
+const ASKED: usize = 60;

@@ -117,4 +117,4 @@ impl World {
 /// Decisions without which nothing is promoted. Here all requests are counted that were answered.
 const LEAST_DECISIONS: usize = 100;
 /// Requests to each Envoy when a policy is tried.
-const LOOKS: usize = 120;
+const LOOKS: usize = 150;

@@ -25,12 +25,14 @@ mod plane;
 mod policy;
 mod random;
 mod report;
+mod theft;
 mod trials;
 mod trouble;
 mod world;
 
 use clock::{HOUR, MINUTE, Moment};
 use mutant::Mutant;
+use policy::VARIANTS;
 use report::{Report, Rule};
 use world::{Plan, World};
 
@@ -65,6 +67,16 @@ fn caught(mutant: Mutant, rules: &[Rule]) {
         }
     }
     panic!("{mutant:?} was not caught");
+}
+
+/// There is a seed in which this very rule is broken, before any other.
+fn breaks(rule: Rule, change: impl Fn(Plan) -> Plan) {
+    let found = (1..=40).find(|seed| {
+        let report = World::run(change(Plan::of(*seed, HOUR / 4)));
+        report.violation.is_some_and(|violation| violation.rule == rule)
+    });
+    println!("{rule:?} is broken: seed {found:?}");
+    assert!(found.is_some(), "{rule:?} was never broken");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -112,7 +124,10 @@ fn a_worker_that_does_not_look_for_news_is_caught() {
 
 #[test]
 fn a_gate_that_does_not_mind_how_old_its_state_is_is_caught() {
-    caught(Mutant::Lax, &[Rule::Stale]);
+    // Who does not mind has not heard either what time it is.
+    caught(Mutant::Lax, &[Rule::Stale, Rule::Expired]);
+    let troubles = Some(MINUTE);
+    breaks(Rule::Stale, |plan| Plan { mutant: Some(Mutant::Lax), troubles, ..plan });
 }
 
 #[test]
@@ -129,13 +144,8 @@ fn a_gate_that_hears_nothing_and_denies_all_is_caught() {
 fn a_feed_that_tells_all_what_a_cohort_tries_is_caught() {
     caught(Mutant::Mixed, &[Rule::Never, Rule::Owed]);
     // Also where what is tried allows more.
-    let never = (1..=40).find(|seed| {
-        let plan =
-            Plan { mutant: Some(Mutant::Mixed), troubles: None, ..Plan::of(*seed, HOUR / 4) };
-        World::run(plan).violation.is_some_and(|violation| violation.rule == Rule::Never)
-    });
-    println!("let on by what another audience tries: seed {never:?}");
-    assert!(never.is_some(), "nobody was let on by the policy of another audience");
+    let first = VARIANTS[1];
+    breaks(Rule::Never, |plan| Plan { mutant: Some(Mutant::Mixed), troubles: None, first, ..plan });
 }
 
 #[test]
@@ -146,4 +156,9 @@ fn a_cohort_that_misses_revocations_is_caught() {
 #[test]
 fn a_promotion_that_nothing_holds_is_caught() {
     caught(Mutant::Rash, &[Rule::Trial]);
+}
+
+#[test]
+fn a_root_that_brings_no_gate_back_is_caught() {
+    caught(Mutant::Stuck, &[Rule::Owed]);
 }

@@ -17,4 +17,6 @@ pub(crate) enum Mutant {
     Spared,
     /// What holds a promotion holds it no more.
     Rash,
+    /// The root after a theft does not reset.
+    Stuck,
 }

@@ -1,5 +1,7 @@
 //! Polls on their way: what an Envoy sends, how long the control plane holds it, and what comes back.
 
+use std::sync::Arc;
+
 use gatepass::keys::{SecretKey, Signer as _};
 use gatepass::server::Door;
 use gatepass_engine::batch::{Batch, Feed, Shape, whole_digest};
@@ -25,6 +27,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// The version of the root that its gate says it has.
+    fn root(&self) -> u64 {
+        let said = self.headers.iter().find(|(name, _)| name == "x-gatepass-root");
+        said.and_then(|(_, version)| version.parse().ok()).unwrap_or(0)
+    }
+
     /// Its headers, without those that say where it goes.
     fn sent(&self) -> Vec<(String, String)> {
         self.headers.iter().filter(|(name, _)| !name.starts_with(':')).cloned().collect()
@@ -53,6 +61,7 @@ impl World {
                 Link::Silent => {}
                 Link::Lossy if self.chance.percent(50) => {}
                 Link::Refused => self.answer_soon(id, 503, Vec::new()),
+                Link::Thief => self.thief_answers(id, envoy),
                 Link::Good | Link::Slow | Link::Hostile | Link::Lossy => {
                     let delay = self.latency();
                     self.after(delay, Event::Arrives(id));
@@ -195,6 +204,8 @@ impl World {
         match self.envoys[call.envoy].link {
             // Also what was held when the line went.
             Link::Silent | Link::Refused => {}
+            // It has the line to itself.
+            Link::Thief => {}
             Link::Lossy if self.chance.percent(50) => {}
             Link::Good | Link::Lossy => self.answer_soon(id, status, body),
             Link::Slow => {
@@ -202,14 +213,26 @@ impl World {
                 self.after(delay, Event::Answers { call: id, status, body });
             }
             Link::Hostile => {
-                let (status, body) = self.twisted(status, body);
+                let (envoy, root) = (call.envoy, call.root());
+                let (status, body) = self.twisted(envoy, root, status, body);
                 self.answer_soon(id, status, body);
             }
         }
     }
 
     /// What somebody without a key can make of an answer.
-    fn twisted(&mut self, status: u16, mut body: Vec<u8>) -> (u16, Vec<u8>) {
+    fn twisted(
+        &mut self,
+        envoy: usize,
+        root: u64,
+        status: u16,
+        mut body: Vec<u8>,
+    ) -> (u16, Vec<u8>) {
+        if self.theft.is_some() && self.chance.percent(30) {
+            if let Some(said) = self.said_by_thief(envoy, root) {
+                return (200, said);
+            }
+        }
         match self.chance.below(8) {
             0 => body.truncate(self.chance.index(body.len().max(1))),
             // One bit of what comes last: the signature of a batch.
@@ -221,7 +244,12 @@ impl World {
             2 => body.clear(),
             3 if !self.said.is_empty() => body = self.chance.pick(&self.said),
             4 => {
-                let stranger = SecretKey::from_seed(&[99; 32]).unwrap();
+                // Its key may have been the right one once.
+                let stolen = self.theft.as_ref().filter(|theft| theft.reset.is_some());
+                let stranger = match stolen {
+                    Some(theft) => Arc::clone(&theft.key),
+                    None => Arc::new(SecretKey::from_seed(&[99; 32]).unwrap()),
+                };
                 body = resigned(&body, &stranger, |_| {});
             }
             5 => return (500, body),

@@ -37,6 +37,10 @@ impl World {
     pub(crate) fn allowed(&mut self, envoy: usize, place: usize, asked: &Asked, by: Enforced) {
         self.report.allowed += 1;
         self.report.mix(1);
+        self.count_answered(envoy);
+        if self.is_deceived(envoy) {
+            return;
+        }
         if self.is_owed_by_grace(envoy, asked) {
             self.report.count("owed by a grace");
         }
@@ -45,7 +49,6 @@ impl World {
             self.report.owed_allowed += 1;
         }
         let action = asked.action;
-        self.count_answered(envoy);
         let bound = self.bound(envoy, by, action);
         let as_told = bound + self.envoys[envoy].hidden(self.now) + SLACK;
         self.served(envoy, place, by, "allow", Some(as_told));
@@ -103,6 +106,9 @@ impl World {
     ) {
         self.report.deny(code);
         self.count_answered(envoy);
+        if self.is_deceived(envoy) {
+            return;
+        }
         // These say that there is no state to answer from. So does a worker that could not apply all that it
         // has read: it refuses, and what a request lacks in itself is named before that (docs/exchange.md, the
         // second step of the check).
@@ -129,6 +135,9 @@ impl World {
 
     /// A request that was let on goes on, although its worker has just looked.
     pub(crate) fn still_open(&mut self, envoy: usize, place: usize) {
+        if self.is_deceived(envoy) {
+            return;
+        }
         let by = self.envoys[envoy].enforced(place);
         for asked in self.envoys[envoy].workers[place].asked.clone() {
             if !asked.open {

@@ -216,6 +216,7 @@ impl Plane {
         &mut self,
         role: KeyRole,
         drop: Vec<String>,
+        reset: bool,
         at: Moment,
     ) -> Result<Kept, Refused> {
         let kept = new_key(&self.dir, role).map_err(|error| error.to_string())?;
@@ -223,7 +224,8 @@ impl Plane {
             KeyRole::Feed => gatepass_engine::root::Role::Feed,
             _ => gatepass_engine::root::Role::Issuer,
         };
-        let wanted = Wanted { add: vec![(named, kept.public.clone())], drop, ..Wanted::default() };
+        let wanted =
+            Wanted { add: vec![(named, kept.public.clone())], drop, reset, ..Wanted::default() };
         let roots = self.dir.join("roots");
         let now = UnixSeconds(self.now(at));
         let previous = read(&newest(&roots).unwrap()).unwrap();
@@ -255,6 +257,11 @@ impl Plane {
         assert!(granted.is_complete());
         let document = granted.document;
         Grace::new(granted.base64, document.issued_at.0, document.expires.0, at)
+    }
+
+    /// How many root documents there are: so many is the version of the newest. 0 while it is stopped.
+    pub(crate) fn roots(&self) -> usize {
+        self.running.as_ref().map_or(0, |running| running.db().book().roots().len())
     }
 
     /// The key that signs batches now.

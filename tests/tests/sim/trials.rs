@@ -62,7 +62,8 @@ impl Desk {
         if there.is_empty() {
             return self.publish(plane, random, at);
         }
-        let any = random.pick(&there);
+        // Of the first there is mostly an Envoy.
+        let any = if random.percent(50) { there[0] } else { random.pick(&there) };
         let trying: Vec<usize> =
             there.into_iter().filter(|cohort| self.trial(*cohort).is_some()).collect();
         if trying.is_empty() {

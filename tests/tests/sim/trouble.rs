@@ -37,6 +37,10 @@ pub(crate) enum Trouble {
         was: i64,
     },
     BadBundle,
+    /// Of the feed's key, on this Envoy's line.
+    Theft {
+        envoy: usize,
+    },
 }
 
 impl World {
@@ -53,12 +57,19 @@ impl World {
             72..78 => self.overwrite(envoy),
             78..88 => self.plane_down(),
             88..92 => self.plane_jumps(),
-            92..96 => self.many_changes(),
+            92..94 => self.many_changes(),
+            94..96 => self.steal(envoy),
             _ => self.bad_bundle(),
         }
     }
 
-    fn begins(&mut self, name: &'static str, envoy: Option<usize>, lasts: Moment, over: Trouble) {
+    pub(crate) fn begins(
+        &mut self,
+        name: &'static str,
+        envoy: Option<usize>,
+        lasts: Moment,
+        over: Trouble,
+    ) {
         self.report.count(name);
         self.report.note(self.now, format_args!("{name}: {over:?} for {lasts} ms"));
         match envoy {
@@ -68,7 +79,7 @@ impl World {
         self.after(lasts, super::world::Event::Over(over));
     }
 
-    fn ends(&mut self, envoy: Option<usize>) {
+    pub(crate) fn ends(&mut self, envoy: Option<usize>) {
         match envoy {
             Some(envoy) => {
                 self.envoys[envoy].troubles -= 1;
@@ -81,7 +92,7 @@ impl World {
         }
     }
 
-    fn lasts(&mut self) -> Moment {
+    pub(crate) fn lasts(&mut self) -> Moment {
         self.chance.of_any_size(SECOND, LONGEST_TROUBLE)
     }
 
@@ -97,7 +108,7 @@ impl World {
                 Link::Silent => "link silent",
                 Link::Lossy => "link lossy",
                 Link::Slow => "link slow",
-                Link::Hostile => "link hostile",
+                Link::Hostile | Link::Thief => "link hostile",
             };
             let lasts = self.lasts();
             self.begins(name, Some(envoy), lasts, Trouble::Link { envoy });
@@ -184,7 +195,8 @@ impl World {
         );
         // What was granted stays in the configuration, or not.
         let grace = self.envoys[envoy].grace.take().filter(|_| self.chance.percent(50));
-        let configured = configuration(&self.plane, audience, baseline, grace.as_ref());
+        let least_root = self.least_root();
+        let configured = configuration(&self.plane, audience, least_root, baseline, grace.as_ref());
         self.envoys[envoy].grace = grace;
         let configured = (audience, configured);
         self.envoys[envoy].restart(configured, self.now);
@@ -336,7 +348,7 @@ impl World {
                 self.ends(Some(envoy));
             }
             Trouble::Links => {
-                for envoy in &mut self.envoys {
+                for envoy in self.envoys.iter_mut().filter(|envoy| envoy.link != Link::Thief) {
                     envoy.link = Link::Good;
                 }
                 self.ends(None);
@@ -363,6 +375,7 @@ impl World {
                 self.set_plane_clock(was);
                 self.ends(None);
             }
+            Trouble::Theft { envoy } => self.theft_is_over(envoy),
             Trouble::BadBundle => {
                 // Its successor mends it, once the control plane can be asked.
                 let mended = self.plane.is_running()

@@ -19,9 +19,10 @@ use super::host::CameTo;
 use super::mutant::Mutant;
 use super::network::Call;
 use super::plane::Plane;
-use super::policy::ACTIONS;
+use super::policy::{ACTIONS, VARIANTS, Variant};
 use super::random::Random;
 use super::report::Report;
+use super::theft::Theft;
 use super::trouble::Trouble;
 
 /// What is simulated.
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     /// How often something goes wrong, on the average: every so many milliseconds.
     pub(crate) troubles: Option<Moment>,
     pub(crate) mutant: Option<Mutant>,
+    /// The policy that is there when it begins.
+    pub(crate) first: Variant,
 }
 
 impl Plan {
@@ -48,7 +51,7 @@ impl Plan {
             _ => 20,
         };
         let troubles = Some(every * MINUTE);
-        Self { seed, lasts, envoys, workers, troubles, mutant: None }
+        Self { seed, lasts, envoys, workers, troubles, mutant: None, first: VARIANTS[0] }
     }
 
     /// The first Envoy is in no cohort and the second in one; of the third it depends.
@@ -85,6 +88,8 @@ pub(crate) struct World {
     pub(crate) members: BTreeMap<usize, Vec<Member>>,
     /// The control plane.
     pub(crate) gone: Option<Gone>,
+    /// The last one.
+    pub(crate) theft: Option<Theft>,
     /// The control plane's clock, from each moment on.
     clocks: Vec<(Moment, Clock)>,
 }
@@ -166,11 +171,11 @@ impl World {
         let plane_clock = clock();
         let clocks: Vec<Clock> = (0..plan.envoys).map(|_| clock()).collect();
         let mut plane = Plane::new(plane_clock);
-        let desk = Desk::new(&mut plane, plan.mutant);
+        let desk = Desk::new(&mut plane, plan.first, plan.mutant);
         let envoys = clocks.into_iter().enumerate().map(|(envoy, clock)| {
             let random = random.fork();
             let audience = plan.audience(envoy);
-            let configured = (audience, configuration(&plane, audience, None, None));
+            let configured = (audience, configuration(&plane, audience, 1, None, None));
             Envoy::new(clock, plan.workers, configured, random, plan.mutant)
         });
         let envoys: Vec<Envoy> = envoys.collect();
@@ -196,6 +201,7 @@ impl World {
             said: Vec::new(),
             members: BTreeMap::new(),
             gone: None,
+            theft: None,
             clocks: vec![(0, plane_clock)],
         };
         for envoy in 0..plan.envoys {
@@ -251,7 +257,7 @@ impl World {
                 self.after(next, Event::Ask { envoy });
                 self.ask(envoy);
             }
-            Event::AskOnce { envoy } => self.ask(envoy),
+            Event::AskOnce { envoy } => self.ask_living(envoy),
             Event::Show { envoy, pass } => self.show(envoy, pass),
             Event::Ends { envoy, place, generation, context } => {
                 let worker = &self.envoys[envoy].workers[place];
@@ -281,6 +287,7 @@ impl World {
             }
             Event::Tidy => {
                 self.after(10 * MINUTE, Event::Tidy);
+                self.look_for_deceived();
                 self.plane.tidy(self.now);
             }
             Event::Trouble => {
@@ -400,6 +407,21 @@ impl World {
         self.show(envoy, issued - 1 - back);
     }
 
+    /// Somebody who wants to know whether it works has a gatepass that lives.
+    fn ask_living(&mut self, envoy: usize) {
+        let now = self.plane.now(self.now);
+        let newest = self.desk.passes.len().saturating_sub(20);
+        let lives = |number: &usize| {
+            let pass = &self.desk.passes[*number];
+            pass.dead.is_none() && pass.expires > now
+        };
+        let living: Vec<usize> = (newest..self.desk.passes.len()).filter(lives).collect();
+        if !living.is_empty() {
+            let number = self.asking.pick(&living);
+            self.show(envoy, number);
+        }
+    }
+
     fn show(&mut self, envoy: usize, number: usize) {
         let place = 1 + self.asking.index(self.plan.workers);
         let worker = &self.envoys[envoy].workers[place];
@@ -487,6 +509,12 @@ impl World {
         self.clocks.push((self.now, self.plane.clock));
     }
 
+    /// The root below which Envoys that are configured now believe none.
+    pub(crate) fn least_root(&self) -> u64 {
+        let reset = self.theft.as_ref().and_then(|theft| theft.reset);
+        reset.map_or(1, |(version, _)| version)
+    }
+
     /// The least that the signer's clock has shown of the present since a moment, in milliseconds: as far
     /// behind as it was then.
     pub(crate) fn least_signed(&self, since: Moment) -> u64 {
@@ -500,6 +528,7 @@ impl World {
 pub(crate) fn configuration(
     plane: &Plane,
     audience: usize,
+    least_root: u64,
     baseline: Option<String>,
     grace: Option<&Grace>,
 ) -> Vec<u8> {
@@ -508,7 +537,7 @@ pub(crate) fn configuration(
         "feed_audience": AUDIENCES[audience],
         "control_plane": { "cluster": "gatepass_control_plane", "authority": "gatepass" },
         "roots": { "keys": plane.pinned.keys, "threshold": plane.pinned.threshold },
-        "min_root_version": 1,
+        "min_root_version": least_root,
         "mode": "enforce",
     });
     if let Some(baseline) = baseline {
