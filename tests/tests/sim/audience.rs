@@ -18,8 +18,29 @@ pub(crate) struct Audience {
     pub(crate) turned: Moment,
     /// Since when each action is not allowed there.
     stopped: [Option<Moment>; 3],
-    /// When its gates have answered requests.
-    answered: Vec<Moment>,
+    /// When its gates have answered requests, and how.
+    answered: Vec<(Moment, Answer)>,
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Allowed,
+    /// By the policy, with a gatepass that lives.
+    Denied,
+    /// For a reason that may be the policy's.
+    Unclear,
+    /// For one that is not.
+    Unrelated,
+}
+
+/// Requests of some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) allowed: usize,
+    pub(crate) denied: usize,
+    pub(crate) unclear: usize,
+    pub(crate) unrelated: usize,
 }
 
 impl Audience {
@@ -70,13 +91,42 @@ impl Audience {
     }
 
     /// A request was answered by one of its gates.
-    pub(crate) fn answers(&mut self, at: Moment) {
-        self.answered.push(at);
+    pub(crate) fn answers(&mut self, at: Moment, answer: Answer) {
+        self.answered.push((at, answer));
     }
 
-    /// Requests that its gates have answered since.
-    pub(crate) fn answered_since(&self, since: Moment) -> usize {
-        self.answered.len() - self.answered.partition_point(|at| *at < since)
+    /// How its gates have answered from one moment to another.
+    pub(crate) fn answered(&self, from: Moment, to: Moment) -> Answered {
+        let first = self.answered.partition_point(|(at, _)| *at < from);
+        let mut all = Answered::default();
+        for (_, answer) in self.answered.iter().skip(first).take_while(|(at, _)| *at < to) {
+            match answer {
+                Answer::Allowed => all.allowed += 1,
+                Answer::Denied => all.denied += 1,
+                Answer::Unclear => all.unclear += 1,
+                Answer::Unrelated => all.unrelated += 1,
+            }
+        }
+        all
+    }
+}
+
+impl Answer {
+    /// A refusal with this code; whether its gatepass lives.
+    pub(crate) fn refused(code: &str, lives: bool) -> Self {
+        match (code, lives) {
+            ("no_route" | "insufficient_scope", true) => Self::Denied,
+            ("no_route" | "insufficient_scope" | "action_not_granted" | "too_old", _) => {
+                Self::Unclear
+            }
+            _ => Self::Unrelated,
+        }
+    }
+}
+
+impl Answered {
+    pub(crate) const fn all(self) -> usize {
+        self.allowed + self.denied + self.unclear + self.unrelated
     }
 }
 

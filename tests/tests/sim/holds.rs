@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::audience::AUDIENCES;
+use super::audience::{AUDIENCES, OF_ALL};
 use super::clock::{MINUTE, Moment, SECOND};
 use super::oracle::SETTLED;
 use super::report::Rule;
@@ -70,10 +70,13 @@ impl World {
     /// A promotion was not held.
     fn promoted(&mut self, cohort: usize, trial: &Trial) {
         let name = AUDIENCES[cohort];
-        let answered = self.desk.audiences[cohort].answered_since(trial.counted);
+        let answered = self.desk.audiences[cohort].answered(trial.counted, self.now).all();
         if answered < LEAST_DECISIONS {
             let text = format!("`{name}` was promoted after {answered} requests there");
             return self.wrong(text);
+        }
+        if let Some(jumped) = self.jumped(cohort, trial) {
+            return self.wrong(format!("`{name}` was promoted, and {jumped}"));
         }
         // Reports are not kept over a start: who was not heard since may not be there.
         if self.plane.started >= trial.began {
@@ -98,6 +101,36 @@ impl World {
         }
     }
 
+    /// What surely was seen: where all is well, what was answered some time ago was reported.
+    fn jumped(&self, cohort: usize, trial: &Trial) -> Option<String> {
+        let all_well = (0..self.envoys.len()).all(|envoy| {
+            ![cohort, OF_ALL].contains(&self.envoys[envoy].audience)
+                || self.calm_since(envoy).saturating_add(SETTLED) <= trial.began
+        });
+        if !all_well || self.plane.started + SETTLED > trial.began || trial.counted != trial.began {
+            return None;
+        }
+        let reported = self.now.saturating_sub(REPORTED);
+        let [here, others] = [cohort, OF_ALL].map(|audience| &self.desk.audiences[audience]);
+        let denied = here.answered(trial.began + SECOND, reported).denied;
+        let allowed = here.answered(trial.began, self.now).allowed;
+        let there = others.answered(trial.began, reported);
+        let (there_allowed, most) =
+            (there.allowed, others.answered(trial.began.saturating_sub(REPORTED), self.now));
+        let there_denied = most.denied + most.unclear;
+        if there_allowed < LEAST_DECISIONS || denied + allowed < LEAST_DECISIONS {
+            return None;
+        }
+        let share = |denied: usize, allowed: usize| denied as f64 / (denied + allowed) as f64;
+        let is_jump = share(denied, allowed) > 2.0 * share(there_denied, there_allowed) + 0.01;
+        is_jump.then(|| {
+            format!(
+                "{denied} were denied there beside {allowed}, and {there_denied} elsewhere beside \
+                 {there_allowed}"
+            )
+        })
+    }
+
     /// A cohort was removed, and nobody has said that followers do not matter.
     fn removed(&mut self, cohort: usize, made: Moment) {
         let follows = (0..self.envoys.len()).find(|envoy| {
@@ -118,3 +151,5 @@ impl World {
 const LEAST_DECISIONS: usize = 100;
 /// Requests to each Envoy when a policy is tried.
 const LOOKS: usize = 150;
+/// Milliseconds after which an Envoy has told what it has decided: a poll is held for 20 s at most.
+const REPORTED: Moment = 60 * SECOND;

@@ -156,6 +156,7 @@ fn a_cohort_that_misses_revocations_is_caught() {
 #[test]
 fn a_promotion_that_nothing_holds_is_caught() {
     caught(Mutant::Rash, &[Rule::Trial]);
+    breaks(Rule::Trial, |plan| Plan { mutant: Some(Mutant::Blind), troubles: None, ..plan });
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(crate) enum Mutant {
     Spared,
     /// What holds a promotion holds it no more.
     Rash,
+    /// Nor do denials.
+    Blind,
     /// The root after a theft does not reset.
     Stuck,
 }

@@ -7,7 +7,7 @@
 
 use gatepass_filter::positions::Enforced;
 
-use super::audience::{AUDIENCES, Audience};
+use super::audience::{AUDIENCES, Answer, Audience};
 use super::clock::{Moment, SECOND};
 use super::envoy::Asked;
 use super::policy::Action;
@@ -37,7 +37,7 @@ impl World {
     pub(crate) fn allowed(&mut self, envoy: usize, place: usize, asked: &Asked, by: Enforced) {
         self.report.allowed += 1;
         self.report.mix(1);
-        self.count_answered(envoy);
+        self.count_answered(envoy, Answer::Allowed);
         if self.is_deceived(envoy) {
             return;
         }
@@ -105,7 +105,10 @@ impl World {
         by: Enforced,
     ) {
         self.report.deny(code);
-        self.count_answered(envoy);
+        let own = self.envoys[envoy].clock.unix(self.now).0;
+        let pass = &self.desk.passes[asked.pass];
+        let lives = !asked.forged && pass.dead.is_none() && own < pass.expires;
+        self.count_answered(envoy, Answer::refused(code, lives));
         if self.is_deceived(envoy) {
             return;
         }
@@ -211,9 +214,9 @@ impl World {
         }
     }
 
-    fn count_answered(&mut self, envoy: usize) {
+    fn count_answered(&mut self, envoy: usize, answer: Answer) {
         let audience = self.envoys[envoy].audience;
-        self.desk.audiences[audience].answers(self.now);
+        self.desk.audiences[audience].answers(self.now, answer);
     }
 
     /// Whether there is no reason to refuse it.
