@@ -126,7 +126,7 @@ fn a_worker_that_does_not_look_for_news_is_caught() {
 fn a_gate_that_does_not_mind_how_old_its_state_is_is_caught() {
     // Who does not mind has not heard either what time it is.
     caught(Mutant::Lax, &[Rule::Stale, Rule::Expired]);
-    let troubles = Some(MINUTE);
+    let troubles = Some(4 * MINUTE);
     breaks(Rule::Stale, |plan| Plan { mutant: Some(Mutant::Lax), troubles, ..plan });
 }
 

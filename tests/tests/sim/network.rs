@@ -228,10 +228,11 @@ impl World {
         status: u16,
         mut body: Vec<u8>,
     ) -> (u16, Vec<u8>) {
-        if self.theft.is_some() && self.chance.percent(30) {
-            if let Some(said) = self.said_by_thief(envoy, root) {
-                return (200, said);
-            }
+        if self.theft.is_some()
+            && self.chance.percent(30)
+            && let Some(said) = self.said_by_thief(envoy, root)
+        {
+            return (200, said);
         }
         match self.chance.below(8) {
             0 => body.truncate(self.chance.index(body.len().max(1))),

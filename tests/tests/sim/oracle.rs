@@ -3,7 +3,7 @@
 //! *Stopped* means that whoever stopped it was answered at that moment: a revocation, the end of a task or an
 //! agent, a key that is gone, a policy that withdraws an action, a restored copy. *Calm* is an Envoy with
 //! which, and with the control plane, nothing was wrong for a while: no link that loses, no worker that
-//! sleeps, no clock that has jumped.
+//! sleeps, no clock that has jumped, and its feed audience is there.
 
 use gatepass_filter::positions::Enforced;
 
@@ -39,7 +39,7 @@ impl World {
         self.report.mix(1);
         self.count_answered(envoy, Answer::Allowed);
         if self.is_deceived(envoy) {
-            return;
+            return self.allowed_by_deceived(envoy, asked);
         }
         if self.is_owed_by_grace(envoy, asked) {
             self.report.count("owed by a grace");
@@ -92,6 +92,19 @@ impl World {
                 pass.expires
             );
             self.report.violate(Rule::Expired, self.now, text);
+        }
+    }
+
+    /// Also whoever believes a thief lets on only what was issued for it, and only while it lasts: the feed's
+    /// key issues nothing.
+    fn allowed_by_deceived(&mut self, envoy: usize, asked: &Asked) {
+        let pass = &self.desk.passes[asked.pass];
+        let own = self.envoys[envoy].clock.unix(self.now).0;
+        let who = format!("envoy {envoy}, deceived: {} with {}", asked.action.name(), asked.pass);
+        if asked.forged || !pass.actions.contains(&asked.action) {
+            self.report.violate(Rule::Never, self.now, who);
+        } else if own >= pass.expires {
+            self.report.violate(Rule::Expired, self.now, who);
         }
     }
 
