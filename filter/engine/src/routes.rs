@@ -297,7 +297,8 @@ struct Node {
 #[derive(Clone, Debug)]
 enum Terminal {
     Route(Leaf),
-    Calls(Calls),
+    /// Boxed: there are many nodes, and few of these.
+    Calls(Box<Calls>),
 }
 
 #[derive(Clone, Debug)]
@@ -544,7 +545,7 @@ fn insert(
                 shadow: true,
             };
             let fits = calls.insert(call, leaf, route, is_in_shadow(bundle, route));
-            node.terminal = Some(Terminal::Calls(calls));
+            node.terminal = Some(Terminal::Calls(Box::new(calls)));
             fits
         }
         (Some(Terminal::Calls(calls)), Some(call)) => {
