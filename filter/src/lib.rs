@@ -42,8 +42,12 @@ mod open;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod progress;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod root;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod shell;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod uploads;
