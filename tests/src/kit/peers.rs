@@ -169,7 +169,9 @@ impl Sdk {
         let mut asked = asked.clone();
         let mode = match self {
             Self::PythonNow | Self::NodeNow => "auto",
-            Self::PythonLegacy | Self::PythonBefore | Self::NodeLegacy | Self::NodeBefore => "legacy",
+            Self::PythonLegacy | Self::PythonBefore | Self::NodeLegacy | Self::NodeBefore => {
+                "legacy"
+            }
             Self::A2aPython | Self::A2aNode => "",
         };
         if let Some(asked) = asked.as_object_mut() {
@@ -187,7 +189,7 @@ impl Sdk {
             Self::A2aPython => python("now", "a2a_client.py")?,
             Self::A2aNode => node("a2a_client.mjs")?,
         };
-        let (said, status) = finish(command, asked.to_string().as_bytes())?;
+        let (said, status) = finish(&command, asked.to_string().as_bytes())?;
         match serde_json::from_str(&said) {
             Ok(told) => Ok(told),
             Err(_) => Err(format!("{self:?} ended with {status}: {said}").into()),
@@ -211,12 +213,13 @@ pub fn conformance(url: &str, revision: &str, gatepass: &str) -> Result<Findings
         // The package has no way to give a credential.
         .env("NODE_OPTIONS", format!("--import={}", installed()?.join("bearer.mjs").display()))
         .env("GATEPASS", gatepass);
-    let (said, _) = finish(command, b"")?;
+    let (said, _) = finish(&command, b"")?;
     let mut findings = Findings::new();
     for folder in std::fs::read_dir(results.path())? {
         let folder = folder?;
         let name = folder.file_name().to_string_lossy().into_owned();
-        let checks: Value = serde_json::from_slice(&std::fs::read(folder.path().join("checks.json"))?)?;
+        let checks: Value =
+            serde_json::from_slice(&std::fs::read(folder.path().join("checks.json"))?)?;
         let member = |check: &Value, name: &str| {
             check.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
@@ -240,8 +243,8 @@ fn scenario(folder: &str) -> &str {
 }
 
 /// Feeds a command and waits; what it printed, and how it ended.
-fn finish(mut command: Command, input: &[u8]) -> Result<(String, String), Failed> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+fn finish(command: &Command, input: &[u8]) -> Result<(String, String), Failed> {
+    let mut child = in_time(command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input)?;
     }
@@ -257,7 +260,7 @@ fn finish(mut command: Command, input: &[u8]) -> Result<(String, String), Failed
 fn python(environment: &str, script: &str) -> Result<Command, Failed> {
     let python = installed()?.join(environment).join("bin/python");
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers-agents");
-    let mut command = limited(&python);
+    let mut command = Command::new(python);
     command.arg(scripts.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
@@ -267,16 +270,18 @@ fn node(script: &str) -> Result<Command, Failed> {
     let own = installed.join("../tools/bin/node");
     let named = std::env::var_os("GATEPASS_PYTHON").map(PathBuf::from);
     let node = named.map_or(own, |python| python.with_file_name("node"));
-    let mut command = limited(&node);
+    let mut command = Command::new(node);
     command.arg(installed.join(script));
     Ok(command)
 }
 
-/// A program that is ended when it takes longer than anything here can.
-fn limited(program: &Path) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", SECONDS]).arg(program);
-    command
+/// The same command, ended when it takes longer than anything here can.
+fn in_time(command: &Command) -> Command {
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=5", SECONDS]).arg(command.get_program()).args(command.get_args());
+    let values = command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value)));
+    limited.envs(values);
+    limited
 }
 
 fn installed() -> Result<PathBuf, Failed> {
@@ -288,5 +293,4 @@ fn installed() -> Result<PathBuf, Failed> {
 }
 
 const SAID: &str = "said";
-/// Of a client; a server lives no longer either.
 const SECONDS: &str = "240";
