@@ -1,6 +1,8 @@
 // Loaded before a program that cannot be told a credential (`node --import`): every request bears
-// the one in GATEPASS. Node's own `fetch` and `undici` share the dispatcher.
+// the one in GATEPASS. Node's own `fetch` and `undici` share the dispatcher; `node:http` has none.
 
+import http from 'node:http'
+import { syncBuiltinESMExports } from 'node:module'
 import { env } from 'node:process'
 import { getGlobalDispatcher, setGlobalDispatcher } from 'undici'
 
@@ -18,3 +20,11 @@ setGlobalDispatcher(
     dispatch({ ...options, headers: bearing(options.headers) }, handler),
   ),
 )
+
+const { request } = http
+http.request = (...how) => {
+  const out = request(...how)
+  out.setHeader(...bearer)
+  return out
+}
+syncBuiltinESMExports()

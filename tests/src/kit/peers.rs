@@ -238,7 +238,7 @@ pub fn conformance(url: &str, revision: &str, gatepass: &str) -> Result<Findings
 /// `server-<scenario>-<time>`, where the time is as in 2026-11-22T21-48-41-353Z.
 fn scenario(folder: &str) -> &str {
     let name = folder.strip_prefix("server-").unwrap_or(folder);
-    let end = name.match_indices("-20").last().map_or(name.len(), |(at, _)| at);
+    let end = name.len().saturating_sub("-2026-11-22T21-48-41-353Z".len());
     name.get(..end).unwrap_or(name)
 }
 

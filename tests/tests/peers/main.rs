@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 #![expect(clippy::panic, reason = "a store that has nothing to tell is a mistake in the test")]
 
+mod a2a;
+mod conformance;
 mod desk;
 mod mcp;
 mod python;
