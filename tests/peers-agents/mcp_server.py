@@ -166,7 +166,9 @@ async def test_tool_with_progress(context: Context) -> str:
 async def test_sampling(prompt: str, context: Context) -> str:
     """Asks the client's model."""
     asked = SamplingMessage(role="user", content=text(prompt))
-    answer = await context.session.create_message([asked], max_tokens=100)
+    answer = await context.session.create_message(
+        [asked], max_tokens=100, related_request_id=context.request_id
+    )
     return f"LLM response: {answer.content.text}"
 
 
@@ -184,7 +186,8 @@ class Defaults(BaseModel):
 
 
 async def asked_of(context, message, schema):
-    answer = await context.session.elicit_form(message, schema)
+    # On the stream of the call, not on one that the client may not have opened yet.
+    answer = await context.session.elicit_form(message, schema, context.request_id)
     content = json.dumps(answer.content)
     return f"action={answer.action}, content={content}"
 
