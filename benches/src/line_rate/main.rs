@@ -41,6 +41,7 @@ fn main() -> Result<(), Failed> {
         [_, extent, ext_authz, out, readme] => (extent, ext_authz, out, readme),
         [_, word, out] if word == "footprint" => return footprint::run(Path::new(out)),
         [_, word, out] if word == "bodies" => return bodies::run(Path::new(out)),
+        [_, word, out] if word == "uploads" => return bodies::only_uploads(Path::new(out)),
         [_, word, out] if word == "parts" => return parts::run(Path::new(out)),
         [_, word, ext_authz, row] if word == "only" => return only(Path::new(ext_authz), row),
         _ => return Err(USAGE.into()),
@@ -322,7 +323,8 @@ const USAGE: &str = "usage: bench-line-rate quick|full EXT_AUTHZ OUT README
        bench-line-rate only EXT_AUTHZ ROW
        bench-line-rate footprint OUT
        bench-line-rate parts OUT
-       bench-line-rate bodies OUT";
+       bench-line-rate bodies OUT
+       bench-line-rate uploads OUT";
 const ROUNDS: usize = 5;
 /// A round of the setting that the table shows, under each of the two loads; and of the other seven.
 const CLOSED: Duration = Duration::from_millis(900);

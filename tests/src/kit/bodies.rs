@@ -28,7 +28,7 @@ pub const ORDER_HEADERS: &[(&str, &str)] =
 /// A call of the tool with this amount.
 #[must_use]
 pub fn call(bytes: usize, amount: &str) -> Vec<u8> {
-    let before = r#"{"jsonrpc":"2.0","id":4711,"method":"tools/call","params":{"_meta":{"progressToken":"018f3a7e","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"buyer","version":"1.4.0"},"io.modelcontextprotocol/clientCapabilities":{}},"name":"create_order","arguments":{"customer":{"name":"Jos\u00e9 Müller","vip":true},"lines":["#;
+    let before = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"_meta":{"progressToken":"018f3a7e","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"buyer","version":"1.4.0"},"io.modelcontextprotocol/clientCapabilities":{}},"name":"create_order","arguments":{"customer":{"name":"Jos\u00e9 Müller","vip":true},"lines":["#;
     let after = format!(r#"],"amount":{amount},"currency":"EUR"}}}}}}"#);
     filled(bytes, before, &after)
 }

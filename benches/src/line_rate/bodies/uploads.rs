@@ -51,7 +51,10 @@ fn one(site: &Site<'_>, mint: &Mint, case: &Case) -> Result<Value, Failed> {
     let during = resident(envoy.id())?;
     let mut answers: Vec<(String, Duration)> = Vec::new();
     for stream in &mut streams {
-        answers.push((code(stream)?, start.elapsed()));
+        let code = code(stream).map_err(|error| {
+            format!("`{}` after {:?}: {error}\n{}", case.name, start.elapsed(), envoy.log())
+        })?;
+        answers.push((code, start.elapsed()));
     }
     let after = resident(envoy.id())?;
     drop(streams);
