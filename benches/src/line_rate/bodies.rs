@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gatepass::issue::{Constraint, Entry};
 use gatepass_envoy::Envoy;
-use gatepass_tests::kit::bodies::{ACTIONS, POLICY, SCOPE};
+use gatepass_tests::kit::documents::{ACTIONS, POLICY, SCOPE};
 use gatepass_tests::kit::world::ControlPlane;
 use serde_json::{Value, json};
 

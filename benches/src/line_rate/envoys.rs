@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use gatepass_envoy::{Envoy, EnvoyBinary, OperatorConfig, Settings};
-use gatepass_tests::kit::{bodies, filter, world::ControlPlane};
+use gatepass_tests::kit::{documents, filter, world::ControlPlane};
 use serde_json::{Value, json};
 
 use super::Failed;
@@ -220,8 +220,8 @@ pub(crate) fn module(package: &str) -> Result<PathBuf, Failed> {
 const JSON: &str = include_str!("../../envoy/json_rbac.yaml");
 const MCP: &str = include_str!("../../envoy/mcp_rbac.yaml");
 const READING: [&str; 3] = ["GET", "/orders", SCOPE];
-const ORDERING: [&str; 3] = ["POST", bodies::ORDERS, bodies::SCOPE];
-const CALLING: [&str; 3] = ["POST", bodies::TOOLS, bodies::SCOPE];
+const ORDERING: [&str; 3] = ["POST", documents::ORDERS, documents::SCOPE];
+const CALLING: [&str; 3] = ["POST", documents::TOOLS, documents::SCOPE];
 const CACHE: &str = r#"{"jwt_cache_size": 1000}"#;
 pub(crate) const EMPTY: &str = "gatepass-bench-empty";
 pub(crate) const PARTS: &str = "gatepass-bench-parts";

@@ -6,7 +6,7 @@ use gatepass::issue::{Constraint, Entry};
 use gatepass::publish::{Changes, Revoke};
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::{Outcome, Stream};
-use gatepass_tests::kit::bodies;
+use gatepass_tests::kit::documents;
 use gatepass_tests::kit::signed::grant;
 use gatepass_tests::kit::site::{Site, order, verdict};
 use gatepass_tests::kit::world::compile;
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 32;
 fn site() -> Site {
     let mut site = Site::cold(1, |_| {}).unwrap();
     site.envoy.allow_on_headers_stop_iteration(true);
-    let changes = Changes::bundle(compile(bodies::POLICY).unwrap());
+    let changes = Changes::bundle(compile(documents::POLICY).unwrap());
     site.control.publisher().advance(&changes).unwrap();
     site.hear_snapshot().unwrap();
     site.load().unwrap();
@@ -27,10 +27,10 @@ fn site() -> Site {
 
 fn token(site: &Site) -> String {
     let most = Constraint { max: Some(json!("500.00 EUR")), ..Constraint::default() };
-    let mut grant = grant(bodies::ACTIONS[0]);
-    grant.scopes = vec![bodies::SCOPE.to_owned()];
+    let mut grant = grant(documents::ACTIONS[0]);
+    grant.scopes = vec![documents::SCOPE.to_owned()];
     grant.entries = vec![Entry {
-        actions: bodies::ACTIONS.map(str::to_owned).to_vec(),
+        actions: documents::ACTIONS.map(str::to_owned).to_vec(),
         constraints: [("amount".to_owned(), most)].into(),
         ..Entry::default()
     }];
@@ -40,8 +40,8 @@ fn token(site: &Site) -> String {
 /// Orders whose bodies are still to come.
 fn begun(site: &mut Site) -> Vec<Stream> {
     let token = token(site);
-    let request = order("POST", bodies::ORDERS, Some(&token)).with_body();
-    let headers = bodies::ORDER_HEADERS.iter();
+    let request = order("POST", documents::ORDERS, Some(&token)).with_body();
+    let headers = documents::ORDER_HEADERS.iter();
     let request = headers.fold(request, |request, (name, value)| request.header(name, value));
     let vm = &mut site.workers[0];
     (0..MANY).map(|_| vm.send(request.clone()).unwrap()).collect()
@@ -76,7 +76,7 @@ fn slow_bodies_are_refused_some_at_a_time() {
 fn permits_are_ended_some_at_a_time_and_all_of_them() {
     let mut site = site();
     let streams = begun(&mut site);
-    let body = bodies::order(1 << 10, "1.00");
+    let body = documents::order(1 << 10, "1.00");
     for stream in &streams {
         let outcome = site.workers[0].request_body(*stream, &body, true).unwrap();
         assert_eq!(verdict(&outcome), "allow");

@@ -12,7 +12,7 @@ use gatepass_engine::bundle::{Route, Treatment};
 use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::{Request, Vm};
-use gatepass_tests::kit::bodies;
+use gatepass_tests::kit::documents;
 use gatepass_tests::kit::signed::grant;
 use gatepass_tests::kit::site::{Site, order, verdict};
 use gatepass_tests::kit::world::compile;
@@ -94,29 +94,29 @@ fn measure() -> Counts {
 fn with_bodies() -> Counts {
     let mut site = Site::cold(1, |_| {}).unwrap();
     site.envoy.allow_on_headers_stop_iteration(true);
-    let changes = Changes::bundle(compile(bodies::POLICY).unwrap());
+    let changes = Changes::bundle(compile(documents::POLICY).unwrap());
     site.control.publisher().advance(&changes).unwrap();
     site.hear_snapshot().unwrap();
     site.load().unwrap();
     let most = Constraint { max: Some(json!("500.00 EUR")), ..Constraint::default() };
-    let mut grant = grant(bodies::ACTIONS[0]);
-    grant.scopes = vec![bodies::SCOPE.to_owned()];
+    let mut grant = grant(documents::ACTIONS[0]);
+    grant.scopes = vec![documents::SCOPE.to_owned()];
     grant.entries = vec![Entry {
-        actions: bodies::ACTIONS.map(str::to_owned).to_vec(),
+        actions: documents::ACTIONS.map(str::to_owned).to_vec(),
         constraints: [("amount".to_owned(), most)].into(),
         ..Entry::default()
     }];
     let token = site.control.issue(&grant, site.now()).unwrap();
-    let (orders, calls) = (bodies::ORDER_HEADERS, bodies::CALL_HEADERS);
+    let (orders, calls) = (documents::ORDER_HEADERS, documents::CALL_HEADERS);
     let cases = [
-        ("json_body_1k", bodies::ORDERS, orders, bodies::order(1 << 10, "500.00"), "allow"),
-        ("json_body_16k", bodies::ORDERS, orders, bodies::order(16 << 10, "500.00"), "allow"),
-        ("mcp_call_1k", bodies::TOOLS, calls, bodies::call(1 << 10, "500.00"), "allow"),
+        ("json_body_1k", documents::ORDERS, orders, documents::order(1 << 10, "500.00"), "allow"),
+        ("json_body_16k", documents::ORDERS, orders, documents::order(16 << 10, "500.00"), "allow"),
+        ("mcp_call_1k", documents::TOOLS, calls, documents::call(1 << 10, "500.00"), "allow"),
         (
             "json_body_1k_denied",
-            bodies::ORDERS,
+            documents::ORDERS,
             orders,
-            bodies::order(1 << 10, "500.01"),
+            documents::order(1 << 10, "500.01"),
             "403 constraint_violated",
         ),
     ];

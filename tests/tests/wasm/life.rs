@@ -189,7 +189,8 @@ fn requests_that_wait_cost_nothing_until_there_is_news() {
     assert!(held.iter().all(|stream| state(&site.workers[0], *stream) == "held"));
     site.revoke(gatepass_engine::revocation::Kind::Credential, "another").unwrap();
     site.tick().unwrap();
-    assert!(held.iter().all(|stream| state(&site.workers[0], *stream) == "allow"));
+    let states: Vec<String> = held.iter().map(|stream| state(&site.workers[0], *stream)).collect();
+    assert!(states.iter().all(|state| state == "allow"), "{states:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is compared: who looks at a body, of which kind and size.
 
-use gatepass_tests::kit::bodies;
+use gatepass_tests::kit::documents;
 
 use super::super::envoys::Subject;
 use super::super::load::Expected;
@@ -35,15 +35,15 @@ impl Kind {
         match self {
             Self::Json => Asked {
                 method: "POST",
-                path: bodies::ORDERS,
-                headers: bodies::ORDER_HEADERS,
-                body: bodies::order(bytes, amount),
+                path: documents::ORDERS,
+                headers: documents::ORDER_HEADERS,
+                body: documents::order(bytes, amount),
             },
             Self::Mcp => Asked {
                 method: "POST",
-                path: bodies::TOOLS,
-                headers: bodies::CALL_HEADERS,
-                body: bodies::call(bytes, amount),
+                path: documents::TOOLS,
+                headers: documents::CALL_HEADERS,
+                body: documents::call(bytes, amount),
             },
         }
     }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use gatepass_envoy::Envoy;
-use gatepass_tests::kit::bodies;
+use gatepass_tests::kit::documents;
 use serde_json::{Value, json};
 
 use super::super::Failed;
@@ -30,11 +30,11 @@ pub(super) fn measure(site: &Site<'_>, mint: &Mint) -> Result<Value, Failed> {
 
 fn one(site: &Site<'_>, mint: &Mint, case: &Case) -> Result<Value, Failed> {
     let envoy = site.launch(Subject::Gatepass, 1)?;
-    let tokens = mint.granting(&granted(), bodies::SCOPE, case.agents, case.agents)?;
+    let tokens = mint.granting(&granted(), documents::SCOPE, case.agents, case.agents)?;
     // Whoever waits for the gate's state waits for another reason.
     settled(&envoy, tokens.first().ok_or("no gatepass")?)?;
     let before = resident(envoy.id())?;
-    let body = bodies::order(2 * case.each, "1.00");
+    let body = documents::order(2 * case.each, "1.00");
     let part = body.get(..case.each).ok_or("a longer body")?;
     let start = Instant::now();
     let mut streams = Vec::with_capacity(UPLOADS);
@@ -84,13 +84,13 @@ fn head(token: &str, length: usize) -> String {
     format!(
         "POST {} HTTP/1.1\r\nhost: {AUTHORITY}\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\nauthorization: Bearer {token}\r\n\r\n",
-        bodies::ORDERS
+        documents::ORDERS
     )
 }
 
 /// Until a whole order is allowed.
 pub(super) fn settled(envoy: &Envoy, token: &str) -> Result<(), Failed> {
-    let body = bodies::order(1 << 10, "1.00");
+    let body = documents::order(1 << 10, "1.00");
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut stream = TcpStream::connect(envoy.address(DIRECT)?)?;

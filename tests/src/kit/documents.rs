@@ -5,7 +5,7 @@
 //! blanks. The amount that the policy bounds stands at the end.
 
 /// An order is allowed by its amount, which stands in the body.
-pub const POLICY: &str = include_str!("bodies.yaml");
+pub const POLICY: &str = include_str!("documents.yaml");
 
 /// Where they are sent, and who may send them.
 pub const ORDERS: &str = "/orders";
