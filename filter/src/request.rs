@@ -55,7 +55,7 @@ impl GuardedRequest {
                     shell.count_held();
                     return Ok(Stage::Held);
                 }
-                shell.refuse_held(now, &denial).map(|()| Stage::Denied)
+                shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)
             }
         }
     }
@@ -66,7 +66,7 @@ impl GuardedRequest {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.context);
-            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
+            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY), &[])
         });
         self.stage.set(Stage::Denied);
         if answered.is_err() {

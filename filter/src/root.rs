@@ -78,12 +78,12 @@ fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
             return;
         }
         Some((Verdict::Denied, _)) => Ok(()),
-        Some((Verdict::Holdable(denial), _)) => {
+        Some((Verdict::Holdable(denial), bytes)) => {
             if now.monotonic < request.deadline {
                 shell.held.push(request);
                 return;
             }
-            shell.refuse_held(now, &denial)
+            shell.refuse_held(now, &denial, &pairs::read(&bytes).unwrap_or_default())
         }
         None => answer::unavailable(),
     };

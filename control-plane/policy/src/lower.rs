@@ -3,7 +3,7 @@
 
 use gatepass_engine::bundle::{
     Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
@@ -401,7 +401,9 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
         (Type::Decimal, None) => InputKind::Decimal,
         (Type::Boolean, None) => InputKind::Boolean,
     };
-    Some(Input { name: name.to_owned(), kind, source: source? })
+    let record = field(fields, "record", |tree| reader.choice(tree, &RECORDINGS))
+        .unwrap_or(Recording::of(&kind));
+    Some(Input { name: name.to_owned(), kind, source: source?, record })
 }
 
 fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
@@ -458,7 +460,7 @@ const ACTION_FIELDS: [&str; 8] =
     ["risk", "scopes", "assurance", "max_age", "staleness", "body", "approval", "mode"];
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
 const ROUTE_FIELDS: [&str; 6] = ["match", "action", "public", "inputs", "max_duration", "upgrade"];
-const INPUT_FIELDS: [&str; 5] = ["type", "path", "query", "header", "currency"];
+const INPUT_FIELDS: [&str; 6] = ["type", "path", "query", "header", "currency", "record"];
 const SOURCES: [&str; 3] = ["path", "query", "header"];
 const RISKS: [(&str, Risk); 3] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
@@ -477,6 +479,8 @@ const TYPES: [(&str, Type); 5] = [
     ("money", Type::Money),
     ("boolean", Type::Boolean),
 ];
+const RECORDINGS: [(&str, Recording); 3] =
+    [("none", Recording::None), ("hash", Recording::Hash), ("value", Recording::Value)];
 /// Seconds that a permit may last.
 const DEFAULT_DURATION: u32 = 60;
 /// Names that are listed in a remedy; of more, none.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{Outcome, show};
 
 mod commands;
+mod decisions;
 mod enforced;
 mod request;
 
@@ -47,6 +48,11 @@ impl Server {
             let (a, b) = (self.policy(from).await?, self.policy(to).await?);
             print!("{}", super::diff::unified(&a, &b, from, to));
             return Ok(std::process::ExitCode::SUCCESS);
+        }
+        if let Admin::Decisions(args) = &command
+            && !args.gaps
+        {
+            return self.decisions(args).await;
         }
         if let Admin::Status { wait } = &command {
             self.wait(std::time::Duration::from_secs(*wait)).await;

@@ -24,12 +24,14 @@ mod admission;
 mod credential;
 mod demands;
 mod line;
+mod noted;
 mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, scheme_and_token};
 use demands::{approval, assurance, binding, consumed, not_granted, restrictions, scopes, young};
 use line::RequestLine;
+pub use noted::{Noted, Seen};
 pub use standing::Standing;
 use standing::{Basis, Grant};
 
@@ -62,6 +64,7 @@ pub struct Permit {
     action: Option<String>,
     strip_authorization: bool,
     standing: Standing,
+    noted: Noted,
 }
 
 /// Why a request may go on.
@@ -93,6 +96,12 @@ impl Permit {
     #[must_use]
     pub fn action(&self) -> Option<&str> {
         self.action.as_deref()
+    }
+
+    /// For its record.
+    #[must_use]
+    pub const fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// What it rests on: for as long as the request is open.
@@ -205,6 +214,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         Decision::Allow(Permit {
             reason,
             action: self.about.action,
+            noted: self.about.noted,
             strip_authorization: self.authentic,
             standing: Standing::new(self.gate, basis, self.max_duration, self.now),
         })
@@ -237,6 +247,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             _ => None,
         };
         self.max_duration = matched.as_ref().map(|found| found.max_duration);
+        self.about.noted.route(matched.as_ref());
         if let Some(found) = &matched
             && found.action.is_none()
             && !line.stream
@@ -303,6 +314,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         }
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
+        self.about.noted.verified(signed, matched.as_ref(), &self.gate.settings().environment);
 
         let at = claims.seq;
         let meant = matched.as_ref().and_then(|found| found.upgrade);

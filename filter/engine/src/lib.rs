@@ -28,6 +28,7 @@ pub mod inputs;
 pub mod json;
 pub mod keyring;
 pub mod position;
+pub mod record;
 pub mod refusal;
 pub mod revocation;
 pub mod root;

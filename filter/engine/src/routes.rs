@@ -8,7 +8,7 @@
 use core::fmt;
 use std::collections::HashMap;
 
-use crate::bundle::{Action, Bundle, Host, RouteTarget, Treatment};
+use crate::bundle::{Action, Bundle, Host, Route, RouteTarget, Treatment};
 use crate::decision::Header;
 use crate::inputs::Inputs;
 use crate::target::{Ambiguous, Target, decoded};
@@ -51,6 +51,16 @@ pub struct Matched<'a> {
     /// The upgrade that may be asked for here.
     pub upgrade: Option<&'a str>,
     pub inputs: Inputs<'a>,
+    pub at: RouteAt,
+    /// The route itself.
+    pub route: &'a Route,
+}
+
+/// Where a route stands in the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteAt {
+    pub host: usize,
+    pub route: usize,
 }
 
 /// What is wrong with a bundle, and where.
@@ -107,6 +117,16 @@ impl Index {
     #[must_use]
     pub const fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// The host and the route that stand there.
+    #[must_use]
+    pub fn at(&self, at: RouteAt) -> Option<(&Host, &Route)> {
+        let host = self.bundle.hosts.get(at.host)?;
+        match &host.treatment {
+            Treatment::PassedThrough => None,
+            Treatment::Guarded(routes) => Some((host, routes.get(at.route)?)),
+        }
     }
 
     /// `None` when the bundle knows no such host.
@@ -182,6 +202,8 @@ impl<'i> GuardedHost<'i> {
             max_duration: route.max_duration,
             upgrade: route.upgrade.as_deref(),
             inputs,
+            at: RouteAt { host: self.at, route: terminal.route },
+            route,
         }))
     }
 }
