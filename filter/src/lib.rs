@@ -43,6 +43,8 @@ mod open;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod progress;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod report;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
@@ -50,3 +52,5 @@ mod request;
 mod root;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod shell;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod uploads;

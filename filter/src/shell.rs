@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepass_engine::batch::Feed;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Now, UnixSeconds};
-use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide_with};
+use gatepass_engine::decision::{Awaited, Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::{About, Denial};
 use gatepass_engine::record::Outcome;
 use gatepass_engine::refusal::Refusal;
+use gatepass_engine::routes::Index;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
@@ -18,7 +20,7 @@ use crate::configuration::Configuration;
 use crate::decision_id::DecisionIds;
 use crate::exchange::{Checked, Exchange};
 use crate::headers;
-use crate::held::{Held, Stage};
+use crate::held::Held;
 use crate::host::{self, EnvoySharedData, Failed, Level, Map};
 use crate::lease::{self, VmId};
 use crate::metrics::Metrics;
@@ -27,9 +29,11 @@ use crate::open::{Open, OpenRequest};
 use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
+use crate::progress::Known;
 use crate::records::Records;
 use crate::report::Report;
 use crate::tally::{self, Tally};
+use crate::uploads::Uploads;
 
 mod note;
 
@@ -39,6 +43,7 @@ pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
 pub(crate) struct Shell {
     pub(crate) configuration: Configuration,
     pub(crate) held: Held,
+    pub(crate) uploads: Uploads,
     pub(crate) open: Open,
     /// Something was read since the held requests were decided last: only then can they be decided
     /// otherwise, and up to 256 signatures on each tick would be a quarter of the worker.
@@ -68,6 +73,8 @@ pub(crate) enum Verdict {
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
     Holdable(Denial),
+    /// Its body is to be read first.
+    Awaited(Awaited),
 }
 
 impl Shell {
@@ -86,6 +93,7 @@ impl Shell {
         Ok(Self {
             configuration,
             held: Held::default(),
+            uploads: Uploads::default(),
             open: Open::default(),
             news: false,
             gate,
@@ -133,12 +141,12 @@ impl Shell {
         &mut self,
         now: Now,
         headers: &[Header<'_>],
-        ends_with_headers: bool,
+        body: Body<'_>,
     ) -> Result<Verdict, Failed> {
         #[cfg(not(feature = "unchecked-for-tests"))]
         self.check(now);
         self.records.begin(now.monotonic, self.gate.age(now));
-        let request = Request { headers, ends_with_headers };
+        let request = Request { headers, body };
         let id = self.ids.next(now.unix);
         match decide_with(&request, &self.gate, &mut self.cache, now) {
             Decision::Allow(permit) => {
@@ -153,9 +161,10 @@ impl Shell {
                 self.forward(headers, &permit, id.as_str())?;
                 let standing = permit.into_standing();
                 let watched = watched && self.open.has_room(&standing);
-                let open = || OpenRequest::new(standing, id, ends_with_headers);
+                let open = || OpenRequest::new(standing, id);
                 Ok(Verdict::Allowed(watched.then(open)))
             }
+            Decision::Read(awaited) => Ok(Verdict::Awaited(awaited)),
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
             Decision::Deny(denial) => {
                 self.refuse(&denial, headers, id.as_str()).map(|()| Verdict::Denied)
@@ -175,11 +184,22 @@ impl Shell {
         self.refuse(denial, headers, id.as_str())
     }
 
-    /// Watches a request that was let on; `headers` is its header map as it came.
-    pub(crate) fn watch(&mut self, context: u32, open: Option<Box<OpenRequest>>, headers: Vec<u8>) {
+    /// Watches a request that was let on; `headers` and `body` are as it was decided on.
+    pub(crate) fn watch(
+        &mut self,
+        context: u32,
+        open: Option<Box<OpenRequest>>,
+        headers: Vec<u8>,
+        body: Known,
+    ) {
         if let Some(open) = open {
-            self.open.insert(context, open, headers);
+            self.open.insert(context, open, headers, body);
         }
+    }
+
+    /// Whether some action of the policy in force reads bodies.
+    pub(crate) fn reads_bodies(&self) -> bool {
+        self.gate.index().is_some_and(Index::reads_bodies)
     }
 
     /// Cuts the streams that outlived their permit, and says why.
@@ -547,8 +567,6 @@ fn no_randomness() -> String {
     "the host gives no randomness".to_owned()
 }
 
-/// What a request is marked as before anything is known of it.
-pub(crate) const FIRST_STAGE: Stage = Stage::Undecided;
 /// Bytes of gatepasses that one gate in one VM knows to be signed: some 20,000 of them. They are taken
 /// as gatepasses come, so a worker that sees few has few.
 const MAX_CACHE_BYTES: usize = 48 << 20;

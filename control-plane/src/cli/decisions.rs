@@ -40,6 +40,7 @@ fn facts(of: &DecisionView) -> String {
         format!("{method} {}", of.mcp_tool.as_deref().unwrap_or_default()).trim_end().to_owned()
     });
     line("mcp", tool.as_deref());
+    line("rpc", of.rpc_method.as_deref());
     let place = [&of.method, &of.host, &of.route].map(|part| part.as_deref().unwrap_or("-"));
     line("request", Some(&place.join(" ")));
     line("audience", of.audience.as_deref());

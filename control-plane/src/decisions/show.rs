@@ -40,7 +40,10 @@ pub struct DecisionView {
     /// The route's template, never the path.
     pub route: Option<String>,
     pub mcp_method: Option<String>,
+    /// Of the tool or prompt.
     pub mcp_tool: Option<String>,
+    /// Of another JSON-RPC protocol.
+    pub rpc_method: Option<String>,
     /// What the policy shows: a text, `{"hash": ..}`, or `{"invalid": true}`.
     #[schema(value_type = Object)]
     pub inputs: BTreeMap<String, Value>,
@@ -103,6 +106,8 @@ impl DecisionView {
     pub(super) fn of(row: &Row, decision: &Decision<'_>) -> Self {
         let bearer = decision.bearer.as_ref();
         let text = |text: Option<&str>| text.map(str::to_owned);
+        let mcp = decision.call.as_ref().filter(|call| call.is_mcp);
+        let rpc = decision.call.as_ref().filter(|call| !call.is_mcp);
         let input = |(name, shown): &(&str, Shown<'_>)| {
             let shown = match shown {
                 Shown::Value(text) => Value::from(*text),
@@ -130,8 +135,9 @@ impl DecisionView {
             method: text(decision.method),
             host: text(decision.host),
             route: text(decision.route),
-            mcp_method: text(decision.mcp.as_ref().map(|mcp| mcp.method)),
-            mcp_tool: text(decision.mcp.as_ref().and_then(|mcp| mcp.tool)),
+            mcp_method: text(mcp.map(|call| call.method)),
+            mcp_tool: text(mcp.and_then(|call| call.name)),
+            rpc_method: text(rpc.map(|call| call.method)),
             inputs: decision.inputs.iter().map(input).collect(),
             policy: decision.policy.map(|at| at.to_string()),
             position: decision.position.map(|at| at.to_string()),

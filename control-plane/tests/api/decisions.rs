@@ -74,7 +74,7 @@ fn decision(nth: u8, outcome: Outcome, code: &'static str) -> Entry<'static> {
         method: Some("POST"),
         host: Some("orders.example"),
         route: Some("/orders"),
-        mcp: None,
+        call: None,
         inputs: vec![("amount", Shown::Value("5.0000 EUR")), ("account", Shown::Hash([7; 16]))],
         workload: None,
         certificate: None,

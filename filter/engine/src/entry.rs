@@ -56,11 +56,21 @@ pub struct Asked<'r, 'a> {
     pub action: &'r str,
     pub audience: &'r str,
     pub inputs: &'r Inputs<'a>,
-    /// Whether everything that the request does is in its headers, so that constraints and
-    /// digests say all there is to say.
-    pub headers_say_all: bool,
+    /// How much of what the request does is known.
+    pub known: Known,
     /// The action digest, where it can be computed.
     pub digest: Option<[u8; 32]>,
+}
+
+/// How much of what a request does is known to whoever decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// All: its headers, and what it has of a body was read.
+    All,
+    /// The bytes of its body, and not what they mean: a digest says all there is to say, constraints do not.
+    Bytes,
+    /// Not its body.
+    Headers,
 }
 
 /// Why no entry grants, most telling first.
@@ -155,8 +165,12 @@ impl Entry<'_> {
         if self.locations.as_ref().is_some_and(|all| !all.contains(&asked.audience)) {
             return Err(NotGranted::NotNamed);
         }
-        let restricted = !self.constraints.is_empty() || self.args_digest.is_some();
-        if restricted && !asked.headers_say_all {
+        let known = match asked.known {
+            Known::All => true,
+            Known::Bytes => self.constraints.is_empty() || self.args_digest.is_some(),
+            Known::Headers => self.constraints.is_empty() && self.args_digest.is_none(),
+        };
+        if !known {
             return Err(NotGranted::Unsupported(
                 "constraints on an action whose body is not read".to_owned(),
             ));
@@ -220,6 +234,18 @@ impl Constraint<'_> {
                 order(value, bound).ok_or_else(unsupported)?.is_some_and(core::cmp::Ordering::is_ge)
             }
             Operator::Equals(wanted) => equal(value, wanted).ok_or_else(unsupported)?,
+            // Each of a set is one of them.
+            Operator::In(wanted) if matches!(value, Value::TextSet(_)) => {
+                let Value::TextSet(texts) = value else { return Err(unsupported()) };
+                let text = |one: &Literal<'_>| matches!(one, Literal::Text(_));
+                if !wanted.iter().all(text) {
+                    return Err(unsupported());
+                }
+                let allowed = |text: &Cow<'_, str>| {
+                    wanted.iter().any(|one| matches!(one, Literal::Text(one) if one == text))
+                };
+                texts.iter().all(allowed)
+            }
             Operator::In(wanted) => {
                 let mut any = false;
                 for one in wanted {
@@ -229,6 +255,9 @@ impl Constraint<'_> {
             }
             Operator::Prefix(prefix) => match value {
                 Value::Text(text) => text.starts_with(&**prefix) && stays_below(text, prefix),
+                Value::TextSet(texts) => texts
+                    .iter()
+                    .all(|text| text.starts_with(&**prefix) && stays_below(text, prefix)),
                 Value::Integer(_) | Value::Decimal(_) | Value::Money(_) | Value::Boolean(_) => {
                     return Err(unsupported());
                 }
@@ -254,7 +283,14 @@ fn order(value: &Value<'_>, bound: &Literal<'_>) -> Option<Option<core::cmp::Ord
             let bound = Money::parse(bound)?;
             Some((value.currency == bound.currency).then(|| value.amount.cmp(&bound.amount)))
         }
-        (Value::Text(_) | Value::Boolean(_) | Value::Integer(_) | Value::Money(_), _) => None,
+        (
+            Value::Text(_)
+            | Value::Boolean(_)
+            | Value::Integer(_)
+            | Value::Money(_)
+            | Value::TextSet(_),
+            _,
+        ) => None,
     }
 }
 
@@ -265,7 +301,7 @@ fn equal(value: &Value<'_>, wanted: &Literal<'_>) -> Option<bool> {
         (Value::Integer(_) | Value::Decimal(_) | Value::Money(_), _) => {
             order(value, wanted).map(|order| order.is_some_and(core::cmp::Ordering::is_eq))
         }
-        (Value::Text(_) | Value::Boolean(_), _) => None,
+        (Value::Text(_) | Value::Boolean(_) | Value::TextSet(_), _) => None,
     }
 }
 
@@ -303,7 +339,7 @@ mod tests {
             action: "a",
             audience: "https://h",
             inputs: &inputs,
-            headers_say_all: true,
+            known: Known::All,
             digest: None,
         });
         let outcome = outcome.map_err(|why| match why {
@@ -419,7 +455,7 @@ mod tests {
                 action: "a",
                 audience: "https://h",
                 inputs: &inputs,
-                headers_say_all: true,
+                known: Known::All,
                 digest: None,
             })
         };
@@ -454,7 +490,7 @@ mod tests {
                 action: "a",
                 audience: "https://h",
                 inputs: &inputs,
-                headers_say_all: true,
+                known: Known::All,
                 digest: None,
             };
             details.grant(&asked).is_ok()

@@ -84,7 +84,7 @@ pub struct Decision<'a> {
     /// The route's template, never the path.
     pub route: Option<&'a str>,
     #[serde(borrow)]
-    pub mcp: Option<Mcp<'a>>,
+    pub call: Option<Call<'a>>,
     #[serde(borrow)]
     pub inputs: Vec<(&'a str, Shown<'a>)>,
     /// The SPIFFE ID, or else the first URI, of the certificate that the connection was made with.
@@ -113,11 +113,14 @@ pub struct Bearer<'a> {
     pub jti: &'a str,
 }
 
-/// What was called by the Model Context Protocol.
+/// What a JSON-RPC message called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mcp<'a> {
+pub struct Call<'a> {
+    /// By the Model Context Protocol.
+    pub is_mcp: bool,
     pub method: &'a str,
-    pub tool: Option<&'a str>,
+    /// Of the tool or prompt.
+    pub name: Option<&'a str>,
 }
 
 /// An input as the policy shows it.

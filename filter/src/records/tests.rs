@@ -44,7 +44,7 @@ fn decision(nth: u32, outcome: Outcome, code: &'static str, known: bool) -> Deci
         method: Some("POST"),
         host: Some("orders.example"),
         route: Some("/orders"),
-        mcp: None,
+        call: None,
         inputs: Vec::new(),
         workload: None,
         certificate: None,

@@ -5,7 +5,7 @@ use gatepass_engine::Mode;
 use gatepass_engine::bundle::{Risk, RouteTarget};
 use gatepass_engine::clock::Now;
 use gatepass_engine::decision::{Header, Noted};
-use gatepass_engine::record::{Decision, Mcp, Outcome, Reporter, Why};
+use gatepass_engine::record::{Decision, Outcome, Reporter, Why};
 
 use super::Shell;
 use crate::host::{self, EnvoySharedData};
@@ -90,7 +90,7 @@ impl Shell {
         let at = index.zip(noted.route_at()).and_then(|(index, at)| index.at(at));
         if outcome == Outcome::Allow
             && rules.low_allows_per_mille < 1_000
-            && !at.is_some_and(|(_, route)| route.mcp.is_some())
+            && !at.is_some_and(|(_, route)| route.call.is_some())
         {
             let risk = at.and_then(|(_, route)| match route.target {
                 RouteTarget::Public => None,
@@ -125,11 +125,9 @@ impl Shell {
             // What no host of the policy is called is a caller's text.
             host: named.host.filter(|_| known || at.is_some()),
             route: at.map(|(_, route)| route.path.as_str()),
-            mcp: at
-                .and_then(|(_, route)| route.mcp.as_ref())
-                .map(|mcp| Mcp { method: &mcp.method, tool: mcp.tool.as_deref() }),
+            call: noted.call(),
             inputs: noted
-                .inputs()
+                .shown()
                 .filter_map(|(nth, shown)| Some((at?.1.inputs.get(nth)?.name.as_str(), shown)))
                 .collect(),
             workload: workload.as_deref(),

@@ -3,11 +3,12 @@
 use core::fmt;
 use std::sync::Arc;
 
-use crate::bundle::Recording;
+use crate::bundle::{Protocol, Recording, Route};
+use crate::digest::ActionFacts;
 use crate::gatepass::Signed;
 use crate::inputs::Found;
-use crate::record::{Bearer, Shown, pseudonym};
-use crate::routes::{Matched, RouteAt};
+use crate::record::{Bearer, Call, Shown, pseudonym};
+use crate::routes::RouteAt;
 
 /// Kept while a request is decided; written down when it is.
 #[derive(Clone, Default)]
@@ -15,8 +16,16 @@ pub struct Noted {
     /// Verified for this environment, audience and time.
     gatepass: Option<Arc<Signed>>,
     route: Option<RouteAt>,
+    call: Option<Called>,
     /// Those that the policy shows, by their number in the route.
     inputs: Vec<(usize, Seen)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Called {
+    protocol: Protocol,
+    method: String,
+    name: Option<String>,
 }
 
 /// An input as the policy shows it.
@@ -32,31 +41,44 @@ impl Noted {
         Self { gatepass: Some(Arc::clone(gatepass)), ..Self::default() }
     }
 
-    pub(super) fn route(&mut self, matched: Option<&Matched<'_>>) {
-        self.route = matched.map(|found| found.at);
+    pub(super) fn route(&mut self, at: RouteAt) {
+        self.route = Some(at);
     }
 
-    /// From here on whoever asks is known, and only of them inputs are kept.
-    pub(super) fn verified(
-        &mut self,
-        gatepass: &Arc<Signed>,
-        matched: Option<&Matched<'_>>,
-        environment: &str,
-    ) {
+    /// From here on whoever asks is known.
+    pub(super) fn verified(&mut self, gatepass: &Arc<Signed>) {
         self.gatepass = Some(Arc::clone(gatepass));
-        let Some(matched) = matched else { return };
-        let action = matched.action.map_or("", |(_, action)| action.name.as_str());
-        // INVARIANT: `Inputs` are in the route's order, one for one.
-        for (at, (input, (name, found))) in
-            matched.route.inputs.iter().zip(matched.inputs.iter()).enumerate()
-        {
+    }
+
+    /// What a message calls. A name that is longer or stranger than names of tools are is a caller's text, and
+    /// that of a resource may say as much as a path.
+    pub(super) fn called(&mut self, protocol: Protocol, method: &str, name: Option<&str>) {
+        let is_name = |text: &&str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./$".contains(&byte);
+            text.len() <= MAX_CALLED_BYTES && text.bytes().all(plain)
+        };
+        let names = matches!(method, "tools/call" | "prompts/get");
+        self.call = Some(method).filter(is_name).map(|method| Called {
+            protocol,
+            method: method.to_owned(),
+            name: name.filter(|name| names && is_name(name)).map(str::to_owned),
+        });
+    }
+
+    /// Those of a known caller, read as they are decided on.
+    pub(super) fn inputs(&mut self, route: &Route, facts: &ActionFacts<'_, '_>) {
+        for (at, input) in route.inputs.iter().enumerate() {
+            let found = facts.inputs.find(&input.name);
             let seen = match (input.record, found) {
-                (Recording::None, _) | (_, Found::Missing) => continue,
-                (_, Found::Invalid) => Seen::Invalid,
-                (Recording::Hash, Found::Value(value)) => {
-                    Seen::Hash(pseudonym(environment, action, name, &value.to_string()))
-                }
-                (Recording::Value, Found::Value(value)) => Seen::Value(value.to_string()),
+                (Recording::None, _) | (_, None | Some(Found::Missing)) => continue,
+                (_, Some(Found::Invalid)) => Seen::Invalid,
+                (Recording::Hash, Some(Found::Value(value))) => Seen::Hash(pseudonym(
+                    facts.environment,
+                    facts.action,
+                    &input.name,
+                    &value.to_string(),
+                )),
+                (Recording::Value, Some(Found::Value(value))) => Seen::Value(value.to_string()),
             };
             self.inputs.push((at, seen));
         }
@@ -79,8 +101,18 @@ impl Noted {
         self.route
     }
 
+    /// What was called, of a message.
+    #[must_use]
+    pub fn call(&self) -> Option<Call<'_>> {
+        self.call.as_ref().map(|call| Call {
+            is_mcp: call.protocol == Protocol::Mcp,
+            method: &call.method,
+            name: call.name.as_deref(),
+        })
+    }
+
     /// By their number in the route.
-    pub fn inputs(&self) -> impl Iterator<Item = (usize, Shown<'_>)> {
+    pub fn shown(&self) -> impl Iterator<Item = (usize, Shown<'_>)> {
         self.inputs.iter().map(|(at, seen)| {
             let shown = match seen {
                 Seen::Value(text) => Shown::Value(cut(text)),
@@ -95,7 +127,10 @@ impl Noted {
 /// The same gatepass, for tests that compare decisions.
 impl PartialEq for Noted {
     fn eq(&self, other: &Self) -> bool {
-        self.bearer() == other.bearer() && self.route == other.route && self.inputs == other.inputs
+        self.bearer() == other.bearer()
+            && self.route == other.route
+            && self.call == other.call
+            && self.inputs == other.inputs
     }
 }
 
@@ -121,6 +156,8 @@ fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// Bytes of a method's and of a tool's name.
+const MAX_CALLED_BYTES: usize = 128;
 /// Bytes of one value in a record.
 const MAX_SHOWN_BYTES: usize = 256;
 

@@ -239,6 +239,11 @@ impl Standing {
                 self.lasts(now)
             }
             Decision::Deny(denial) => Err(denial),
+            // It was let on by its headers alone, and its body is gone.
+            Decision::Read(_) => {
+                let what = "the policy in force reads the body";
+                Err(self.denied(Denial::new(Code::PolicyChanged, what)))
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Each denial code: a request that is allowed, and its twin with one thing changed that is
 //! denied with that code. Then the order of the checks, and who is let through without one.
 
+mod bodies;
+mod calls;
 mod grace;
 mod live;
 mod passing;
@@ -57,6 +59,7 @@ fn check_scene(scene: &Scene, expected: Option<Code>, why: &str) {
             assert!(waits || denial.hold().is_none(), "{why}: {denial} is held");
         }
         (_, Decision::Deny(denial)) => panic!("denied in shadow mode: {denial}"),
+        (Decision::Read(_), _) | (_, Decision::Read(_)) => panic!("{why}: waits for a body"),
     }
 }
 
@@ -362,15 +365,17 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::ConfirmationFailed, |_| {}, |s| s.action().uses = Uses::Once),
 ];
 
-/// Codes that nothing in this engine denies with yet.
+/// Codes that no request without a body is denied with, or none yet.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::PolicyDenied, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::Replayed, "nothing is consumed here: `uses` is refused before"),
     (Code::ReplayTableFull, "there is no replay table"),
-    (Code::BodyTooLarge, "no body is read"),
-    (Code::BodyMalformed, "no body is read"),
-    (Code::HeaderBodyMismatch, "no body is read"),
+    (Code::BodyTooLarge, "`bodies` has its twins"),
+    (Code::BodyTooSlow, "`bodies` has its twins"),
+    (Code::GateBusy, "`bodies` has its twins"),
+    (Code::BodyMalformed, "`bodies` has its twins"),
+    (Code::HeaderBodyMismatch, "`calls` has its twins"),
     (Code::TooManyOpen, "the shell counts what is open"),
     (Code::DurationOver, "told of what is open: `standing`"),
     (Code::PolicyChanged, "told of what is open: `standing`"),
@@ -522,6 +527,7 @@ fn a_request_before_the_first_batch_is_held_only_with_a_credential_of_the_right_
                 denial.hold()
             }
             Decision::Allow(permit) => panic!("{permit:?}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     };
     assert_eq!(held(&|_| {}), Some(HoldUntil::Ready));
@@ -568,6 +574,7 @@ fn a_denial_names_the_agent_only_after_its_gatepass_was_verified() {
     let whom = |change: Change| match Scene::with(change).decide() {
         Decision::Deny(denial) => denial.whom().clone(),
         Decision::Allow(permit) => panic!("{permit:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     };
     let expired = whom(|s| {
         s.pass.set("exp", json!(NOW));

@@ -42,6 +42,7 @@ fn code(scene: &Scene, envelope: Vec<u8>) -> (Option<Code>, Option<RefusalCode>)
     match scene.decide_at(&gate) {
         Decision::Allow(_) => (None, refusal),
         Decision::Deny(denial) => (Some(denial.code()), refusal),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 

@@ -10,6 +10,7 @@ fn open(scene: &Scene, gate: &Gate) -> Standing {
     match scene.decide_at(gate) {
         Decision::Allow(permit) => permit.into_standing(),
         Decision::Deny(denial) => panic!("denied: {denial}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 
