@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 
 use gatepass_engine::clock::Milliseconds;
 use gatepass_engine::record::{
-    Counted, Decision, Entry, Hash, Header, MAX_ENTRY_BYTES, Outcome, Reporter, Why, append, chain,
-    read_entry,
+    Counted, Decision, Entry, Hash, Header, MAX_ENTRY_BYTES, Outcome, Reporter, Scratch, Why,
+    append, chain, read_entry,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +41,7 @@ pub struct Records {
     /// Of `closed` and `open` together.
     held: Held,
     counters: Vec<Counter>,
+    scratch: Scratch,
     /// The second, and how many without a gatepass may still have an entry in it.
     turns: (u64, u32),
     /// Unix milliseconds at a monotonic time.
@@ -245,7 +246,7 @@ impl Records {
 
     fn write(&mut self, class: Class, entry: &Entry<'_>) -> bool {
         let start = self.open.bytes.len();
-        if !append(&mut self.open.bytes, entry) {
+        if !append(&mut self.open.bytes, entry, &mut self.scratch) {
             return false;
         }
         let written = self.open.bytes.get(start..).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! What gates tell: taken whole or not at all, once, in order; shown to operators and to nobody else.
 
 use gatepass_engine::record::{
-    Bearer, CONTENT_TYPE, Counted, Decision, Entry, Hash, Header, Outcome, Reporter, Shown, Why,
-    append, chain,
+    Bearer, CONTENT_TYPE, Counted, Decision, Entry, Hash, Header, Outcome, Reporter, Scratch,
+    Shown, Why, append, chain,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,9 @@ impl Teller {
             shadow: false,
         };
         let mut bytes = Vec::new();
-        entries.iter().for_each(|entry| assert!(append(&mut bytes, entry)));
+        entries
+            .iter()
+            .for_each(|entry| assert!(append(&mut bytes, entry, &mut Scratch::default())));
         let who = postcard::to_allocvec(&reporter).unwrap();
         let hash = sha2::Digest::finalize(sha2::Digest::chain_update(
             chain(&self.head, self.next, &who),

@@ -209,27 +209,24 @@ pub fn chain(prev: &Hash, first: u64, reporter: &[u8]) -> Sha256 {
         .chain_update(reporter)
 }
 
+/// Where an entry is written before it is appended: postcard writes into a slice at a part of what it takes to
+/// write on a vector.
+pub struct Scratch(Box<[u8; MAX_ENTRY_BYTES]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(Box::new([0; MAX_ENTRY_BYTES]))
+    }
+}
+
 /// Appends an entry with its length. False, and nothing is appended, for one that is over
 /// [`MAX_ENTRY_BYTES`].
-pub fn append(out: &mut Vec<u8>, entry: &Entry<'_>) -> bool {
-    let start = out.len();
-    out.extend_from_slice(&[0, 0]);
-    let written = postcard::to_extend(entry, core::mem::take(out));
-    let Ok(bytes) = written else { return false };
-    *out = bytes;
-    let size = out.len().saturating_sub(start).saturating_sub(LENGTH_BYTES);
-    let length = u16::try_from(size).ok().filter(|_| size <= MAX_ENTRY_BYTES);
-    let place = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut::<LENGTH_BYTES>);
-    match (length, place) {
-        (Some(length), Some(place)) => {
-            *place = length.to_le_bytes();
-            true
-        }
-        (_, _) => {
-            out.truncate(start);
-            false
-        }
-    }
+pub fn append(out: &mut Vec<u8>, entry: &Entry<'_>, scratch: &mut Scratch) -> bool {
+    let Ok(written) = postcard::to_slice(entry, scratch.0.as_mut_slice()) else { return false };
+    let Ok(length) = u16::try_from(written.len()) else { return false };
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(written);
+    true
 }
 
 /// A batch that says of itself what is true: its entries decode, are as many as it says, and have its hash.
@@ -353,7 +350,9 @@ mod tests {
 
     fn batch(first: u64, prev: Hash, entries: &[Entry<'_>]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        entries.iter().for_each(|entry| assert!(append(&mut bytes, entry)));
+        entries
+            .iter()
+            .for_each(|entry| assert!(append(&mut bytes, entry, &mut Scratch::default())));
         let who = postcard::to_allocvec(&reporter()).unwrap();
         let hash = chain(&prev, first, &who).chain_update(&bytes).finalize().into();
         let count = u32::try_from(entries.len()).unwrap();
@@ -413,9 +412,9 @@ mod tests {
             Entry::Counted(Counted { why, outcome: Outcome::Deny, code, count: 1, from: 0, to: 0 })
         };
         let mut out = vec![1, 2, 3];
-        assert!(!append(&mut out, &entry(&text)));
+        assert!(!append(&mut out, &entry(&text), &mut Scratch::default()));
         assert_eq!(out, [1, 2, 3]);
-        assert!(append(&mut out, &entry(&text[..MAX_ENTRY_BYTES - 10])));
+        assert!(append(&mut out, &entry(&text[..MAX_ENTRY_BYTES - 10]), &mut Scratch::default()));
     }
 
     #[test]

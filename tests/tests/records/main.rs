@@ -1,5 +1,11 @@
 //! Decisions on record: a real Envoy, the real control plane, and the commands that operators run.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop where it is"
+)]
+
+mod cost;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -36,10 +42,14 @@ const HOST: &str = "orders.example";
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const SOON: Duration = Duration::from_secs(60);
 
-fn start() -> (Edge, Envoy) {
-    let edge = Edge::start().unwrap();
+fn policy(edge: &Edge) {
     let file = edge.desk.file("records.yaml", POLICY).unwrap();
     edge.desk.done(&["policy", "publish", &file, "--reason", "inputs"]).unwrap();
+}
+
+fn start() -> (Edge, Envoy) {
+    let edge = Edge::start().unwrap();
+    policy(&edge);
     let envoy = edge.envoy().unwrap();
     let token = edge.reading().unwrap();
     until(SOON, || ask(&envoy, "/orders", Some(&token)), |answer| answer.status == 200).unwrap();
