@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
-use gatepass_engine::denial::Denial;
 use gatepass_engine::listing::Listing;
 
 use crate::held::HeldRequest;
@@ -146,7 +145,9 @@ impl Progress {
                             Stage::Allowed
                         }
                         Verdict::Denied => Stage::Denied,
-                        Verdict::Holdable(denial) => self.refuse(shell, &denial, now)?,
+                        Verdict::Holdable(denial) => {
+                            shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
+                        }
                         // Never: it has said why there is none.
                         Verdict::Awaited(_) => return Err(Failed),
                     },
@@ -163,16 +164,12 @@ impl Progress {
                     }
                     Stage::Held
                 } else {
-                    self.refuse(shell, &denial, now)?
+                    shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                 }
             }
         };
         self.set(stage);
         Ok(())
-    }
-
-    fn refuse(&self, shell: &mut Shell, denial: &Denial, now: Now) -> Result<Stage, Failed> {
-        shell.refuse_held(now, denial).map(|()| Stage::Denied)
     }
 
     /// The body where no action of the policy reads one.
