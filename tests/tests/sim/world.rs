@@ -479,6 +479,8 @@ pub(crate) fn configuration(plane: &Plane, baseline: Option<String>) -> Vec<u8> 
         "roots": { "keys": plane.pinned.keys, "threshold": plane.pinned.threshold },
         "min_root_version": 1,
         "mode": "enforce",
+        // Their posts are not part of what is simulated: its network carries polls.
+        "records": { "enabled": false },
     });
     if let Some(baseline) = baseline {
         configuration["baseline"] = baseline.into();
