@@ -87,16 +87,18 @@ impl Progress {
         self.came.set(came);
     }
 
-    /// The body, as far as a decision asks for it. What Envoy says and what it hands over must be one.
+    /// The body, as far as a decision can ask for it: whichever policy is read just before it. What is whole
+    /// was waited for, and so is bounded. What Envoy says and what it hands over must be one.
     fn known(&self) -> Known {
         match self.came() {
             Came::NoBody => Known::None,
             Came::Some(_) => Known::ToCome,
             Came::Trailers => Known::Unfinished(Unfinished::Trailers),
-            // An empty buffer is none to some hosts.
-            Came::Whole(0) => Known::Whole(Vec::new()),
-            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size) {
+            // One more than there is, which would go on unseen.
+            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size.saturating_add(1)) {
                 Ok(bytes) if bytes.len() == size => Known::Whole(bytes),
+                // An empty buffer is none to some hosts.
+                Err(Failed) if size == 0 => Known::Whole(Vec::new()),
                 Ok(_) | Err(Failed) => Known::Unfinished(Unfinished::Broken),
             },
         }
@@ -117,11 +119,7 @@ impl Progress {
     ) -> Result<(), Failed> {
         let bytes = host::map(Map::Request)?;
         let headers = pairs::read(&bytes).map_err(|_| Failed)?;
-        let known = why.map_or_else(
-            // The body of an action that reads none may be long, and is not fetched.
-            || if shell.reads_bodies() { self.known() } else { self.unread() },
-            Known::Unfinished,
-        );
+        let known = why.map_or_else(|| self.known(), Known::Unfinished);
         let stage = match shell.decide(now, &headers, known.as_body())? {
             Verdict::Allowed(open) => {
                 shell.watch(self.context, open, bytes, known);
@@ -164,13 +162,5 @@ impl Progress {
 
     fn refuse(&self, shell: &mut Shell, denial: &Denial, now: Now) -> Result<Stage, Failed> {
         shell.refuse_held(now, denial).map(|()| Stage::Denied)
-    }
-
-    /// The body where no action of the policy reads one.
-    fn unread(&self) -> Known {
-        match self.came() {
-            Came::NoBody => Known::None,
-            Came::Some(_) | Came::Whole(_) | Came::Trailers => Known::ToCome,
-        }
     }
 }

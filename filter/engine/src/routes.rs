@@ -141,12 +141,6 @@ impl Index {
         })
     }
 
-    /// Whether some action reads bodies: else nobody needs to fetch one.
-    #[must_use]
-    pub fn reads_bodies(&self) -> bool {
-        self.bundle.actions.iter().any(|action| action.body.is_read())
-    }
-
     /// The smallest staleness bound of any action, in seconds: what the feed's wait is cut to.
     #[must_use]
     pub fn smallest_staleness(&self) -> Option<u32> {
