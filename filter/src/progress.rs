@@ -93,16 +93,18 @@ impl Progress {
         self.came.set(came);
     }
 
-    /// The body, as far as a decision asks for it. What Envoy says and what it hands over must be one.
+    /// The body, as far as a decision can ask for it: whichever policy is read just before it. What is whole
+    /// was waited for, and so is bounded. What Envoy says and what it hands over must be one.
     fn known(&self) -> Known {
         match self.came() {
             Came::NoBody => Known::None,
             Came::Some(_) => Known::ToCome,
             Came::Trailers => Known::Unfinished(Unfinished::Trailers),
-            // An empty buffer is none to some hosts.
-            Came::Whole(0) => Known::Whole(Vec::new()),
-            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size) {
+            // One more than there is, which would go on unseen.
+            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size.saturating_add(1)) {
                 Ok(bytes) if bytes.len() == size => Known::Whole(bytes),
+                // An empty buffer is none to some hosts.
+                Err(Failed) if size == 0 => Known::Whole(Vec::new()),
                 Ok(_) | Err(Failed) => Known::Unfinished(Unfinished::Broken),
             },
         }

@@ -82,7 +82,8 @@ impl Uploads {
     /// # Errors
     /// Why it will not be had whole; then it waits no more.
     pub(crate) fn grow(&mut self, context: u32, size: usize) -> Result<(), Unfinished> {
-        let Some(upload) = self.waiting.get_mut(&context) else { return Ok(()) };
+        // Of a gate that was configured anew: nobody holds it to a bound.
+        let Some(upload) = self.waiting.get_mut(&context) else { return Err(Unfinished::Broken) };
         let more = size.saturating_sub(upload.bytes);
         upload.bytes = upload.bytes.max(size);
         let (agent, most) = (upload.agent, upload.most);

@@ -12,6 +12,7 @@ use crate::denial::{Code, Denial};
 use crate::digest::BodyDigest;
 use crate::document::{Document, canonical};
 use crate::form::Form;
+use crate::inputs::same_header;
 use crate::target::METHOD_OVERRIDES;
 
 /// What there is of a request's body.
@@ -77,12 +78,12 @@ impl<'a> Read<'a> {
         }
     }
 
-    /// Whether some reader finds this key at its top.
+    /// Whether it has a value of its own for what the query calls `key`, to whoever merges the two.
     pub(crate) fn has(&self, key: &str) -> bool {
         match self {
             Self::Nothing | Self::Bytes(_) => false,
+            Self::Json(document) => document.root().is_some_and(|root| root.has_like(key)),
             Self::Form(form) => form.has(key),
-            Self::Json(document) => document.root().is_some_and(|root| root.has(key)),
         }
     }
 
@@ -112,6 +113,10 @@ pub(crate) fn announced(action: &Action, most: u32, headers: &[Header<'_>]) -> R
     let not_allowed = |what: &str| Denial::new(Code::BodyNotAllowed, what);
     let mut content_type = None;
     for header in headers {
+        if SAID_OF_A_BODY.iter().any(|name| same_header(header.name, name) && header.name != *name)
+        {
+            return Err(not_allowed("a second spelling of a header that says what the body is"));
+        }
         match header.name {
             b"content-type" if content_type.is_some() => {
                 return Err(not_allowed("two media types"));
@@ -189,7 +194,10 @@ fn is_json(subtype: &str) -> bool {
         || named.is_some_and(|name| !name.contains('+') && !name.starts_with("x-www-form"))
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
+/// To CGI and its heirs `content_type` is one of them.
+const SAID_OF_A_BODY: [&[u8]; 4] =
+    [b"content-type", b"content-encoding", b"content-length", b"transfer-encoding"];
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 #[cfg(test)]
 mod tests {
@@ -241,6 +249,19 @@ mod tests {
         assert_eq!(coded("identity"), None);
         for coding in ["gzip", "br", "gzip, identity", "", "x"] {
             assert_eq!(coded(coding), Some(Code::BodyNotAllowed), "{coding}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_says_what_a_body_is() {
+        let json = Action { body: BodyRule::Json, ..action("a") };
+        let good = ("content-type", "application/json");
+        assert_eq!(said(&json, &[good, ("content-types", "x"), ("x-content-type", "y")]), None);
+        for name in ["content_type", "content.type", "content_encoding", "content_length"] {
+            for value in ["application/json", "identity", "1"] {
+                let said = said(&json, &[good, (name, value)]);
+                assert_eq!(said, Some(Code::BodyNotAllowed), "{name}: {value}");
+            }
         }
     }
 

@@ -466,7 +466,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             digest,
         };
         self.step(Check::Entry, claims.authorization_details.grant(&asked).map_err(not_granted))?;
-        let beside = "a query key of the name of an input in the body";
+        let beside = "query and body both have what feeds an input";
         self.step(
             Check::Inputs,
             check(!inputs.stand_beside_a_query(), Code::AmbiguousRequest, beside),
@@ -572,6 +572,10 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
         });
         let wanted = self.step(Check::RouteExists, wanted)?;
+        // As much as any of the routes reads was read.
+        let fits = document.len() <= usize::try_from(wanted.found.route.max_body).unwrap_or(0);
+        let fits = if fits { Ok(()) } else { Err(unfinished(Unfinished::TooLong)) };
+        self.step(Check::Body, fits)?;
         let listed = match calls.protocol() {
             Protocol::Mcp => {
                 self.strip_replay = true;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::inputs::same_key;
+use crate::inputs::{same_key, spells};
 use crate::target::METHOD_OVERRIDES;
 
 /// A form of bounded size.
@@ -37,7 +37,7 @@ impl<'a> Form<'a> {
         }
         let whole = |part: &str| decoded(part).is_some();
         if !text.split(['&', '=']).all(whole) {
-            return Err("a `%` that encodes nothing, or text that is not UTF-8");
+            return Err("a `%` that encodes nothing, a zero byte, or text that is not UTF-8");
         }
         Ok(Self { text })
     }
@@ -46,9 +46,10 @@ impl<'a> Form<'a> {
         self.text.as_bytes()
     }
 
-    /// Whether some reader finds this key.
+    /// Whether some reader finds a value of this key.
     pub(crate) fn has(&self, key: &str) -> bool {
-        !matches!(self.find(key), Ok(None))
+        let spelled = self.text.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        spelled.map(decoded).any(|plain| plain.is_none_or(|plain| spells(&plain, key)))
     }
 
     /// The value of a key, decoded.
@@ -60,8 +61,7 @@ impl<'a> Form<'a> {
         for pair in self.text.split('&') {
             let (spelled, value) = pair.split_once('=').unwrap_or((pair, ""));
             let plain = decoded(spelled).ok_or(Twice)?;
-            let base = plain.split('[').next().unwrap_or_default();
-            if !same_key(base, key) && !same_key(&plain, key) {
+            if !spells(&plain, key) {
                 continue;
             }
             if spelled != key || found.is_some() {
@@ -73,7 +73,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// `+` is a blank, and `%XX` a byte, which is not zero: to some readers that is the end.
+/// `+` is a blank, and `%XX` a byte. None is zero: to PHP a key ends there.
 fn decoded(part: &str) -> Option<Cow<'_, str>> {
     if !part.contains(['+', '%']) {
         return Some(Cow::Borrowed(part));
@@ -93,7 +93,8 @@ fn decoded(part: &str) -> Option<Cow<'_, str>> {
             byte => byte,
         });
     }
-    String::from_utf8(out).ok().map(Cow::Owned)
+    let text = String::from_utf8(out).ok()?;
+    (!text.contains('\0')).then_some(Cow::Owned(text))
 }
 
 /// Fewer than any upstream reads: PHP and Node leave out what follows the thousandth.
@@ -129,6 +130,15 @@ mod tests {
             "AMOUNT=1",
             "amount[0]=1",
             "amount=1&+amount=2",
+            // Rack and qs.
+            "amount=1&[amount]=2",
+            "amount=1&%5Bamount%5D=2",
+            "amount=1&[amount=2",
+            "amount=1&amount]=2",
+            "amount=1&[amount][x]=2",
+            "amount=1&amount_=2",
+            "amount=1&a.mount=2",
+            "amount=1&%01amount=2",
         ] {
             check(twice, Err(Twice));
         }
@@ -148,6 +158,7 @@ mod tests {
             b"a=%00",
             b"_method=DELETE",
             b"%5fmethod=PUT",
+            b"a%00=1",
         ] {
             assert!(Form::read(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }

@@ -24,3 +24,4 @@ mod second_plugin;
 mod shadow;
 mod staleness;
 mod tally;
+mod uploads;

@@ -149,6 +149,20 @@ fn a_member_on_the_way_stands_there_once_and_plainly() {
     ] {
         amount(twice, Err(Twice));
     }
+    let words = |text: &str, expected| check(text, "/order_id", expected);
+    words(r#"{"order_id":1,"order":2,"id":3,"order_ids":4}"#, Ok(Some("1")));
+    for twice in [
+        // Protobuf and Pydantic take both.
+        r#"{"order_id":1,"orderId":2}"#,
+        r#"{"order_id":1,"order-id":2}"#,
+        r#"{"order_id":1,"_orderId":2}"#,
+        r#"{"orderId":1}"#,
+        // To C a text ends at a zero byte.
+        r#"{"order_id":1,"order_id\u0000":2}"#,
+        r#"{"order_id\u0000x":2,"order_id":1}"#,
+    ] {
+        words(twice, Err(Twice));
+    }
     // What Go, Java and .NET take for k, s and i.
     for (pointer, text) in [
         ("/key", "{\"\u{212a}ey\":1}"),
@@ -159,6 +173,18 @@ fn a_member_on_the_way_stands_there_once_and_plainly() {
     ] {
         check(text, pointer, Err(Twice));
     }
+}
+
+#[test]
+fn nothing_is_looked_for_among_too_many() {
+    let wide = |count: usize| {
+        let members: Vec<String> = (1..count).map(|nth| format!("\"x{nth}\":1")).collect();
+        format!("{{\"a\":1,{}}}", members.join(","))
+    };
+    check(&wide(MAX_MEMBERS), "/a", Ok(Some("1")));
+    check(&wide(MAX_MEMBERS + 1), "/a", Err(Twice));
+    // Elsewhere there may be as many as fit.
+    check(&format!("{{\"b\":{},\"a\":2}}", wide(MAX_MEMBERS + 1)), "/a", Ok(Some("2")));
 }
 
 #[test]

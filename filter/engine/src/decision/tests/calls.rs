@@ -35,6 +35,11 @@ pub(super) fn served(scene: &mut Scene) {
     scene.pass.entry("constraints", json!({}));
 }
 
+fn route_of(scene: &mut Scene, action: u32) -> &mut Route {
+    let target = RouteTarget::Action(action);
+    routes(scene).iter_mut().find(|route| route.target == target).unwrap()
+}
+
 fn say(scene: &mut Scene, message: serde_json::Value) {
     scene.body = Some(message.to_string().into_bytes());
 }
@@ -140,6 +145,17 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| s.headers[1].1 = b"2026-07-28".to_vec(),
     ),
+    // Each route has a bound of its own, whatever the others of its path read.
+    (
+        Code::BodyTooLarge,
+        |s| {
+            search(s);
+            let most = u32::try_from(s.body.as_ref().unwrap().len()).unwrap();
+            route_of(s, 4).max_body = most;
+        },
+        |s| route_of(s, 4).max_body -= 1,
+    ),
+    (Code::AmbiguousRequest, search, |s| s.path.push_str("?query=x")),
     (Code::BodyNotAllowed, search, |s| s.headers[0].1 = b"text/plain".to_vec()),
     (Code::BodyMalformed, search, |s| s.body = None),
     (Code::NoRoute, search, |s| s.method = "GET"),
