@@ -16,6 +16,12 @@ pub struct Noted {
     /// Verified for this environment, audience and time.
     gatepass: Option<Arc<Signed>>,
     route: Option<RouteAt>,
+    /// Most requests have none of it.
+    asked: Option<Box<AskedFor>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct AskedFor {
     call: Option<Called>,
     /// Those that the policy shows, by their number in the route.
     inputs: Vec<(usize, Seen)>,
@@ -58,11 +64,12 @@ impl Noted {
             text.len() <= MAX_CALLED_BYTES && text.bytes().all(plain)
         };
         let names = matches!(method, "tools/call" | "prompts/get");
-        self.call = Some(method).filter(is_name).map(|method| Called {
+        let called = Some(method).filter(is_name).map(|method| Called {
             protocol,
             method: method.to_owned(),
             name: name.filter(|name| names && is_name(name)).map(str::to_owned),
         });
+        self.asked.get_or_insert_default().call = called;
     }
 
     /// Those of a known caller, read as they are decided on.
@@ -80,7 +87,7 @@ impl Noted {
                 )),
                 (Recording::Value, Some(Found::Value(value))) => Seen::Value(value.to_string()),
             };
-            self.inputs.push((at, seen));
+            self.asked.get_or_insert_default().inputs.push((at, seen));
         }
     }
 
@@ -104,7 +111,8 @@ impl Noted {
     /// What was called, of a message.
     #[must_use]
     pub fn call(&self) -> Option<Call<'_>> {
-        self.call.as_ref().map(|call| Call {
+        let call = self.asked.as_ref().and_then(|asked| asked.call.as_ref());
+        call.map(|call| Call {
             is_mcp: call.protocol == Protocol::Mcp,
             method: &call.method,
             name: call.name.as_deref(),
@@ -113,7 +121,7 @@ impl Noted {
 
     /// By their number in the route.
     pub fn shown(&self) -> impl Iterator<Item = (usize, Shown<'_>)> {
-        self.inputs.iter().map(|(at, seen)| {
+        self.asked.iter().flat_map(|asked| &asked.inputs).map(|(at, seen)| {
             let shown = match seen {
                 Seen::Value(text) => Shown::Value(cut(text)),
                 Seen::Hash(hash) => Shown::Hash(*hash),
@@ -127,10 +135,7 @@ impl Noted {
 /// The same gatepass, for tests that compare decisions.
 impl PartialEq for Noted {
     fn eq(&self, other: &Self) -> bool {
-        self.bearer() == other.bearer()
-            && self.route == other.route
-            && self.call == other.call
-            && self.inputs == other.inputs
+        self.bearer() == other.bearer() && self.route == other.route && self.asked == other.asked
     }
 }
 
@@ -142,7 +147,7 @@ impl fmt::Debug for Noted {
         f.debug_struct("Noted")
             .field("agent", &self.gatepass.as_ref().map(|signed| signed.agent()))
             .field("route", &self.route)
-            .field("inputs", &self.inputs)
+            .field("asked", &self.asked)
             .finish()
     }
 }

@@ -35,11 +35,11 @@ pub(super) fn served(scene: &mut Scene) {
     scene.pass.entry("constraints", json!({}));
 }
 
-fn say(scene: &mut Scene, message: serde_json::Value) {
+pub(super) fn say(scene: &mut Scene, message: serde_json::Value) {
     scene.body = Some(message.to_string().into_bytes());
 }
 
-fn search(scene: &mut Scene) {
+pub(super) fn search(scene: &mut Scene) {
     served(scene);
     scene.pass.entry("constraints", json!({"query": {"prefix": "a"}, "limit": {"max": 10}}));
     scene.pass.entry("actions", json!(["tools:search"]));
@@ -50,7 +50,7 @@ fn search(scene: &mut Scene) {
     );
 }
 
-fn body(scene: &mut Scene, old: &str, new: &str) {
+pub(super) fn body(scene: &mut Scene, old: &str, new: &str) {
     let text = String::from_utf8(scene.body.clone().unwrap()).unwrap();
     assert!(text.contains(old), "{old} in {text}");
     scene.body = Some(text.replacen(old, new, 1).into_bytes());
