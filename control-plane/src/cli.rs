@@ -26,6 +26,7 @@ mod envoy;
 mod explain;
 mod fleet;
 mod grant;
+mod import_mcp;
 mod inspect;
 mod keys;
 mod local;

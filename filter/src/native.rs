@@ -105,9 +105,17 @@ impl Vm {
         next == Some(Next::Continue)
     }
 
+    /// A piece of the upstream's body.
+    pub fn response_body(&self, context: u32, size: usize, ends: bool) -> bool {
+        let _called = self.called(context);
+        let next = self.requests.get(&context).map(|request| request.on_response_body(size, ends));
+        next == Some(Next::Continue)
+    }
+
     pub fn response_trailers(&self, context: u32) -> bool {
         let _called = self.called(context);
-        crate::request::on_response_trailers() == Next::Continue
+        let next = self.requests.get(&context).map(GuardedRequest::on_response_trailers);
+        next.unwrap_or_else(crate::request::on_unknown_response_trailers) == Next::Continue
     }
 
     /// A request has ended, however it did.

@@ -16,13 +16,8 @@ pub struct Noted {
     /// Verified for this environment, audience and time.
     gatepass: Option<Arc<Signed>>,
     route: Option<RouteAt>,
-    /// Most requests have none of it.
-    asked: Option<Box<AskedFor>>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct AskedFor {
-    call: Option<Called>,
+    /// Boxed: few requests have one.
+    call: Option<Box<Called>>,
     /// Those that the policy shows, by their number in the route.
     inputs: Vec<(usize, Seen)>,
 }
@@ -64,12 +59,13 @@ impl Noted {
             text.len() <= MAX_CALLED_BYTES && text.bytes().all(plain)
         };
         let names = matches!(method, "tools/call" | "prompts/get");
-        let called = Some(method).filter(is_name).map(|method| Called {
-            protocol,
-            method: method.to_owned(),
-            name: name.filter(|name| names && is_name(name)).map(str::to_owned),
+        self.call = Some(method).filter(is_name).map(|method| {
+            Box::new(Called {
+                protocol,
+                method: method.to_owned(),
+                name: name.filter(|name| names && is_name(name)).map(str::to_owned),
+            })
         });
-        self.asked.get_or_insert_default().call = called;
     }
 
     /// Those of a known caller, read as they are decided on.
@@ -87,7 +83,7 @@ impl Noted {
                 )),
                 (Recording::Value, Some(Found::Value(value))) => Seen::Value(value.to_string()),
             };
-            self.asked.get_or_insert_default().inputs.push((at, seen));
+            self.inputs.push((at, seen));
         }
     }
 
@@ -111,8 +107,7 @@ impl Noted {
     /// What was called, of a message.
     #[must_use]
     pub fn call(&self) -> Option<Call<'_>> {
-        let call = self.asked.as_ref().and_then(|asked| asked.call.as_ref());
-        call.map(|call| Call {
+        self.call.as_ref().map(|call| Call {
             is_mcp: call.protocol == Protocol::Mcp,
             method: &call.method,
             name: call.name.as_deref(),
@@ -121,7 +116,7 @@ impl Noted {
 
     /// By their number in the route.
     pub fn shown(&self) -> impl Iterator<Item = (usize, Shown<'_>)> {
-        self.asked.iter().flat_map(|asked| &asked.inputs).map(|(at, seen)| {
+        self.inputs.iter().map(|(at, seen)| {
             let shown = match seen {
                 Seen::Value(text) => Shown::Value(cut(text)),
                 Seen::Hash(hash) => Shown::Hash(*hash),
@@ -135,7 +130,10 @@ impl Noted {
 /// The same gatepass, for tests that compare decisions.
 impl PartialEq for Noted {
     fn eq(&self, other: &Self) -> bool {
-        self.bearer() == other.bearer() && self.route == other.route && self.asked == other.asked
+        self.bearer() == other.bearer()
+            && self.route == other.route
+            && self.call == other.call
+            && self.inputs == other.inputs
     }
 }
 
@@ -147,7 +145,7 @@ impl fmt::Debug for Noted {
         f.debug_struct("Noted")
             .field("agent", &self.gatepass.as_ref().map(|signed| signed.agent()))
             .field("route", &self.route)
-            .field("asked", &self.asked)
+            .field("inputs", &self.inputs)
             .finish()
     }
 }
