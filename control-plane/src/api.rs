@@ -19,9 +19,13 @@ mod oauth;
 mod openapi;
 mod problem;
 mod reads;
+mod redeem;
 mod status;
 
 pub use openapi::document as openapi;
+
+/// Bytes of what a gate may send.
+pub(crate) const MAX_QUESTION_BYTES: usize = redeem::MAX_BODY_BYTES;
 
 /// For operators.
 pub(crate) fn admin(shared: Arc<Shared>) -> Router {

@@ -2,8 +2,8 @@
 //! pins its root.
 
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Host, Risk, Route, RouteTarget,
-    Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Host, Risk, Route,
+    RouteTarget, Treatment, Uses,
 };
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
@@ -160,6 +160,7 @@ fn action(name: &str) -> Action {
         body: BodyRule::None,
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -191,5 +192,6 @@ pub(crate) fn ask(gate: &Gate, action: &str, token: &str) -> Result<(), Code> {
             other => panic!("{other:?}"),
         },
         Decision::Deny(denial) => Err(denial.code()),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     }
 }

@@ -28,6 +28,12 @@ pub(crate) struct PollOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Redeemed {
+    /// `granted`, `spent`, `stored`, `refused` or `error`.
+    pub(crate) verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FleetState {
     /// `lost`, `ahead`, `cold`, `stale`, `lagging` or `enforcing`.
     pub(crate) state: &'static str,
@@ -39,6 +45,7 @@ pub struct Metrics {
     pub(crate) issued: Family<Outcome, Counter>,
     pub(crate) changes: Family<ChangeName, Counter>,
     pub(crate) polls: Family<PollOutcome, Counter>,
+    pub(crate) redeemed: Family<Redeemed, Counter>,
     pub(crate) epoch: Gauge<u64, AtomicU64>,
     pub(crate) sequence: Gauge<u64, AtomicU64>,
     pub(crate) followers: Gauge<u64, AtomicU64>,
@@ -59,6 +66,8 @@ impl Metrics {
         registry.register("changes", "Changes asked for by operators", changes.clone());
         let polls = Family::<PollOutcome, Counter>::default();
         registry.register("feed_polls", "Polls of the feed", polls.clone());
+        let redeemed = Family::<Redeemed, Counter>::default();
+        registry.register("redeemed", "Uses and records that gates asked about", redeemed.clone());
         let epoch = Gauge::default();
         registry.register("epoch", "Epoch of the newest position", epoch.clone());
         let sequence = Gauge::default();
@@ -98,6 +107,7 @@ impl Metrics {
             issued,
             changes,
             polls,
+            redeemed,
             epoch,
             sequence,
             followers,

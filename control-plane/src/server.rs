@@ -42,6 +42,8 @@ pub struct Shared {
     pub(crate) filter: Option<FilterFile>,
     /// Polls held at once.
     pub(crate) polls: tokio::sync::Semaphore,
+    /// Questions of gates in progress.
+    pub(crate) redeems: tokio::sync::Semaphore,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -78,6 +80,7 @@ impl Shared {
             metrics: Metrics::new(),
             filter,
             polls: tokio::sync::Semaphore::new(MAX_POLLS),
+            redeems: tokio::sync::Semaphore::new(MAX_REDEEMS),
             stop,
         });
         adopt_roots(&shared).await?;
@@ -177,6 +180,7 @@ impl Listeners {
             connections: 2 * MAX_POLLS,
             requests: 2 * MAX_POLLS,
             untimed_paths,
+            body_bytes: api::MAX_QUESTION_BYTES,
             ..none.clone()
         };
         Ok(Self {
@@ -220,13 +224,15 @@ async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Spent assertions and gatepasses that have expired.
+/// Spent assertions and uses, and gatepasses that have expired; records of 90 days ago.
 async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
     let tidied = shared.db.write(async |tx| {
         let now = crate::db::signed(tx.now().0);
         // Past the clock skew that an assertion is allowed.
         for statement in [
             "DELETE FROM spent WHERE until < ? - 60",
+            "DELETE FROM uses WHERE until < ? - 60",
+            "DELETE FROM confirmed_records WHERE stored_at < ? - 7776000",
             "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
             "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",
         ] {
@@ -258,4 +264,6 @@ pub enum ServerError {
 
 /// Of 10,000 Envoys, and of those that have just gone and are not missed yet.
 const MAX_POLLS: usize = 16_384;
+/// Of gates that show a certificate; each holds a body of 16 KiB at most.
+const MAX_REDEEMS: usize = 1_024;
 const TIDY_EVERY: Duration = Duration::from_secs(60);

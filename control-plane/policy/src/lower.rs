@@ -2,8 +2,8 @@
 //! and what needs two places to be named; the rest is [`crate::flaws`]'s.
 
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
@@ -119,6 +119,7 @@ pub(crate) fn sound(name: &str) -> Action {
         body: BodyRule::None,
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -167,7 +168,7 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         scopes_any,
         assurance: assurance.unwrap_or(default_assurance),
         binding: Binding::None,
-        uses: Uses::Unlimited,
+        uses: field(fields, "uses", |tree| reader.choice(tree, &USES)).unwrap_or(Uses::Unlimited),
         max_age: field(fields, "max_age", |tree| reader.duration(tree)),
         staleness: field(fields, "staleness", |tree| reader.duration(tree))
             .unwrap_or(assumed.default_staleness()),
@@ -175,6 +176,8 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         approval,
         mode: field(fields, "mode", |tree| reader.choice(tree, &MODES))
             .unwrap_or(ActionMode::Enforce),
+        audit: field(fields, "audit", |tree| reader.choice(tree, &AUDITS))
+            .unwrap_or(Audit::Batched),
     }
 }
 
@@ -454,8 +457,18 @@ enum Type {
     Boolean,
 }
 
-const ACTION_FIELDS: [&str; 8] =
-    ["risk", "scopes", "assurance", "max_age", "staleness", "body", "approval", "mode"];
+const ACTION_FIELDS: [&str; 10] = [
+    "risk",
+    "scopes",
+    "assurance",
+    "uses",
+    "max_age",
+    "staleness",
+    "body",
+    "approval",
+    "mode",
+    "audit",
+];
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
 const ROUTE_FIELDS: [&str; 6] = ["match", "action", "public", "inputs", "max_duration", "upgrade"];
 const INPUT_FIELDS: [&str; 5] = ["type", "path", "query", "header", "currency"];
@@ -468,6 +481,8 @@ const ASSURANCES: [(&str, Assurance); 3] = [
     ("attested", Assurance::Attested),
 ];
 const BODIES: [(&str, BodyRule); 2] = [("none", BodyRule::None), ("unread", BodyRule::Unread)];
+const USES: [(&str, Uses); 2] = [("unlimited", Uses::Unlimited), ("once", Uses::Once)];
+const AUDITS: [(&str, Audit); 2] = [("batched", Audit::Batched), ("confirmed", Audit::Confirmed)];
 const MODES: [(&str, ActionMode); 2] =
     [("enforce", ActionMode::Enforce), ("shadow", ActionMode::Shadow)];
 const TYPES: [(&str, Type); 5] = [

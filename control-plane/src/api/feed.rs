@@ -10,14 +10,14 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use gatepass_engine::batch::Feed as Body;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use super::{auth, status};
+use super::{auth, redeem, status};
 use crate::audit::Entry;
 use crate::config::Followers;
 use crate::db::{DbError, Told, is_reset};
@@ -33,6 +33,7 @@ use crate::server::Shared;
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/feed", get(poll))
+        .route("/v1/redeem", post(redeem::answer))
         .route("/filter/gatepass.wasm", get(filter))
         .route("/filter/gatepass.wasm.sha256", get(digest))
         .route("/healthz", get(status::health))

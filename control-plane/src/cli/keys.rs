@@ -34,6 +34,7 @@ pub(crate) enum KeyOf {
     Feed,
     Issuer,
     Audit,
+    Redeem,
 }
 
 impl Keys {
@@ -51,6 +52,7 @@ impl KeyOf {
             Self::Feed => KeyRole::Feed,
             Self::Issuer => KeyRole::Issuer,
             Self::Audit => KeyRole::Audit,
+            Self::Redeem => KeyRole::Redeem,
         }
     }
 }
@@ -77,7 +79,7 @@ async fn list(dir: &Path) -> Outcome<()> {
     let listed = &publisher.state().keys.keys;
     let is_revoked = |kid: &str| publisher.hits(Kind::Key, kid, 0);
     let signing = issuers::signing(&signers, listed, is_revoked, now()).map(|kept| &kept.kid);
-    let in_use = [signers.feed().ok(), signers.audit().ok()];
+    let in_use = [signers.feed().ok(), signers.audit().ok(), signers.redeem().ok()];
     let state = |kept: &Kept| {
         let named = document
             .as_ref()

@@ -3,8 +3,10 @@
 //! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
+use std::sync::Arc;
+
 use crate::bundle::{Action, ActionMode, BodyRule};
-use crate::clock::Now;
+use crate::clock::{Now, UnixSeconds};
 use crate::denial::{About, Code, Denial, HoldUntil};
 use crate::digest::ActionFacts;
 use crate::entry::Asked;
@@ -14,6 +16,7 @@ use crate::ids::Subject;
 use crate::inputs::Inputs;
 use crate::keyring::Speaking;
 use crate::position::Position;
+use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::{Kind, Revocations};
 use crate::routes::HostMatch;
 use crate::target::{Ambiguous, Target, host};
@@ -28,7 +31,7 @@ mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, scheme_and_token};
-use demands::{approval, assurance, binding, consumed, not_granted, restrictions, scopes, young};
+use demands::{approval, assurance, binding, needs, not_granted, restrictions, scopes, young};
 use line::RequestLine;
 pub use standing::Standing;
 use standing::{Basis, Grant};
@@ -53,6 +56,9 @@ pub struct Request<'a> {
 pub enum Decision {
     Allow(Permit),
     Deny(Denial),
+    /// All holds but what only the control plane can confirm. It is decided again with what it says
+    /// ([`decide_confirmed`]); until then the request does not go on.
+    Redeem(Redemption),
 }
 
 /// The proof that a request may go on. Only [`decide`] makes one.
@@ -129,14 +135,27 @@ pub fn decide_with(
     cache: &mut TokenCache,
     now: Now,
 ) -> Decision {
-    run(request, gate, cache, now, &mut Silent)
+    run(request, gate, cache, None, now, &mut Silent)
+}
+
+/// The same decision of a request whose [`Redemption`] was confirmed: on what is newest now, so that what was
+/// revoked while it waited is denied.
+#[must_use]
+pub fn decide_confirmed(
+    request: &Request<'_>,
+    gate: &Gate,
+    cache: &mut TokenCache,
+    confirmation: Confirmation,
+    now: Now,
+) -> Decision {
+    run(request, gate, cache, Some(Arc::new(confirmation)), now, &mut Silent)
 }
 
 /// The same decision with each check and how it ended, in order.
 #[must_use]
 pub fn explain(request: &Request<'_>, gate: &Gate, now: Now) -> (Decision, Recorded) {
     let mut recorded = Recorded::default();
-    let decision = run(request, gate, &mut TokenCache::new(0), now, &mut recorded);
+    let decision = run(request, gate, &mut TokenCache::new(0), None, now, &mut recorded);
     (decision, recorded)
 }
 
@@ -144,6 +163,7 @@ fn run<T: Trace>(
     request: &Request<'_>,
     gate: &Gate,
     cache: &mut TokenCache,
+    confirmation: Option<Arc<Confirmation>>,
     now: Now,
     trace: &mut T,
 ) -> Decision {
@@ -156,9 +176,11 @@ fn run<T: Trace>(
         shadow: false,
         authentic: false,
         max_duration: None,
+        confirmation,
     };
     match judge.judge(cache) {
-        Ok((reason, basis)) => judge.permit(reason, basis),
+        Ok(Judged::Holds(reason, basis)) => judge.permit(reason, basis),
+        Ok(Judged::Redeem(redemption)) => Decision::Redeem(redemption),
         Err(denial) => {
             let denial = denial.about(judge.about.clone());
             let shadow = judge.shadow || gate.settings().mode == Mode::Shadow;
@@ -186,6 +208,13 @@ struct Judge<'r, 'g, T> {
     /// A signature verified under one of our keys.
     authentic: bool,
     max_duration: Option<u32>,
+    /// What the control plane has said of this request.
+    confirmation: Option<Arc<Confirmation>>,
+}
+
+enum Judged {
+    Holds(Reason, Basis),
+    Redeem(Redemption),
 }
 
 /// What the route asks for.
@@ -210,7 +239,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         })
     }
 
-    fn judge(&mut self, cache: &mut TokenCache) -> Result<(Reason, Basis), Denial> {
+    fn judge(&mut self, cache: &mut TokenCache) -> Result<Judged, Denial> {
         let line = RequestLine::read(self.request.headers);
         let line = self.step(Check::Request, line.map_err(ambiguous))?;
         let host_name = self.step(Check::Host, host(line.authority).map_err(ambiguous))?;
@@ -218,7 +247,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let matched_host = index.and_then(|index| index.host(host_name));
         if matches!(matched_host, Some(HostMatch::PassedThrough)) && !line.stream {
             self.note_foreign_credential(cache);
-            return Ok((Reason::PassedThrough, Basis::PassedThrough));
+            return Ok(Judged::Holds(Reason::PassedThrough, Basis::PassedThrough));
         }
         let credential = self.step(Check::OneCredential, Credential::find(self.request.headers))?;
         let guarded = match matched_host {
@@ -242,7 +271,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             && !line.stream
         {
             self.note_foreign_credential(cache);
-            return Ok((Reason::Public, Basis::Public));
+            return Ok(Judged::Holds(Reason::Public, Basis::Public));
         }
         // What passes as a plain request, and is here because it is none.
         let open = matches!(matched_host, Some(HostMatch::PassedThrough)) || matched.is_some();
@@ -331,17 +360,51 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             headers_say_all: wanted.action.body == BodyRule::None,
             digest,
         };
-        self.step(Check::Entry, claims.authorization_details.grant(&asked).map_err(not_granted))?;
+        let granted = claims.authorization_details.grant(&asked).map_err(not_granted);
+        let granted = self.step(Check::Entry, granted)?;
         self.step(Check::Binding, binding(presented, wanted.action))?;
         self.step(Check::Assurance, assurance(claims, wanted.action))?;
         self.step(Check::Approval, approval(claims, wanted.action, digest))?;
-        self.step(Check::Consumption, consumed(wanted.action))?;
         let identity = Identity {
             agent: claims.client_id.as_str().to_owned(),
             owner: claims.owner.as_str().to_owned(),
             task: claims.txn.as_str().to_owned(),
         };
-        Ok((Reason::Decided(identity), Basis::Granted(Grant::new(signed, wanted.at))))
+        let needs = needs(wanted.action, granted);
+        let to_redeem = self.to_redeem(claims, needs, times.ends);
+        if self.step(Check::Consumption, to_redeem)? {
+            return Ok(Judged::Redeem(Redemption {
+                jti: claims.jti.as_str().to_owned(),
+                expires: claims.exp,
+                needs,
+                identity,
+                action: wanted.action.name.clone(),
+            }));
+        }
+        let grant = Grant::new(signed, wanted.at, self.confirmation.take());
+        Ok(Judged::Holds(Reason::Decided(identity), Basis::Granted(grant)))
+    }
+
+    /// Whether the control plane must be asked. Last of all, and in shadow never: nothing is consumed there.
+    fn to_redeem(
+        &self,
+        claims: &Claims<'_>,
+        needs: Needs,
+        now: UnixSeconds,
+    ) -> Result<bool, Denial> {
+        if !needs.any() {
+            return Ok(false);
+        }
+        let jti = claims.jti.as_str();
+        if let Some(confirmation) = &self.confirmation {
+            let what = "what was confirmed is not all that must be";
+            check(confirmation.covers(jti, needs), Code::ConfirmationFailed, what)?;
+            return Ok(false);
+        }
+        if needs.one_use {
+            self.gate.replays().may_ask(jti, claims.client_id.as_str(), now)?;
+        }
+        Ok(!self.shadow && self.gate.settings().mode != Mode::Shadow)
     }
 
     /// What the request line and the body say, whoever asks.

@@ -6,8 +6,8 @@ mod held;
 use gatepass_engine::UnixSeconds;
 use gatepass_engine::batch::{Batch, Feed, Header, exact};
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    McpSelector, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, McpSelector, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use gatepass_engine::keyring::{Algorithm, IssuerKey, IssuerKeys};
 use gatepass_engine::revocation::{Below, Change, HashKey, Kind, Revocation};
@@ -156,6 +156,7 @@ fn action(name: &str) -> Action {
         body: BodyRule::None,
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -174,6 +175,7 @@ fn the_bundle_keeps_its_bytes() {
         staleness: 10,
         approval: true,
         mode: ActionMode::Shadow,
+        audit: Audit::Confirmed,
         ..action("orders:create")
     };
     let medium = Action {

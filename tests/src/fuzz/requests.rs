@@ -94,6 +94,7 @@ pub fn decide(bytes: &[u8]) {
                 }
             }
         }
+        Decision::Redeem(redemption) => panic!("no action here has uses: {redemption:?}"),
         Decision::Deny(denial) => {
             assert!(!core::ptr::eq(gate, &gates.shadow), "denied in shadow mode: {denial}");
             assert!((400..=503).contains(&denial.code().status()));

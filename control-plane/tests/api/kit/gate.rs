@@ -108,6 +108,7 @@ impl Follower {
                 other => panic!("{other:?}"),
             },
             Decision::Deny(denial) => Err(denial.code()),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
         }
     }
 

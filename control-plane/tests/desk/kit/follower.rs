@@ -63,6 +63,7 @@ impl Follower {
         match decide(&request, &self.gate, self.now) {
             Decision::Allow(_) => None,
             Decision::Deny(denial) => Some(denial.code()),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
         }
     }
 }

@@ -8,6 +8,7 @@ mod restrictions;
 mod revocation;
 mod standing;
 mod time;
+mod uses;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use passing::{upgrade, upgrades};
 use serde_json::json;
 
 use super::*;
-use crate::bundle::{Assurance, Binding, Risk, Uses};
+use crate::bundle::{Assurance, Binding, Risk};
 use crate::clock::Milliseconds;
 use crate::position::Position;
 use crate::revocation::Below;
@@ -57,6 +58,7 @@ fn check_scene(scene: &Scene, expected: Option<Code>, why: &str) {
             assert!(waits || denial.hold().is_none(), "{why}: {denial} is held");
         }
         (_, Decision::Deny(denial)) => panic!("denied in shadow mode: {denial}"),
+        (Decision::Redeem(_), _) | (_, Decision::Redeem(_)) => panic!("to redeem: {why}"),
     }
 }
 
@@ -359,15 +361,15 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Nothing),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Baseline),
     (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
-    (Code::ConfirmationFailed, |_| {}, |s| s.action().uses = Uses::Once),
 ];
 
-/// Codes that nothing in this engine denies with yet.
+/// Codes that no change of the scene leads to.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::PolicyDenied, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy IR is evaluated; a bundle with one is refused"),
-    (Code::Replayed, "nothing is consumed here: `uses` is refused before"),
-    (Code::ReplayTableFull, "there is no replay table"),
+    (Code::Replayed, "of what the gate remembers: `uses`"),
+    (Code::ReplayTableFull, "of what the gate remembers: `uses`"),
+    (Code::ConfirmationFailed, "of what the control plane says: `uses`"),
     (Code::BodyTooLarge, "no body is read"),
     (Code::BodyMalformed, "no body is read"),
     (Code::HeaderBodyMismatch, "no body is read"),
@@ -483,7 +485,6 @@ const IN_ORDER: &[(u8, Code, Change)] = &[
     (34, Code::ApprovalMismatch, |s| {
         s.pass.set("approval", Scene::approval(&crate::testkit::b64([0; 32])));
     }),
-    (35, Code::ConfirmationFailed, |s| s.action().uses = Uses::Once),
 ];
 
 #[test]
@@ -522,6 +523,7 @@ fn a_request_before_the_first_batch_is_held_only_with_a_credential_of_the_right_
                 denial.hold()
             }
             Decision::Allow(permit) => panic!("{permit:?}"),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
         }
     };
     assert_eq!(held(&|_| {}), Some(HoldUntil::Ready));
@@ -568,6 +570,7 @@ fn a_denial_names_the_agent_only_after_its_gatepass_was_verified() {
     let whom = |change: Change| match Scene::with(change).decide() {
         Decision::Deny(denial) => denial.whom().clone(),
         Decision::Allow(permit) => panic!("{permit:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     };
     let expired = whom(|s| {
         s.pass.set("exp", json!(NOW));

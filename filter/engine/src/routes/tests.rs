@@ -1,7 +1,7 @@
 use super::*;
 use crate::bundle::{
-    ActionMode, Assurance, Binding, BodyRule, Input, InputKind, Risk, Route, Source, Treatment,
-    Uses,
+    ActionMode, Assurance, Audit, Binding, BodyRule, Input, InputKind, Risk, Route, Source,
+    Treatment, Uses,
 };
 
 fn action(name: &str) -> Action {
@@ -18,6 +18,7 @@ fn action(name: &str) -> Action {
         body: BodyRule::None,
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 

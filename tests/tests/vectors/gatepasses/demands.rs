@@ -198,7 +198,7 @@ fn restrictions(f: &mut Family) {
         |s| s.pass.set("cnf", Value::Null),
     );
     for (member, value) in
-        [("uses", json!(1)), ("identifier", json!("order-1")), ("weekdays", json!([1, 2]))]
+        [("uses", json!(2)), ("identifier", json!("order-1")), ("weekdays", json!([1, 2]))]
     {
         f.deny(
             Code::UnsupportedRestriction,
