@@ -10,6 +10,8 @@ use gatepass_engine::clock::Milliseconds;
 pub(crate) enum Stage {
     Undecided,
     Held,
+    /// For the control plane to confirm a use or a record.
+    Waiting,
     Allowed,
     Denied,
 }

@@ -109,9 +109,14 @@ pub(crate) fn send_local_response(
     })
 }
 
-/// Sends a request without a body to a cluster and gives the token that its answer will carry. The
-/// answer comes to the context that is effective now.
-pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32> {
+/// Sends a request to a cluster and gives the token that its answer will carry. The
+/// answer comes to the root of the context that is effective now.
+pub(crate) fn call(
+    cluster: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32> {
     let headers = crate::pairs::write(headers);
     let none = crate::pairs::write(&[]);
     let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
@@ -123,8 +128,8 @@ pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -
             cluster.len(),
             headers.as_ptr(),
             headers.len(),
-            core::ptr::null(),
-            0,
+            body.as_ptr(),
+            body.len(),
             none.as_ptr(),
             none.len(),
             timeout,

@@ -42,6 +42,8 @@ mod open;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod questions;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod root;

@@ -24,8 +24,8 @@ pub trait Host {
     fn set_header(&mut self, map: u32, name: &[u8], value: Option<&[u8]>) -> bool;
     fn buffer(&mut self, buffer: u32) -> Option<Vec<u8>>;
     fn reply(&mut self, status: u32, details: &[u8], headers: &[u8], body: &[u8]) -> bool;
-    /// The token of a call of these headers, which is given up after so many milliseconds.
-    fn call(&mut self, cluster: &[u8], headers: &[u8], timeout: u32) -> Option<u32>;
+    /// The token of a call of these headers and this body, which is given up after so many milliseconds.
+    fn call(&mut self, cluster: &[u8], headers: &[u8], body: &[u8], timeout: u32) -> Option<u32>;
     fn continue_request(&mut self) -> bool;
     fn close_request(&mut self) -> bool;
     fn set_property(&mut self, name: &[u8], value: &[u8]);

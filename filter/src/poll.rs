@@ -127,7 +127,7 @@ impl Poll {
         ];
         headers.extend(join.as_deref().map(|join| ("authorization", join)));
         let timeout = timeout(whole, wait, staleness, failures);
-        match host::call(&feed.cluster, &headers, timeout) {
+        match host::call(&feed.cluster, &headers, &[], timeout) {
             Ok(token) => {
                 let life = timeout.as_millis().try_into().unwrap_or(u64::MAX);
                 self.in_flight =

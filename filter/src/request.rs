@@ -10,6 +10,7 @@ use crate::headers;
 use crate::held::{HeldRequest, Stage};
 use crate::host::{self, Failed, Map};
 use crate::pairs;
+use crate::questions::Waits;
 use crate::shell::{SharedShell, Verdict};
 
 /// Whether Envoy goes on with a stream.
@@ -44,6 +45,11 @@ impl GuardedRequest {
                 Ok(Stage::Allowed)
             }
             Verdict::Denied => Ok(Stage::Denied),
+            Verdict::Asks(redemption, id) => {
+                let (context, stage) = (self.context, Rc::clone(&self.stage));
+                let waits = Waits { context, ends_with_headers, stage };
+                shell.ask(now, &headers, waits, redemption, id)
+            }
             Verdict::Holdable(denial) => {
                 let request = HeldRequest {
                     context: self.context,
@@ -60,12 +66,13 @@ impl GuardedRequest {
         }
     }
 
-    /// Envoy would buffer what a held request sends, for anybody.
+    /// Envoy would buffer what a held request sends, for anybody, and what one sends that waits.
     fn drop_held(&self) {
         let answered = host::now().and_then(|now| {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.context);
+            shell.forget(self.context);
             shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
         });
         self.stage.set(Stage::Denied);
@@ -77,7 +84,7 @@ impl GuardedRequest {
     fn goes_on(&self) -> Next {
         match self.stage.get() {
             Stage::Allowed => Next::Continue,
-            Stage::Undecided | Stage::Held | Stage::Denied => Next::Pause,
+            Stage::Undecided | Stage::Held | Stage::Waiting | Stage::Denied => Next::Pause,
         }
     }
 
@@ -96,7 +103,8 @@ impl GuardedRequest {
 
     pub(crate) fn on_body(&self, size: usize) -> Next {
         // Cumulative while the request is paused.
-        if self.stage.get() == Stage::Held && size > MAX_HELD_BODY {
+        let waits = matches!(self.stage.get(), Stage::Held | Stage::Waiting);
+        if waits && size > MAX_HELD_BODY {
             self.drop_held();
         }
         self.goes_on()
@@ -129,8 +137,10 @@ impl GuardedRequest {
             && let Some(shell) = guard.as_mut()
         {
             drop(shell.open.remove(self.context));
-            if self.stage.get() == Stage::Held {
-                shell.held.drop_context(self.context);
+            match self.stage.get() {
+                Stage::Held => shell.held.drop_context(self.context),
+                Stage::Waiting => shell.forget(self.context),
+                Stage::Undecided | Stage::Allowed | Stage::Denied => {}
             }
         }
     }

@@ -9,8 +9,9 @@ use gatepass_engine::clock::Now;
 use crate::answer;
 use crate::configuration::Configuration;
 use crate::held::{HeldRequest, Stage};
-use crate::host::{self, Buffer, Level, Map};
+use crate::host::{self, Buffer, Failed, Level, Map};
 use crate::pairs;
+use crate::questions::Waits;
 use crate::request::GuardedRequest;
 use crate::shell::{FIRST_STAGE, SharedShell, Shell, Verdict};
 
@@ -48,6 +49,7 @@ impl Root {
         };
         let Some(shell) = guard.as_mut() else { return };
         shell.end_permits(now);
+        shell.ask_again(now);
         let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
             if news || request.deadline <= now.monotonic {
@@ -78,6 +80,21 @@ fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
             return;
         }
         Some((Verdict::Denied, _)) => Ok(()),
+        Some((Verdict::Asks(redemption, id), bytes)) => {
+            let HeldRequest { context, ends_with_headers, stage, .. } = request;
+            let waits = Waits { context, ends_with_headers, stage: Rc::clone(&stage) };
+            let asked = pairs::read(&bytes)
+                .map_err(|_| Failed)
+                .and_then(|headers| shell.ask(now, &headers, waits, redemption, id));
+            match asked {
+                Ok(next) => stage.set(next),
+                Err(Failed) => {
+                    stage.set(Stage::Denied);
+                    let _ = host::close_request();
+                }
+            }
+            return;
+        }
         Some((Verdict::Holdable(denial), _)) => {
             if now.monotonic < request.deadline {
                 shell.held.push(request);
@@ -120,6 +137,10 @@ impl Root {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
         {
+            if shell.confirmed(token, now) {
+                let _ = host::set_effective_context(self.context);
+                return;
+            }
             shell.polled(token, now);
         }
         self.work_off_held(now);

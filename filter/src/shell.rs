@@ -8,13 +8,14 @@ use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::{Now, UnixSeconds};
 use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::{About, Denial};
+use gatepass_engine::redeem::Redemption;
 use gatepass_engine::refusal::Refusal;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
 use crate::answer;
 use crate::configuration::Configuration;
-use crate::decision_id::DecisionIds;
+use crate::decision_id::{DecisionId, DecisionIds};
 use crate::exchange::{Checked, Exchange};
 use crate::headers;
 use crate::held::{Held, Stage};
@@ -26,7 +27,10 @@ use crate::open::{Open, OpenRequest};
 use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
+use crate::questions::Questions;
 use crate::tally::{self, Tally};
+
+mod redeem;
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -35,6 +39,7 @@ pub(crate) struct Shell {
     pub(crate) configuration: Configuration,
     pub(crate) held: Held,
     pub(crate) open: Open,
+    questions: Questions,
     /// Something was read since the held requests were decided last: only then can they be decided
     /// otherwise, and up to 256 signatures on each tick would be a quarter of the worker.
     pub(crate) news: bool,
@@ -61,6 +66,8 @@ pub(crate) enum Verdict {
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
     Holdable(Denial),
+    /// All else holds, and the control plane is to be asked: [`Shell::ask`].
+    Asks(Redemption, DecisionId),
 }
 
 impl Shell {
@@ -73,6 +80,7 @@ impl Shell {
         if let Some(envelope) = &configuration.grace {
             gate.take_grace(envelope.clone());
         }
+        gate.key_replays(&host::random().map_err(|_| no_randomness())?);
         let random = host::random().map_err(|_| no_randomness())?;
         let vm = VmId(u64::from_le_bytes(random.first_chunk().copied().unwrap_or_default()));
         let exchange = Exchange::new(configuration.prefix.clone());
@@ -80,6 +88,7 @@ impl Shell {
             configuration,
             held: Held::default(),
             open: Open::default(),
+            questions: Questions::default(),
             news: false,
             gate,
             cache: TokenCache::new(MAX_CACHE_BYTES),
@@ -111,6 +120,11 @@ impl Shell {
             "gatepass_requests_held",
             "gatepass_grace_refused",
             "gatepass_permits_ended",
+            "gatepass_redeem.asked",
+            "gatepass_redeem.confirmed",
+            "gatepass_redeem.spent",
+            "gatepass_redeem.failed",
+            "gatepass_verdicts_refused",
         ] {
             self.metrics.count(name, 0);
         }
@@ -127,7 +141,18 @@ impl Shell {
         self.check(now);
         let request = Request { headers, ends_with_headers };
         let id = self.ids.next(now.unix);
-        match decide_with(&request, &self.gate, &mut self.cache, now) {
+        let decision = decide_with(&request, &self.gate, &mut self.cache, now);
+        self.carry_out(decision, headers, ends_with_headers, id)
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        headers: &[Header<'_>],
+        ends_with_headers: bool,
+        id: DecisionId,
+    ) -> Result<Verdict, Failed> {
+        match decision {
             Decision::Allow(permit) => {
                 let watched = permit.standing().may_end(&self.gate);
                 if watched
@@ -145,6 +170,7 @@ impl Shell {
             }
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
             Decision::Deny(denial) => self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied),
+            Decision::Redeem(redemption) => Ok(Verdict::Asks(redemption, id)),
         }
     }
 
@@ -282,6 +308,7 @@ impl Shell {
             let here = self.gate.position();
             self.tally.add(&mut EnvoySharedData, &prefix.key("decided"), here);
             self.place_renewed = Some(now.monotonic);
+            self.forget_expired(now);
         }
         self.lead(now);
         if self.leads {

@@ -147,17 +147,18 @@ pub(crate) unsafe fn proxy_http_call(
     cluster_size: usize,
     headers: *const u8,
     headers_size: usize,
-    _body: *const u8,
-    _body_size: usize,
+    body: *const u8,
+    body_size: usize,
     _trailers: *const u8,
     _trailers_size: usize,
     timeout: u32,
     token: *mut u32,
 ) -> u32 {
     // SAFETY: the caller's promise.
-    let (cluster, headers) =
-        unsafe { (bytes(cluster, cluster_size), bytes(headers, headers_size)) };
-    match with(|host| host.call(cluster, headers, timeout)).flatten() {
+    let (cluster, headers, body) = unsafe {
+        (bytes(cluster, cluster_size), bytes(headers, headers_size), bytes(body, body_size))
+    };
+    match with(|host| host.call(cluster, headers, body, timeout)).flatten() {
         Some(number) => {
             // SAFETY: the caller's promise.
             unsafe { *token = number };

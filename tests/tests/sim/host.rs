@@ -175,7 +175,7 @@ impl Host for VmHost {
         self.ends_as(CameTo::Denied(code))
     }
 
-    fn call(&mut self, _: &[u8], headers: &[u8], timeout: u32) -> Option<u32> {
+    fn call(&mut self, _: &[u8], headers: &[u8], _: &[u8], timeout: u32) -> Option<u32> {
         self.step();
         if self.is(Mutant::Deaf) && self.heard {
             return None;
