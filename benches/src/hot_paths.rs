@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use gatepass_engine::batch::Feed;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::{Decision, Header, Request, decide_with};
 use gatepass_engine::gate::Gate;
@@ -48,7 +49,7 @@ impl Scene {
         ];
         let value = self.authorization.as_deref();
         headers.extend(value.map(|value| Header { name: b"authorization", value }));
-        let request = Request { headers: &headers, ends_with_headers: true };
+        let request = Request { headers: &headers, body: Body::None };
         matches!(decide_with(&request, &self.gate, &mut self.cache, NOW), Decision::Allow(_))
     }
 }

@@ -1,6 +1,7 @@
 //! A small environment for this crate's tests: keys from seeds, one guarded host, and a gate that
 //! pins its root.
 
+use gatepass_engine::body::Body;
 use gatepass_engine::bundle::{
     Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Host, Risk, Route,
     RouteTarget, Treatment, Uses,
@@ -119,7 +120,8 @@ pub(crate) fn bundle(names: &[&str]) -> Bundle {
         path: format!("/{name}"),
         target: RouteTarget::Action(id),
         inputs: vec![],
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     });
@@ -158,6 +160,8 @@ fn action(name: &str) -> Action {
         max_age: None,
         staleness: 60,
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -185,7 +189,7 @@ pub(crate) fn ask(gate: &Gate, action: &str, token: &str) -> Result<(), Code> {
         header(":path", path.as_bytes()),
         header("authorization", authorization.as_bytes()),
     ];
-    let request = Request { headers: &headers, ends_with_headers: true };
+    let request = Request { headers: &headers, body: Body::None };
     match decide(&request, gate, at(NOW)) {
         Decision::Allow(permit) => match permit.reason() {
             Reason::Decided(_) => Ok(()),
@@ -193,5 +197,6 @@ pub(crate) fn ask(gate: &Gate, action: &str, token: &str) -> Result<(), Code> {
         },
         Decision::Deny(denial) => Err(denial.code()),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }

@@ -139,8 +139,8 @@ extern "C" fn proxy_on_request_headers(id: u32, _: usize, ends: bool) -> Next {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_body(id: u32, size: usize, _: bool) -> Next {
-    request(id).map_or(Next::Pause, |request| request.on_body(size))
+extern "C" fn proxy_on_request_body(id: u32, size: usize, ends: bool) -> Next {
+    request(id).map_or(Next::Pause, |request| request.on_body(size, ends))
 }
 
 #[unsafe(no_mangle)]

@@ -5,23 +5,12 @@ use std::rc::Rc;
 
 use gatepass_engine::clock::Milliseconds;
 
-/// Where a request is. The body of one that is not allowed never goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Undecided,
-    Held,
-    /// For the control plane to confirm a use or a record.
-    Waiting,
-    Allowed,
-    Denied,
-}
+use crate::progress::{Progress, Stage};
 
 /// One held request.
 pub(crate) struct HeldRequest {
-    pub(crate) context: u32,
     pub(crate) deadline: Milliseconds,
-    pub(crate) ends_with_headers: bool,
-    pub(crate) stage: Rc<Cell<Stage>>,
+    pub(crate) progress: Rc<Progress>,
 }
 
 /// The held requests of one gate in this VM.
@@ -36,7 +25,7 @@ impl Held {
             return false;
         }
         TAKEN.set(taken.saturating_add(1));
-        request.stage.set(Stage::Held);
+        request.progress.set(Stage::Held);
         self.0.push(request);
         true
     }
@@ -50,7 +39,7 @@ impl Held {
     /// The request is gone.
     pub(crate) fn drop_context(&mut self, context: u32) {
         let before = self.0.len();
-        self.0.retain(|request| request.context != context);
+        self.0.retain(|request| request.progress.context != context);
         let gone = before.saturating_sub(self.0.len());
         TAKEN.set(TAKEN.get().saturating_sub(gone));
     }

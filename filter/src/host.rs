@@ -25,6 +25,7 @@ pub(crate) enum Map {
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Buffer {
+    RequestBody = 0,
     CallBody = 4,
     PluginConfiguration = 7,
 }

@@ -41,6 +41,7 @@ mod metrics;
 mod open;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
+mod progress;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod questions;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
@@ -49,3 +50,5 @@ mod request;
 mod root;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod shell;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod uploads;

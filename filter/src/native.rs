@@ -85,9 +85,10 @@ impl Vm {
         next == Next::Continue
     }
 
-    pub fn request_body(&self, context: u32, size: usize) -> bool {
+    pub fn request_body(&self, context: u32, size: usize, ends: bool) -> bool {
         let _called = self.called(context);
-        self.requests.get(&context).is_some_and(|request| request.on_body(size) == Next::Continue)
+        let next = self.requests.get(&context).map(|request| request.on_body(size, ends));
+        next == Some(Next::Continue)
     }
 
     pub fn request_trailers(&self, context: u32) -> bool {

@@ -16,6 +16,7 @@ use gatepass_engine::token_cache::TokenCache;
 
 use crate::decision_id::DecisionId;
 use crate::pairs;
+use crate::progress::Known;
 
 /// The open requests of one gate in this VM.
 #[derive(Default)]
@@ -38,7 +39,8 @@ pub(crate) struct OpenRequest {
     pub(crate) id: DecisionId,
     /// The header map as it came, where it is kept.
     headers: Option<Vec<u8>>,
-    ends_with_headers: bool,
+    /// As it was decided on.
+    body: Known,
     /// The gate's own state is to blame, and until then it may mend.
     patience: Option<Milliseconds>,
 }
@@ -70,12 +72,13 @@ impl Hasher for Spread {
 }
 
 impl OpenRequest {
-    pub(crate) fn new(standing: Standing, id: DecisionId, ends_with_headers: bool) -> Box<Self> {
-        Box::new(Self { standing, id, headers: None, ends_with_headers, patience: None })
+    pub(crate) fn new(standing: Standing, id: DecisionId) -> Box<Self> {
+        Box::new(Self { standing, id, headers: None, body: Known::None, patience: None })
     }
 
     fn kept(&self) -> usize {
-        self.headers.as_ref().map_or(0, Vec::len)
+        let headers = self.headers.as_ref().map_or(0, Vec::len);
+        headers.saturating_add(length(&self.body))
     }
 
     /// What it would be denied with now. `hold` is how long the gate's own state may take to mend.
@@ -89,8 +92,7 @@ impl OpenRequest {
         let headers = self.headers.as_deref().filter(|_| !self.standing.is_under(gate));
         let decided = match headers.map(pairs::read) {
             Some(Ok(headers)) => {
-                let request =
-                    Request { headers: &headers, ends_with_headers: self.ends_with_headers };
+                let request = Request { headers: &headers, body: self.body.as_body() };
                 self.standing.decide_anew(&request, gate, cache, now)
             }
             Some(Err(_)) | None => self.standing.still_stands(gate, now),
@@ -126,16 +128,25 @@ impl Open {
         self.all.places < MAX_OPEN && (standing.is_granted() || self.unknown.places < MAX_UNKNOWN)
     }
 
-    /// Watches a request that [`Open::has_room`] for. Its headers are kept while there is room for
-    /// them; without them it ends when the policy changes.
-    pub(crate) fn insert(&mut self, context: u32, mut request: Box<OpenRequest>, headers: Vec<u8>) {
-        let after = |share: &Share| share.bytes.saturating_add(headers.len());
+    /// Watches a request that [`Open::has_room`] for. Its headers, and the body where that was read, are kept
+    /// while there is room for them; without them it ends when the policy changes.
+    pub(crate) fn insert(
+        &mut self,
+        context: u32,
+        mut request: Box<OpenRequest>,
+        headers: Vec<u8>,
+        body: Known,
+    ) {
+        let more = headers.len().saturating_add(length(&body));
+        let after = |share: &Share| share.bytes.saturating_add(more);
         let granted = request.standing.is_granted();
         if headers.len() <= MAX_HEADER_BYTES
+            && length(&body) <= MAX_BODY_BYTES
             && after(&self.all) <= MAX_BYTES
             && (granted || after(&self.unknown) <= MAX_UNKNOWN_BYTES)
         {
             request.headers = Some(headers);
+            request.body = body;
         }
         self.place(context, request);
     }
@@ -238,6 +249,13 @@ impl Open {
     }
 }
 
+fn length(body: &Known) -> usize {
+    match body {
+        Known::Whole(bytes) => bytes.len(),
+        Known::None | Known::ToCome | Known::Unfinished(_) => 0,
+    }
+}
+
 impl Share {
     const fn add(&mut self, bytes: usize) {
         self.places = self.places.saturating_add(1);
@@ -252,9 +270,10 @@ impl Share {
 
 /// Requests that one worker has open at once.
 const MAX_OPEN: usize = 65_536;
-/// Bytes of headers that one worker keeps of them, and of one.
+/// Bytes of headers and bodies that one worker keeps of them, and of one.
 const MAX_BYTES: usize = 32 << 20;
 const MAX_HEADER_BYTES: usize = 16 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 /// Of both, what those without a gatepass may have.
 const MAX_UNKNOWN: usize = 32_768;
 const MAX_UNKNOWN_BYTES: usize = 4 << 20;

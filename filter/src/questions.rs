@@ -2,40 +2,30 @@
 //! for each agent.
 
 use core::time::Duration;
-use std::cell::Cell;
 use std::rc::Rc;
 
 use gatepass_engine::clock::Milliseconds;
-use gatepass_engine::redeem::Redemption;
 
 use crate::configuration::FeedAddress;
-use crate::decision_id::DecisionId;
-use crate::held::Stage;
 use crate::host::{self, Failed};
+use crate::progress::{Asked, Came, Progress};
 
 /// One request that waits, and the question that it waits for.
 pub(crate) struct Question {
-    pub(crate) waits: Waits,
-    pub(crate) redemption: Redemption,
-    /// Of the decision, so that what is stored and what the upstream is told are of one id.
-    pub(crate) id: DecisionId,
+    pub(crate) progress: Rc<Progress>,
+    pub(crate) asked: Asked,
     pub(crate) nonce: String,
     /// As it is sent, also when it is sent again: with the same nonce the answer is the same.
     body: Vec<u8>,
     /// After it nothing is confirmed any more.
-    pub(crate) deadline: Milliseconds,
-    asked: Asked,
-}
-
-/// A request that waits.
-pub(crate) struct Waits {
-    pub(crate) context: u32,
-    pub(crate) ends_with_headers: bool,
-    pub(crate) stage: Rc<Cell<Stage>>,
+    deadline: Milliseconds,
+    call: Call,
+    /// Bytes of its body that Envoy keeps meanwhile, at most.
+    kept: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum Call {
     /// The call of this token is under way.
     Now(u32),
     /// To be asked once more, because there was no answer.
@@ -54,15 +44,15 @@ pub(crate) struct Questions(Vec<Question>);
 
 impl Question {
     pub(crate) fn new(
-        waits: Waits,
-        redemption: Redemption,
-        id: DecisionId,
+        progress: &Rc<Progress>,
+        asked: Asked,
         nonce: String,
         body: Vec<u8>,
         now: Milliseconds,
     ) -> Self {
         let deadline = now.plus(PATIENCE);
-        Self { waits, redemption, id, nonce, body, deadline, asked: Asked::Again(now) }
+        let (kept, progress) = (kept(progress), Rc::clone(progress));
+        Self { progress, asked, nonce, body, deadline, call: Call::Again(now), kept }
     }
 
     /// Sends it.
@@ -76,35 +66,43 @@ impl Question {
             ("accept", "application/json"),
         ];
         let left = Duration::from_millis(self.deadline.since(now).max(1));
-        self.asked = Asked::Now(host::call(&to.cluster, &headers, &self.body, left)?);
+        self.call = Call::Now(host::call(&to.cluster, &headers, &self.body, left)?);
         Ok(())
     }
 
     /// Puts it off, if there is time for another try.
     pub(crate) fn put_off(&mut self, now: Milliseconds) -> bool {
         let next = now.plus(RETRY_AFTER);
-        self.asked = Asked::Again(next);
+        self.call = Call::Again(next);
         next < self.deadline
     }
 
     fn is_due(&self, now: Milliseconds) -> bool {
-        let again = matches!(self.asked, Asked::Again(next) if next <= now);
+        let again = matches!(self.call, Call::Again(next) if next <= now);
         again || self.is_over(now)
     }
 
     fn is_over(&self, now: Milliseconds) -> bool {
-        match self.asked {
-            Asked::Now(_) => self.deadline.plus(CALL_MARGIN) <= now,
-            Asked::Again(_) => self.deadline <= now,
+        match self.call {
+            Call::Now(_) => self.deadline.plus(CALL_MARGIN) <= now,
+            Call::Again(_) => self.deadline <= now,
         }
     }
 }
 
 impl Questions {
-    /// Whether another request of this agent may wait.
-    pub(crate) fn has_room(&self, agent: &str) -> bool {
-        let own = self.0.iter().filter(|one| one.redemption.identity().agent == agent);
-        self.0.len() < MAX_WAITING && own.count() < MAX_WAITING_OF_ONE
+    /// Whether this request of this agent may wait.
+    pub(crate) fn has_room(&self, agent: &str, progress: &Progress) -> bool {
+        let own = self.0.iter().filter(|one| one.asked.redemption.identity().agent == agent);
+        let share = |(places, bytes): (usize, usize), one: &Question| {
+            (places.saturating_add(1), bytes.saturating_add(one.kept))
+        };
+        let (own, own_bytes) = own.fold((0, kept(progress)), share);
+        let (all, bytes) = self.0.iter().fold((0, kept(progress)), share);
+        all < MAX_WAITING
+            && bytes <= MAX_BYTES
+            && own < MAX_WAITING / SHARES
+            && own_bytes <= MAX_BYTES / SHARES
     }
 
     pub(crate) fn push(&mut self, question: Question) {
@@ -113,12 +111,12 @@ impl Questions {
 
     /// Takes out the one that this call was for.
     pub(crate) fn answered(&mut self, token: u32) -> Option<Question> {
-        self.take(|question| question.asked == Asked::Now(token))
+        self.take(|question| question.call == Call::Now(token))
     }
 
     /// The request is gone. What is answered to its question is nobody's.
     pub(crate) fn drop_context(&mut self, context: u32) -> Option<Question> {
-        self.take(|question| question.waits.context == context)
+        self.take(|question| question.progress.context == context)
     }
 
     fn take(&mut self, is: impl Fn(&Question) -> bool) -> Option<Question> {
@@ -146,10 +144,23 @@ impl Questions {
     }
 }
 
+fn kept(progress: &Progress) -> usize {
+    match progress.came() {
+        Came::NoBody => 0,
+        Came::Whole(size) => size,
+        Came::Some(size) => size.max(MAX_BODY),
+        Came::Trailers => MAX_BODY,
+    }
+}
+
 /// Requests of one worker that wait for the control plane.
 const MAX_WAITING: usize = 2_048;
-/// Of them, those of one agent: an eighth.
-const MAX_WAITING_OF_ONE: usize = MAX_WAITING / 8;
+/// Bytes of their bodies that Envoy keeps.
+const MAX_BYTES: usize = 64 << 20;
+/// One agent has at most one of so many parts of both.
+const SHARES: usize = 8;
+/// Bytes of a body that may still come while its request waits.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// Milliseconds that a request waits at most.
 const PATIENCE: u64 = 5_000;
 /// Milliseconds until a question is asked again that had no answer.

@@ -1,17 +1,16 @@
 //! One request: read, decided, and let go on only with a permit.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use gatepass_engine::Denial;
+use gatepass_engine::body::Unfinished;
 
 use crate::answer;
 use crate::headers;
-use crate::held::{HeldRequest, Stage};
 use crate::host::{self, Failed, Map};
 use crate::pairs;
-use crate::questions::Waits;
-use crate::shell::{SharedShell, Verdict};
+use crate::progress::{Came, Progress, Stage};
+use crate::shell::SharedShell;
 
 /// Whether Envoy goes on with a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,46 +21,27 @@ pub(crate) enum Next {
 }
 
 pub(crate) struct GuardedRequest {
-    context: u32,
     shell: SharedShell,
-    stage: Rc<Cell<Stage>>,
+    progress: Rc<Progress>,
 }
 
 impl GuardedRequest {
-    pub(crate) fn new(context: u32, shell: SharedShell, stage: Rc<Cell<Stage>>) -> Self {
-        Self { context, shell, stage }
+    pub(crate) fn new(context: u32, shell: SharedShell) -> Self {
+        Self { shell, progress: Progress::new(context) }
     }
 
-    /// What failed is answered by the caller: nothing here lets a request on by accident.
-    fn judge(&self, ends_with_headers: bool) -> Result<Stage, Failed> {
-        let now = host::now()?;
-        let bytes = host::map(Map::Request)?;
-        let headers = pairs::read(&bytes).map_err(|_| Failed)?;
-        let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
-        let shell = guard.as_mut().ok_or(Failed)?;
-        match shell.decide(now, &headers, ends_with_headers)? {
-            Verdict::Allowed(open) => {
-                shell.watch(self.context, open, bytes);
-                Ok(Stage::Allowed)
-            }
-            Verdict::Denied => Ok(Stage::Denied),
-            Verdict::Asks(redemption, id) => {
-                let (context, stage) = (self.context, Rc::clone(&self.stage));
-                let waits = Waits { context, ends_with_headers, stage };
-                shell.ask(now, &headers, waits, redemption, id)
-            }
-            Verdict::Holdable(denial) => {
-                let request = HeldRequest {
-                    context: self.context,
-                    deadline: now.monotonic.plus(shell.configuration.hold.0),
-                    ends_with_headers,
-                    stage: Rc::clone(&self.stage),
-                };
-                if shell.configuration.hold.0 > 0 && shell.held.push(request) {
-                    shell.count_held();
-                    return Ok(Stage::Held);
-                }
-                shell.refuse_held(now, &denial).map(|()| Stage::Denied)
+    /// What failed is answered here: nothing lets a request on by accident.
+    fn judge(&self, why: Option<Unfinished>) {
+        let judged = host::now().and_then(|now| {
+            let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
+            let shell = guard.as_mut().ok_or(Failed)?;
+            shell.uploads.remove(self.progress.context);
+            self.progress.decide(shell, why, None, now)
+        });
+        if judged.is_err() {
+            self.progress.set(Stage::Denied);
+            if answer::unavailable().is_err() {
+                let _ = host::close_request();
             }
         }
     }
@@ -71,47 +51,58 @@ impl GuardedRequest {
         let answered = host::now().and_then(|now| {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
-            shell.held.drop_context(self.context);
-            shell.forget(self.context);
+            shell.held.drop_context(self.progress.context);
+            shell.forget(self.progress.context);
             shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
         });
-        self.stage.set(Stage::Denied);
+        self.progress.set(Stage::Denied);
         if answered.is_err() {
             let _ = host::close_request();
         }
     }
 
+    fn grow(&self, size: usize) -> Result<(), Unfinished> {
+        let Ok(mut guard) = self.shell.try_borrow_mut() else { return Err(Unfinished::Broken) };
+        let shell = guard.as_mut().ok_or(Unfinished::Broken)?;
+        shell.uploads.grow(self.progress.context, size)
+    }
+
     fn goes_on(&self) -> Next {
-        match self.stage.get() {
+        match self.progress.stage() {
             Stage::Allowed => Next::Continue,
-            Stage::Undecided | Stage::Held | Stage::Waiting | Stage::Denied => Next::Pause,
+            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Waiting | Stage::Denied => {
+                Next::Pause
+            }
         }
     }
 
     pub(crate) fn on_headers(&self, ends: bool) -> Next {
-        match self.judge(ends) {
-            Ok(stage) => self.stage.set(stage),
-            Err(Failed) => {
-                self.stage.set(Stage::Denied);
-                if answer::unavailable().is_err() {
-                    let _ = host::close_request();
-                }
-            }
-        }
+        self.progress.note(if ends { Came::NoBody } else { Came::Some(0) });
+        self.judge(None);
         self.goes_on()
     }
 
-    pub(crate) fn on_body(&self, size: usize) -> Next {
-        // Cumulative while the request is paused.
-        let waits = matches!(self.stage.get(), Stage::Held | Stage::Waiting);
-        if waits && size > MAX_HELD_BODY {
-            self.drop_held();
+    /// `size` is cumulative while the request is paused.
+    pub(crate) fn on_body(&self, size: usize, ends: bool) -> Next {
+        self.progress.note(if ends { Came::Whole(size) } else { Came::Some(size) });
+        match self.progress.stage() {
+            Stage::Held | Stage::Waiting if size > MAX_HELD_BODY => self.drop_held(),
+            Stage::Reading => match self.grow(size) {
+                Err(why) => self.judge(Some(why)),
+                Ok(()) if ends => self.judge(None),
+                Ok(()) => {}
+            },
+            Stage::Undecided | Stage::Held | Stage::Waiting | Stage::Allowed | Stage::Denied => {}
         }
         self.goes_on()
     }
 
     pub(crate) fn on_trailers(&self) -> Next {
         clean_trailers(Map::RequestTrailers);
+        self.progress.note(Came::Trailers);
+        if self.progress.stage() == Stage::Reading {
+            self.judge(None);
+        }
         self.goes_on()
     }
 
@@ -136,10 +127,11 @@ impl GuardedRequest {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
         {
-            drop(shell.open.remove(self.context));
-            match self.stage.get() {
-                Stage::Held => shell.held.drop_context(self.context),
-                Stage::Waiting => shell.forget(self.context),
+            drop(shell.open.remove(self.progress.context));
+            match self.progress.stage() {
+                Stage::Held => shell.held.drop_context(self.progress.context),
+                Stage::Reading => shell.uploads.remove(self.progress.context),
+                Stage::Waiting => shell.forget(self.progress.context),
                 Stage::Undecided | Stage::Allowed | Stage::Denied => {}
             }
         }

@@ -1,19 +1,18 @@
 //! The root context: configuration, the tick, the feed's answers, the held requests.
 
 use core::time::Duration;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use gatepass_engine::clock::Now;
+use gatepass_engine::body::Unfinished;
+use gatepass_engine::clock::{Milliseconds, Now};
 
 use crate::answer;
 use crate::configuration::Configuration;
-use crate::held::{HeldRequest, Stage};
-use crate::host::{self, Buffer, Failed, Level, Map};
-use crate::pairs;
-use crate::questions::Waits;
+use crate::host::{self, Buffer, Level};
+use crate::progress::{Progress, Stage};
 use crate::request::GuardedRequest;
-use crate::shell::{FIRST_STAGE, SharedShell, Shell, Verdict};
+use crate::shell::{SharedShell, Shell};
 
 pub(crate) struct Root {
     context: u32,
@@ -53,60 +52,38 @@ impl Root {
         let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
             if news || request.deadline <= now.monotonic {
-                settle(shell, request, now);
+                settle(shell, &request.progress, None, Some(request.deadline), now);
             } else {
                 shell.held.push(request);
             }
+        }
+        for progress in shell.uploads.take_late(now) {
+            settle(shell, &progress, Some(Unfinished::TooSlow), None, now);
         }
         // What is left of this callback belongs to the root again.
         let _ = host::set_effective_context(self.context);
     }
 }
 
-fn settle(shell: &mut Shell, request: HeldRequest, now: Now) {
-    if host::set_effective_context(request.context).is_err() {
+/// Decides a request that waited; what failed is answered here.
+fn settle(
+    shell: &mut Shell,
+    progress: &Rc<Progress>,
+    why: Option<Unfinished>,
+    deadline: Option<Milliseconds>,
+    now: Now,
+) {
+    if host::set_effective_context(progress.context).is_err() {
         return;
     }
-    let verdict = host::map(Map::Request).ok().and_then(|bytes| {
-        let headers = pairs::read(&bytes).ok()?;
-        let verdict = shell.decide(now, &headers, request.ends_with_headers).ok()?;
-        Some((verdict, bytes))
-    });
-    let answered = match verdict {
-        Some((Verdict::Allowed(open), bytes)) => {
-            shell.watch(request.context, open, bytes);
-            request.stage.set(Stage::Allowed);
-            let _ = host::continue_request();
-            return;
+    if progress.decide(shell, why, deadline, now).is_err() {
+        progress.set(Stage::Denied);
+        if answer::unavailable().is_err() {
+            let _ = host::close_request();
         }
-        Some((Verdict::Denied, _)) => Ok(()),
-        Some((Verdict::Asks(redemption, id), bytes)) => {
-            let HeldRequest { context, ends_with_headers, stage, .. } = request;
-            let waits = Waits { context, ends_with_headers, stage: Rc::clone(&stage) };
-            let asked = pairs::read(&bytes)
-                .map_err(|_| Failed)
-                .and_then(|headers| shell.ask(now, &headers, waits, redemption, id));
-            match asked {
-                Ok(next) => stage.set(next),
-                Err(Failed) => {
-                    stage.set(Stage::Denied);
-                    let _ = host::close_request();
-                }
-            }
-            return;
-        }
-        Some((Verdict::Holdable(denial), _)) => {
-            if now.monotonic < request.deadline {
-                shell.held.push(request);
-                return;
-            }
-            shell.refuse_held(now, &denial)
-        }
-        None => answer::unavailable(),
-    };
-    request.stage.set(Stage::Denied);
-    if answered.is_err() {
-        let _ = host::close_request();
+    }
+    if progress.stage() == Stage::Allowed {
+        let _ = host::continue_request();
     }
 }
 
@@ -169,7 +146,7 @@ impl Root {
     }
 
     pub(crate) fn request(&self, context: u32) -> GuardedRequest {
-        GuardedRequest::new(context, Rc::clone(&self.shell), Rc::new(Cell::new(FIRST_STAGE)))
+        GuardedRequest::new(context, Rc::clone(&self.shell))
     }
 }
 

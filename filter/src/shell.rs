@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepass_engine::batch::Feed;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Now, UnixSeconds};
-use gatepass_engine::decision::{Decision, Header, Permit, Reason, Request, decide_with};
+use gatepass_engine::decision::{Awaited, Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::{About, Denial};
 use gatepass_engine::redeem::Redemption;
 use gatepass_engine::refusal::Refusal;
+use gatepass_engine::routes::Index;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
@@ -18,7 +20,7 @@ use crate::configuration::Configuration;
 use crate::decision_id::{DecisionId, DecisionIds};
 use crate::exchange::{Checked, Exchange};
 use crate::headers;
-use crate::held::{Held, Stage};
+use crate::held::Held;
 use crate::host::{self, EnvoySharedData, Failed, Level, Map};
 use crate::lease::{self, VmId};
 use crate::metrics::Metrics;
@@ -27,8 +29,10 @@ use crate::open::{Open, OpenRequest};
 use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
+use crate::progress::Known;
 use crate::questions::Questions;
 use crate::tally::{self, Tally};
+use crate::uploads::Uploads;
 
 mod redeem;
 
@@ -38,6 +42,7 @@ pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
 pub(crate) struct Shell {
     pub(crate) configuration: Configuration,
     pub(crate) held: Held,
+    pub(crate) uploads: Uploads,
     pub(crate) open: Open,
     questions: Questions,
     /// Something was read since the held requests were decided last: only then can they be decided
@@ -66,8 +71,10 @@ pub(crate) enum Verdict {
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
     Holdable(Denial),
+    /// Its body is to be read first.
+    Awaited(Awaited),
     /// All else holds, and the control plane is to be asked: [`Shell::ask`].
-    Asks(Redemption, DecisionId),
+    Asks(Box<Redemption>, DecisionId),
 }
 
 impl Shell {
@@ -87,6 +94,7 @@ impl Shell {
         Ok(Self {
             configuration,
             held: Held::default(),
+            uploads: Uploads::default(),
             open: Open::default(),
             questions: Questions::default(),
             news: false,
@@ -135,21 +143,20 @@ impl Shell {
         &mut self,
         now: Now,
         headers: &[Header<'_>],
-        ends_with_headers: bool,
+        body: Body<'_>,
     ) -> Result<Verdict, Failed> {
         #[cfg(not(feature = "unchecked-for-tests"))]
         self.check(now);
-        let request = Request { headers, ends_with_headers };
+        let request = Request { headers, body };
         let id = self.ids.next(now.unix);
         let decision = decide_with(&request, &self.gate, &mut self.cache, now);
-        self.carry_out(decision, headers, ends_with_headers, id)
+        self.carry_out(decision, headers, id)
     }
 
     fn carry_out(
         &mut self,
         decision: Decision,
         headers: &[Header<'_>],
-        ends_with_headers: bool,
         id: DecisionId,
     ) -> Result<Verdict, Failed> {
         match decision {
@@ -165,9 +172,10 @@ impl Shell {
                 self.forward(headers, &permit, id.as_str())?;
                 let standing = permit.into_standing();
                 let watched = watched && self.open.has_room(&standing);
-                let open = || OpenRequest::new(standing, id, ends_with_headers);
+                let open = || OpenRequest::new(standing, id);
                 Ok(Verdict::Allowed(watched.then(open)))
             }
+            Decision::Read(awaited) => Ok(Verdict::Awaited(awaited)),
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
             Decision::Deny(denial) => self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied),
             Decision::Redeem(redemption) => Ok(Verdict::Asks(redemption, id)),
@@ -180,11 +188,22 @@ impl Shell {
         self.refuse(denial, id.as_str())
     }
 
-    /// Watches a request that was let on; `headers` is its header map as it came.
-    pub(crate) fn watch(&mut self, context: u32, open: Option<Box<OpenRequest>>, headers: Vec<u8>) {
+    /// Watches a request that was let on; `headers` and `body` are as it was decided on.
+    pub(crate) fn watch(
+        &mut self,
+        context: u32,
+        open: Option<Box<OpenRequest>>,
+        headers: Vec<u8>,
+        body: Known,
+    ) {
         if let Some(open) = open {
-            self.open.insert(context, open, headers);
+            self.open.insert(context, open, headers, body);
         }
+    }
+
+    /// Whether some action of the policy in force reads bodies.
+    pub(crate) fn reads_bodies(&self) -> bool {
+        self.gate.index().is_some_and(Index::reads_bodies)
     }
 
     /// Cuts the streams that outlived their permit, and says why.
@@ -229,7 +248,7 @@ impl Shell {
         Ok(())
     }
 
-    fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
+    pub(crate) fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
         if about.is_live && denial.code().rests_on_policy() {
@@ -545,8 +564,6 @@ fn no_randomness() -> String {
     "the host gives no randomness".to_owned()
 }
 
-/// What a request is marked as before anything is known of it.
-pub(crate) const FIRST_STAGE: Stage = Stage::Undecided;
 /// Bytes of gatepasses that one gate in one VM knows to be signed: some 20,000 of them. They are taken
 /// as gatepasses come, so a worker that sees few has few.
 const MAX_CACHE_BYTES: usize = 48 << 20;

@@ -53,7 +53,8 @@ fn routes(count: usize) -> Option<u64> {
         path: format!("/more{at}/{{id}}"),
         target: RouteTarget::Public,
         inputs: Vec::new(),
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     };

@@ -114,8 +114,15 @@ fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
 
 /// Words of the engine's texts and the fields that they are about. A word that is no longer used
 /// costs precision and nothing else.
-const WORDS: [(&str, &str); 18] = [
+const WORDS: [(&str, &str); 25] = [
     ("upgrade", "upgrade"),
+    ("JSON-RPC method", "mcp"),
+    ("route for a call", "mcp"),
+    ("have no name", "mcp"),
+    ("a tool, a prompt", "mcp"),
+    ("body that is read must be", "max_body"),
+    ("JSON pointer", "body"),
+    ("form key", "body"),
     ("with inputs", "inputs"),
     ("no parameter", "path"),
     ("staleness", "staleness"),

@@ -2,8 +2,8 @@
 //! and what needs two places to be named; the rest is [`crate::flaws`]'s.
 
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
-    InputKind, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    ANSWERS, Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Call, Currency, Host,
+    Input, InputKind, Protocol, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
@@ -19,7 +19,7 @@ pub(crate) struct Places {
 }
 
 /// One item and its fields.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) at: Location,
     pub(crate) fields: Vec<Field>,
@@ -27,7 +27,7 @@ pub(crate) struct Place {
 }
 
 /// The value of one field.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) at: Location,
@@ -117,6 +117,8 @@ pub(crate) fn sound(name: &str) -> Action {
         max_age: None,
         staleness: Risk::Low.default_staleness(),
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -155,7 +157,7 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
             reader.tell(
                 tree.referenced,
                 format!("{what} asks for approval of what it does not read"),
-                "write `body: none`, or leave out `approval`",
+                "write `body: json`, `digest` or `none`, or leave out `approval`",
             );
             return None;
         }
@@ -173,6 +175,12 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         staleness: field(fields, "staleness", |tree| reader.duration(tree))
             .unwrap_or(assumed.default_staleness()),
         body: body.unwrap_or(BodyRule::None),
+        content_types: field(fields, "content_types", |tree| {
+            Some(reader.texts(tree, "media types"))
+        })
+        .unwrap_or_default(),
+        encodings: field(fields, "encodings", |tree| Some(reader.texts(tree, "content codings")))
+            .unwrap_or_default(),
         approval,
         mode: field(fields, "mode", |tree| reader.choice(tree, &MODES))
             .unwrap_or(ActionMode::Enforce),
@@ -249,20 +257,21 @@ fn routes(reader: &mut Reader, tree: &Tree, actions: &[Action], place: &mut Plac
             continue;
         };
         let mut at = Place::new(tree.referenced, Field::of(&fields));
-        if let Some(route) = route(reader, &fields, actions, &mut at) {
+        for route in route(reader, &fields, actions, &mut at) {
             routes.push(route);
-            place.children.push(at);
+            place.children.push(at.clone());
         }
     }
     routes
 }
 
+/// One for each call that it names.
 fn route(
     reader: &mut Reader,
     fields: &Fields<'_>,
     actions: &[Action],
     place: &mut Place,
-) -> Option<Route> {
+) -> Vec<Route> {
     let matched = reader
         .needed(fields, "match", "a route", "write `match: GET /orders/{id}`")
         .and_then(|tree| request_line(reader, tree));
@@ -272,17 +281,66 @@ fn route(
         None => Vec::new(),
     };
     let upgrade = field(fields, "upgrade", |tree| reader.text(tree, "an upgrade's name"));
-    let (methods, path) = matched?;
-    Some(Route {
+    let Some(calls) = calls(reader, fields) else { return Vec::new() };
+    let max_body = field(fields, "max_body", |tree| reader.size(tree)).unwrap_or(DEFAULT_BODY);
+    let (Some((methods, path)), Some((target, _))) = (matched, target) else {
+        return Vec::new();
+    };
+    let route = Route {
         methods,
         path,
-        target: target?.0,
+        target,
         inputs,
-        mcp: None,
+        call: None,
+        max_body,
         max_duration: field(fields, "max_duration", |tree| reader.duration(tree))
             .unwrap_or(DEFAULT_DURATION),
         upgrade: upgrade.map(str::to_owned),
-    })
+    };
+    match calls.is_empty() {
+        true => vec![route],
+        false => {
+            let of = |call| Route { call: Some(call), ..route.clone() };
+            calls.into_iter().map(of).collect()
+        }
+    }
+}
+
+/// `mcp: tools/call search`, `rpc: message/send`, or a list of such. `None` where it cannot be read.
+fn calls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Call>> {
+    let (protocol, tree) = match (fields.find("mcp"), fields.find("rpc")) {
+        (None, None) => return Some(Vec::new()),
+        (Some(tree), None) => (Protocol::Mcp, tree),
+        (None, Some(tree)) => (Protocol::JsonRpc, tree),
+        (Some(_), Some(tree)) => {
+            reader.tell(
+                tree.referenced,
+                "a route has `mcp` or `rpc`, not both",
+                "keep one of them",
+            );
+            return None;
+        }
+    };
+    let items: Vec<&Tree> = match &tree.value {
+        Node::List(items) => items.iter().collect(),
+        _ => vec![tree],
+    };
+    let mut calls = Vec::new();
+    for item in items {
+        let text = reader.text(item, "a method such as `tools/call search`")?;
+        let (method, name) = match text.split_once(' ') {
+            Some((method, "*")) => (method, None),
+            Some((method, name)) => (method, Some(name.to_owned())),
+            None => (text, None),
+        };
+        let method = if method == "answers" { ANSWERS } else { method };
+        calls.push(Call { protocol, method: method.to_owned(), name });
+    }
+    if calls.is_empty() {
+        reader.tell(tree.referenced, "no method is named", "write `mcp: tools/call search`");
+        return None;
+    }
+    Some(calls)
 }
 
 /// `METHOD[,METHOD] PATH`.
@@ -362,7 +420,7 @@ fn inputs(
                 "action `{}` passes its body unread, which could contradict the inputs",
                 action.name
             ),
-            "write `body: none` there, or leave out `inputs`",
+            "write `body: json` or `none` there, or leave out `inputs`",
         );
         return Vec::new();
     }
@@ -403,6 +461,7 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
         (Type::Integer, None) => InputKind::Integer,
         (Type::Decimal, None) => InputKind::Decimal,
         (Type::Boolean, None) => InputKind::Boolean,
+        (Type::Set, None) => InputKind::TextSet,
     };
     Some(Input { name: name.to_owned(), kind, source: source? })
 }
@@ -420,7 +479,7 @@ fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
     }
 }
 
-/// Exactly one of `path`, `query`, `header`.
+/// Exactly one of `path`, `query`, `header`, `body`, `argument`.
 fn source(reader: &mut Reader, fields: &Fields<'_>, what: &str) -> Option<Source> {
     let stated = fields.iter().filter(|(name, ..)| SOURCES.contains(name));
     let stated: Vec<_> = stated.collect();
@@ -436,7 +495,13 @@ fn source(reader: &mut Reader, fields: &Fields<'_>, what: &str) -> Option<Source
     Some(match *kind {
         "path" => Source::Path(name),
         "query" => Source::Query(name),
-        _ => Source::Header(name),
+        "header" => Source::Header(name),
+        "body" => Source::Body(name),
+        // Of an MCP tool or prompt.
+        _ => Source::Body(format!(
+            "/params/arguments/{}",
+            name.replace('~', "~0").replace('/', "~1")
+        )),
     })
 }
 
@@ -455,9 +520,10 @@ enum Type {
     Decimal,
     Money,
     Boolean,
+    Set,
 }
 
-const ACTION_FIELDS: [&str; 10] = [
+const ACTION_FIELDS: [&str; 12] = [
     "risk",
     "scopes",
     "assurance",
@@ -465,14 +531,17 @@ const ACTION_FIELDS: [&str; 10] = [
     "max_age",
     "staleness",
     "body",
+    "content_types",
+    "encodings",
     "approval",
     "mode",
     "audit",
 ];
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
-const ROUTE_FIELDS: [&str; 6] = ["match", "action", "public", "inputs", "max_duration", "upgrade"];
-const INPUT_FIELDS: [&str; 5] = ["type", "path", "query", "header", "currency"];
-const SOURCES: [&str; 3] = ["path", "query", "header"];
+const ROUTE_FIELDS: [&str; 9] =
+    ["match", "mcp", "rpc", "action", "public", "inputs", "max_duration", "upgrade", "max_body"];
+const INPUT_FIELDS: [&str; 7] = ["type", "path", "query", "header", "body", "argument", "currency"];
+const SOURCES: [&str; 5] = ["path", "query", "header", "body", "argument"];
 const RISKS: [(&str, Risk); 3] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
 const ASSURANCES: [(&str, Assurance); 3] = [
@@ -480,19 +549,28 @@ const ASSURANCES: [(&str, Assurance); 3] = [
     ("federated", Assurance::Federated),
     ("attested", Assurance::Attested),
 ];
-const BODIES: [(&str, BodyRule); 2] = [("none", BodyRule::None), ("unread", BodyRule::Unread)];
+const BODIES: [(&str, BodyRule); 5] = [
+    ("none", BodyRule::None),
+    ("unread", BodyRule::Unread),
+    ("digest", BodyRule::Digest),
+    ("json", BodyRule::Json),
+    ("form", BodyRule::Form),
+];
 const USES: [(&str, Uses); 2] = [("unlimited", Uses::Unlimited), ("once", Uses::Once)];
 const AUDITS: [(&str, Audit); 2] = [("batched", Audit::Batched), ("confirmed", Audit::Confirmed)];
 const MODES: [(&str, ActionMode); 2] =
     [("enforce", ActionMode::Enforce), ("shadow", ActionMode::Shadow)];
-const TYPES: [(&str, Type); 5] = [
+const TYPES: [(&str, Type); 6] = [
     ("text", Type::Text),
     ("integer", Type::Integer),
     ("decimal", Type::Decimal),
     ("money", Type::Money),
     ("boolean", Type::Boolean),
+    ("set", Type::Set),
 ];
 /// Seconds that a permit may last.
 const DEFAULT_DURATION: u32 = 60;
+/// Bytes of a body that is read.
+const DEFAULT_BODY: u32 = 64 << 10;
 /// Names that are listed in a remedy; of more, none.
 const MAX_SUGGESTIONS: usize = 12;

@@ -174,6 +174,17 @@ impl Reader {
         None
     }
 
+    /// `512B`, `64KiB`, `1MiB`, in bytes.
+    pub(crate) fn size(&mut self, tree: &Tree) -> Option<u32> {
+        if let Node::Text(text) = &tree.value
+            && let Some(bytes) = bytes(text)
+        {
+            return Some(bytes);
+        }
+        self.expected(tree, "a size such as `64KiB` or `1MiB`");
+        None
+    }
+
     pub(crate) fn expected(&mut self, tree: &Tree, what: &str) {
         let found = tree.value.kind();
         self.tell(tree.referenced, format!("expected {what}, found {found}"), "");
@@ -193,6 +204,19 @@ pub fn seconds(text: &str) -> Option<u32> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
+    digits.parse::<u32>().ok()?.checked_mul(unit)
+}
+
+/// Reads a size as policies write it: `512B`, `64KiB`, `1MiB`.
+fn bytes(text: &str) -> Option<u32> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at_checked(at)?;
+    let unit: u32 = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return None,
+    };
     digits.parse::<u32>().ok()?.checked_mul(unit)
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use gatepass::store::{News, Store};
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
 use gatepass_engine::trace::Outcome as Checked;
@@ -33,9 +34,9 @@ pub(crate) struct ExplainArgs {
     /// Sent as `Authorization: Bearer`.
     #[arg(long)]
     token: Option<String>,
-    /// The request has a body.
-    #[arg(long)]
-    body: bool,
+    /// A file with the request's body.
+    #[arg(long, value_name = "FILE", conflicts_with = "request")]
+    body: Option<PathBuf>,
     /// Seconds since the gate was told anything: what would it do with the control plane gone?
     #[arg(long, default_value_t = 0)]
     age: u64,
@@ -44,7 +45,24 @@ pub(crate) struct ExplainArgs {
 /// A request as it would reach the gate.
 struct Sent {
     headers: Vec<(String, String)>,
-    has_body: bool,
+    body: SentBody,
+}
+
+enum SentBody {
+    None,
+    /// The headers say that there is one.
+    Announced,
+    Whole(Vec<u8>),
+}
+
+impl SentBody {
+    fn as_body(&self) -> Body<'_> {
+        match self {
+            Self::None => Body::None,
+            Self::Announced => Body::ToCome,
+            Self::Whole(bytes) => Body::Whole(bytes),
+        }
+    }
 }
 
 impl ExplainArgs {
@@ -57,7 +75,7 @@ impl ExplainArgs {
             .iter()
             .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
             .collect();
-        let request = Request { headers: &headers, ends_with_headers: !sent.has_body };
+        let request = Request { headers: &headers, body: sent.body.as_body() };
         gate.grow_older(self.age);
         let at = Now { monotonic: Milliseconds(self.age.saturating_mul(1_000)), ..moment(now) };
         if let (Some(position), Some(age)) = (gate.position(), gate.age(at)) {
@@ -112,6 +130,18 @@ impl ExplainArgs {
                 writeln!(out, "next: {}", code.next_step())?;
                 ExitCode::from(2)
             }
+            Decision::Read(awaited) => {
+                let most = awaited.most;
+                writeln!(
+                    out,
+                    "so far so good: the gate would now read the body, {most} bytes at most"
+                )?;
+                writeln!(
+                    out,
+                    "next: give the body too (`--body FILE`, or in the `--request` file)"
+                )?;
+                ExitCode::from(2)
+            }
         })
     }
 
@@ -119,7 +149,7 @@ impl ExplainArgs {
         if let Some(path) = &self.request {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| format!("`{}`: {error}", path.display()))?;
-            return parse(&text, self.body);
+            return parse(&text);
         }
         let mut headers = vec![
             (":method".to_owned(), self.method.clone()),
@@ -132,12 +162,23 @@ impl ExplainArgs {
         if let Some(token) = &self.token {
             headers.push(("authorization".to_owned(), format!("Bearer {token}")));
         }
-        Ok(Sent { headers, has_body: self.body })
+        let body = match &self.body {
+            None => SentBody::None,
+            Some(path) => SentBody::Whole(
+                std::fs::read(path).map_err(|error| format!("`{}`: {error}", path.display()))?,
+            ),
+        };
+        Ok(Sent { headers, body })
     }
 }
 
 /// Request line, headers, an empty line, perhaps a body.
-fn parse(text: &str, has_body: bool) -> Outcome<Sent> {
+fn parse(text: &str) -> Outcome<Sent> {
+    let (head, body) = ["\r\n\r\n", "\n\n"]
+        .iter()
+        .find_map(|end| text.split_once(end))
+        .map_or((text, ""), |(head, body)| (head, body));
+    let text = head;
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     let mut words = first.split(' ');
@@ -153,20 +194,25 @@ fn parse(text: &str, has_body: bool) -> Outcome<Sent> {
             (":method".to_owned(), method.to_owned()),
             (":path".to_owned(), path.to_owned()),
         ],
-        has_body,
+        body: SentBody::None,
     };
-    for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+    for line in lines {
         let (name, value) = header(line)?;
-        sent.has_body |= match name.as_str() {
+        let announced = match name.as_str() {
             "content-length" => value != "0",
             "transfer-encoding" => true,
             _ => false,
         };
+        if announced {
+            sent.body = SentBody::Announced;
+        }
         // Envoy holds `Host` as `:authority`.
         let name = if name == "host" { ":authority".to_owned() } else { name };
         sent.headers.push((name, value));
     }
-    sent.has_body |= lines.next().is_some();
+    if !body.is_empty() {
+        sent.body = SentBody::Whole(body.as_bytes().to_vec());
+    }
     Ok(sent)
 }
 

@@ -178,7 +178,9 @@ fn literal(text: &str, kind: Option<&InputKind>) -> Value {
     let found = match kind {
         Some(InputKind::Integer) => integer(),
         Some(InputKind::Boolean) => boolean(),
-        Some(InputKind::Text | InputKind::Decimal | InputKind::Money(_)) => None,
+        Some(InputKind::Text | InputKind::Decimal | InputKind::Money(_) | InputKind::TextSet) => {
+            None
+        }
         None => integer().or_else(boolean),
     };
     found.unwrap_or_else(|| text.into())

@@ -32,6 +32,11 @@ pub struct Action {
     /// Seconds since the last proof of freshness.
     pub staleness: u32,
     pub body: BodyRule,
+    /// Media types that its body may have, in lower case and without parameters. Empty: `application/json`
+    /// and `+json` for [`BodyRule::Json`], anything but `multipart/*` for [`BodyRule::Digest`].
+    pub content_types: Vec<String>,
+    /// Content codings that [`BodyRule::Digest`] takes; none where empty.
+    pub encodings: Vec<String>,
     /// A human's approval of exactly this action is demanded.
     pub approval: bool,
     pub mode: ActionMode,
@@ -113,6 +118,23 @@ pub enum BodyRule {
     None,
     /// A body passes unread, so nothing in it can be decided on.
     Unread,
+    /// The gate waits for the whole body, and its bytes are part of the action digest.
+    Digest,
+    /// The gate waits for the whole body, and reads it as JSON.
+    Json,
+    /// The gate waits for the whole body, and reads it as a form (`application/x-www-form-urlencoded`).
+    Form,
+}
+
+impl BodyRule {
+    /// Whether the body is part of what is decided on.
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        match self {
+            Self::Digest | Self::Json | Self::Form => true,
+            Self::None | Self::Unread => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,12 +172,14 @@ pub struct Route {
     pub path: String,
     pub target: RouteTarget,
     pub inputs: Vec<Input>,
-    /// An MCP method and tool; none can be matched yet.
-    pub mcp: Option<McpSelector>,
+    /// Which JSON-RPC messages it is for. Several routes of one path may differ in it alone.
+    pub call: Option<Call>,
     /// Seconds that a permit may last.
     pub max_duration: u32,
     /// The upgrade that may be asked for: `websocket`. A filter that knows none refuses the bundle.
     pub upgrade: Option<String>,
+    /// Bytes of a body that is read.
+    pub max_body: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,10 +190,26 @@ pub enum RouteTarget {
     Action(u32),
 }
 
+/// JSON-RPC messages of one method.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct McpSelector {
+pub struct Call {
+    pub protocol: Protocol,
+    /// [`ANSWERS`] means the answers to what the server has asked.
     pub method: String,
-    pub tool: Option<String>,
+    /// Of the tool or prompt, or the resource's URI; absent: any that no other route names.
+    pub name: Option<String>,
+}
+
+/// The method under which a policy speaks of messages that are answers, and have none.
+pub const ANSWERS: &str = "$answer";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// JSON-RPC 2.0, and no more is known of it: A2A, language servers.
+    JsonRpc,
+    /// The Model Context Protocol over streamable HTTP.
+    Mcp,
 }
 
 /// One typed value of the request that constraints and policies may speak of.
@@ -188,6 +228,8 @@ pub enum InputKind {
     /// A decimal with its currency.
     Money(Currency),
     Boolean,
+    /// A JSON array of texts, none twice.
+    TextSet,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,4 +248,6 @@ pub enum Source {
     Query(String),
     /// A header, lower case.
     Header(String),
+    /// A JSON pointer into the body (RFC 6901), or the key of a form.
+    Body(String),
 }

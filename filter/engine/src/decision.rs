@@ -5,20 +5,22 @@
 
 use std::sync::Arc;
 
+use crate::body::{self, Body, Read, Unfinished};
 use crate::bundle::{Action, ActionMode, BodyRule};
 use crate::clock::{Now, UnixSeconds};
-use crate::denial::{About, Code, Denial, HoldUntil};
-use crate::digest::ActionFacts;
-use crate::entry::Asked;
+use crate::denial::{About, CallId, Code, Denial, HoldUntil};
+use crate::digest::{ActionFacts, BodyDigest};
+use crate::entry::{Asked, Known};
 use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Token};
 use crate::ids::Subject;
-use crate::inputs::Inputs;
+use crate::inputs::Unclear;
 use crate::keyring::Speaking;
 use crate::position::Position;
 use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::{Kind, Revocations};
-use crate::routes::HostMatch;
+use crate::routes::{HostMatch, Matched, MatchedCalls, MatchedRoute};
+use crate::rpc::Message;
 use crate::target::{Ambiguous, Target, host};
 use crate::token_cache::TokenCache;
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
@@ -48,17 +50,28 @@ pub struct Header<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub headers: &'a [Header<'a>],
-    /// The request has no body and no trailers.
-    pub ends_with_headers: bool,
+    pub body: Body<'a>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     Allow(Permit),
     Deny(Denial),
+    /// All that can be said without the body holds. The same request is decided once more, from the start,
+    /// with the whole body.
+    Read(Awaited),
     /// All holds but what only the control plane can confirm. It is decided again with what it says
     /// ([`decide_confirmed`]); until then the request does not go on.
-    Redeem(Redemption),
+    Redeem(Box<Redemption>),
+}
+
+/// What a request waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Bytes of a body that the route reads.
+    pub most: u32,
+    /// Who acts: what waits is bounded for each.
+    pub agent: String,
 }
 
 /// The proof that a request may go on. Only [`decide`] makes one.
@@ -179,9 +192,13 @@ fn run<T: Trace>(
         confirmation,
     };
     match judge.judge(cache) {
-        Ok(Judged::Holds(reason, basis)) => judge.permit(reason, basis),
-        Ok(Judged::Redeem(redemption)) => Decision::Redeem(redemption),
-        Err(denial) => {
+        Ok((reason, basis)) => judge.permit(reason, basis),
+        Err(Stop::Read(most)) => {
+            let agent = judge.about.agent.unwrap_or_default();
+            Decision::Read(Awaited { most, agent })
+        }
+        Err(Stop::Redeem(redemption)) => Decision::Redeem(redemption),
+        Err(Stop::Denied(denial)) => {
             let denial = denial.about(judge.about.clone());
             let shadow = judge.shadow || gate.settings().mode == Mode::Shadow;
             if shadow {
@@ -194,6 +211,21 @@ fn run<T: Trace>(
                 Decision::Deny(denial)
             }
         }
+    }
+}
+
+/// Why there is no permit.
+enum Stop {
+    Denied(Denial),
+    /// Not yet: so many bytes of a body at most are to be read first.
+    Read(u32),
+    /// Not yet: this is to be confirmed first.
+    Redeem(Box<Redemption>),
+}
+
+impl From<Denial> for Stop {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
     }
 }
 
@@ -212,22 +244,24 @@ struct Judge<'r, 'g, T> {
     confirmation: Option<Arc<Confirmation>>,
 }
 
-enum Judged {
-    Holds(Reason, Basis),
-    Redeem(Redemption),
-}
-
 /// What the route asks for.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Wanted<'a> {
     /// Index in the bundle's actions.
     at: u32,
     action: &'a Action,
-    inputs: &'a Inputs<'a>,
-    facts: ActionFacts<'a, 'a>,
+    found: MatchedRoute<'a>,
 }
 
-impl<'g, T: Trace> Judge<'_, 'g, T> {
+/// What of the request line a decision goes on with.
+struct Asking<'a> {
+    line: &'a RequestLine<'a>,
+    host: &'a str,
+    audience: &'a str,
+    target: &'a Target<'a>,
+}
+
+impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     fn permit(self, reason: Reason, basis: Basis) -> Decision {
         // What is refused in shadow mode is refused nowhere, and so neither is it later.
         let basis = if self.shadow { Basis::Shadow } else { basis };
@@ -239,7 +273,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         })
     }
 
-    fn judge(&mut self, cache: &mut TokenCache) -> Result<Judged, Denial> {
+    fn judge(&mut self, cache: &mut TokenCache) -> Result<(Reason, Basis), Stop> {
         let line = RequestLine::read(self.request.headers);
         let line = self.step(Check::Request, line.map_err(ambiguous))?;
         let host_name = self.step(Check::Host, host(line.authority).map_err(ambiguous))?;
@@ -247,7 +281,7 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let matched_host = index.and_then(|index| index.host(host_name));
         if matches!(matched_host, Some(HostMatch::PassedThrough)) && !line.stream {
             self.note_foreign_credential(cache);
-            return Ok(Judged::Holds(Reason::PassedThrough, Basis::PassedThrough));
+            return Ok((Reason::PassedThrough, Basis::PassedThrough));
         }
         let credential = self.step(Check::OneCredential, Credential::find(self.request.headers))?;
         let guarded = match matched_host {
@@ -265,36 +299,29 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
             }
             _ => None,
         };
-        self.max_duration = matched.as_ref().map(|found| found.max_duration);
-        if let Some(found) = &matched
-            && found.action.is_none()
-            && !line.stream
-        {
-            self.note_foreign_credential(cache);
-            return Ok(Judged::Holds(Reason::Public, Basis::Public));
-        }
         // What passes as a plain request, and is here because it is none.
         let open = matches!(matched_host, Some(HostMatch::PassedThrough)) || matched.is_some();
-        let wanted = match (&guarded, &target, &matched) {
-            (Some(guarded), Some(target), Some(found)) => found.action.map(|(at, action)| Wanted {
-                at,
-                action,
-                inputs: &found.inputs,
-                facts: ActionFacts {
-                    environment: &self.gate.settings().environment,
-                    audience: guarded.audience(),
-                    action: &action.name,
-                    method: line.method,
-                    host: host_name,
-                    path: target.path,
-                    inputs: &found.inputs,
-                },
-            }),
-            _ => None,
+        let (found, calls) = match matched {
+            Some(Matched::Route(found)) => (Some(found), None),
+            Some(Matched::Calls(calls)) => (None, Some(calls)),
+            None => (None, None),
         };
-        if let Some(wanted) = &wanted {
-            self.about.action = Some(wanted.action.name.clone());
-            self.shadow = wanted.action.mode == ActionMode::Shadow;
+        let meant = found.as_ref().and_then(|found| found.route.upgrade.as_deref());
+        let wanted = match found {
+            Some(found) => match self.wanted(found) {
+                Some(wanted) => Some(wanted),
+                None if line.stream => None,
+                None => {
+                    self.note_foreign_credential(cache);
+                    return Ok((Reason::Public, Basis::Public));
+                }
+            },
+            None => None,
+        };
+        if let Some(calls) = &calls {
+            // Which action it is stands in the body.
+            self.about.call = Some(CallId(None));
+            self.shadow = calls.are_all_in_shadow();
         }
         let position = self.step(Check::Ready, self.ready(&credential))?;
         let presented = self.step(Check::Credential, credential.presented())?;
@@ -333,56 +360,111 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
 
-        let at = claims.seq;
-        let meant = matched.as_ref().and_then(|found| found.upgrade);
-        let wanted = self.may_be_asked(wanted, &line, meant, open);
-        if wanted.is_err() {
+        let asking = match (&guarded, &target) {
+            (Some(guarded), Some(target)) => {
+                let audience = guarded.audience();
+                Some(Asking { line: &line, host: host_name, audience, target })
+            }
+            _ => None,
+        };
+        let held = Held { gate: self.gate, now: self.now, position, claims };
+        let is_call = calls.is_some() && !line.stream;
+        let may_be_asked = match wanted {
+            None if is_call => Ok(None),
+            wanted => self.may_be_asked(wanted, &line, meant, open).map(Some),
+        };
+        if may_be_asked.is_err() {
             // For the mark alone: that a route is missing is said before what the gatepass lacks. Where
             // no host matched, no audience was checked.
-            let lives = in_step(at, position, self.gate.behind()).is_ok()
-                && revoked(claims, revocations).is_ok();
+            let lives = held.in_step().is_ok() && held.alive().is_ok();
             self.about.is_live = guarded.is_some() && lives;
         }
-        let wanted = wanted?;
-        self.step(Check::Freshness, fresh(self.gate, wanted.action, self.now))?;
-        self.step(Check::Position, in_step(at, position, self.gate.behind()))?;
-        self.step(Check::Revocation, revoked(claims, revocations))?;
+        let mut wanted = may_be_asked?;
+        if let Some(wanted) = &wanted {
+            self.step(Check::Freshness, held.fresh(wanted.action))?;
+        }
+        self.step(Check::Position, held.in_step())?;
+        self.step(Check::Revocation, held.alive())?;
         self.about.is_live = guarded.is_some();
-        self.step(Check::Age, young(claims, wanted.action, times.ends.since(claims.iat)))?;
-        self.step(Check::Scope, scopes(claims, wanted.action))?;
-        self.step(Check::Restrictions, restrictions(claims, wanted.action))?;
+        // INVARIANT: only what has no host is not asked of anything, and was refused above.
+        let asking = asking.ok_or_else(no_route)?;
+        let mut read = Read::Nothing;
+        let mut digest = BodyDigest::Empty;
+        if let (None, Some(calls)) = (&wanted, &calls) {
+            read = self.read_call(calls)?;
+            let (called, of_message) = self.called(calls, &read)?;
+            self.step(Check::Freshness, held.fresh(called.action))?;
+            wanted = Some(called);
+            digest = of_message;
+        }
+        let wanted = wanted.ok_or_else(no_route)?;
+        let action = wanted.action;
+        self.step(Check::Age, young(claims, action, times.ends.since(claims.iat)))?;
+        self.step(Check::Scope, scopes(claims, action))?;
+        self.step(Check::Restrictions, restrictions(claims, action))?;
+        let mut inputs = wanted.found.inputs.clone();
         let pinned = claims.authorization_details.pins_digest() || claims.approval.is_some();
-        let digest = if pinned { wanted.facts.digest() } else { None };
+        if action.body.is_read() {
+            if calls.is_none() {
+                let most = wanted.found.route.max_body;
+                read = self.read(action, most)?;
+                if pinned {
+                    digest = read.digest();
+                }
+            }
+            let found = wanted.found.read_inputs(asking.target, self.request.headers, &read);
+            inputs = self.step(Check::Inputs, found.map_err(unclear))?;
+        }
+        let facts = ActionFacts {
+            environment: &self.gate.settings().environment,
+            audience: asking.audience,
+            action: &action.name,
+            method: asking.line.method,
+            host: asking.host,
+            path: asking.target.path,
+            inputs: &inputs,
+            body: digest,
+        };
+        let digest = if pinned { facts.digest() } else { None };
         let asked = Asked {
-            action: &wanted.action.name,
-            audience: wanted.facts.audience,
-            inputs: wanted.inputs,
-            headers_say_all: wanted.action.body == BodyRule::None,
+            action: &action.name,
+            audience: asking.audience,
+            inputs: &inputs,
+            known: match action.body {
+                BodyRule::None | BodyRule::Json | BodyRule::Form => Known::All,
+                BodyRule::Digest => Known::Bytes,
+                BodyRule::Unread => Known::Headers,
+            },
             digest,
         };
         let granted = claims.authorization_details.grant(&asked).map_err(not_granted);
         let granted = self.step(Check::Entry, granted)?;
-        self.step(Check::Binding, binding(presented, wanted.action))?;
-        self.step(Check::Assurance, assurance(claims, wanted.action))?;
-        self.step(Check::Approval, approval(claims, wanted.action, digest))?;
+        let beside = "a query key of the name of an input in the body";
+        self.step(
+            Check::Inputs,
+            check(!inputs.stand_beside_a_query(), Code::AmbiguousRequest, beside),
+        )?;
+        self.step(Check::Binding, binding(presented, action))?;
+        self.step(Check::Assurance, assurance(claims, action))?;
+        self.step(Check::Approval, approval(claims, action, digest))?;
         let identity = Identity {
             agent: claims.client_id.as_str().to_owned(),
             owner: claims.owner.as_str().to_owned(),
             task: claims.txn.as_str().to_owned(),
         };
-        let needs = needs(wanted.action, granted);
+        let needs = needs(action, granted);
         let to_redeem = self.to_redeem(claims, needs, times.ends);
         if self.step(Check::Consumption, to_redeem)? {
-            return Ok(Judged::Redeem(Redemption {
+            return Err(Stop::Redeem(Box::new(Redemption {
                 jti: claims.jti.as_str().to_owned(),
                 expires: claims.exp,
                 needs,
                 identity,
-                action: wanted.action.name.clone(),
-            }));
+                about: self.about.clone(),
+            })));
         }
         let grant = Grant::new(signed, wanted.at, self.confirmation.take());
-        Ok(Judged::Holds(Reason::Decided(identity), Basis::Granted(grant)))
+        Ok((Reason::Decided(identity), Basis::Granted(grant)))
     }
 
     /// Whether the control plane must be asked. Last of all, and in shadow never: nothing is consumed there.
@@ -407,6 +489,15 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         Ok(!self.shadow && self.gate.settings().mode != Mode::Shadow)
     }
 
+    /// The action of a route, from now on what the decision is about; none where it is public.
+    fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
+        self.max_duration = Some(found.route.max_duration);
+        let (at, action) = found.action?;
+        self.about.action = Some(action.name.clone());
+        self.shadow = action.mode == ActionMode::Shadow;
+        Some(Wanted { at, action, found })
+    }
+
     /// What the request line and the body say, whoever asks.
     fn may_be_asked<'w>(
         &mut self,
@@ -418,12 +509,58 @@ impl<'g, T: Trace> Judge<'_, 'g, T> {
         let wanted = self.step(Check::RouteExists, route_exists(wanted, line, open))?;
         let stream = "an upgrade that the route does not name, or a tunnel";
         self.step(Check::Stream, check(line.is_meant(meant), Code::StreamNotAllowed, stream))?;
-        let body = wanted.action.body == BodyRule::Unread || self.request.ends_with_headers;
+        let takes = wanted.action.body != BodyRule::None || self.request.body == Body::None;
         self.step(
             Check::Body,
-            check(body, Code::BodyNotAllowed, "the request does not end with its headers"),
+            check(takes, Code::BodyNotAllowed, "the request does not end with its headers"),
         )?;
         Ok(wanted)
+    }
+
+    /// The whole body as an action reads it.
+    fn read(&mut self, action: &Action, most: u32) -> Result<Read<'r>, Stop> {
+        if self.request.body != Body::None {
+            let announced = body::announced(action, most, self.request.headers);
+            self.step(Check::Body, announced)?;
+        }
+        let bytes = match self.request.body {
+            Body::ToCome => return Err(Stop::Read(most)),
+            Body::None => Ok(&[] as &[u8]),
+            Body::Whole(bytes) if usize::try_from(most).is_ok_and(|most| bytes.len() <= most) => {
+                Ok(bytes)
+            }
+            Body::Whole(_) => Err(unfinished(Unfinished::TooLong)),
+            Body::Unfinished(why) => Err(unfinished(why)),
+        };
+        let read = bytes.and_then(|bytes| Read::of(action.body, bytes));
+        Ok(self.step(Check::Body, read)?)
+    }
+
+    /// The same where the body says which action it is: then all of them read JSON.
+    fn read_call(&mut self, calls: &MatchedCalls<'_>) -> Result<Read<'r>, Stop> {
+        let most = calls.max_body();
+        let any = calls.any().ok_or_else(no_route)?;
+        self.read(any, most)
+    }
+
+    /// The route of the call that a body is, and the digest of the call.
+    fn called<'w>(
+        &mut self,
+        calls: &MatchedCalls<'w>,
+        read: &Read<'r>,
+    ) -> Result<(Wanted<'w>, BodyDigest), Denial> {
+        // INVARIANT: `check_call` lets only `body: json` have calls.
+        let Read::Json(document) = read else { return Err(no_route()) };
+        let message = self.step(Check::Call, Message::read(document, calls.protocol()))?;
+        self.about.call = Some(CallId(message.id.map(str::to_owned)));
+        self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
+        let found = calls.find(&message.method, message.name.as_deref());
+        let wanted = found.and_then(|found| self.wanted(found));
+        let wanted = wanted.ok_or_else(|| {
+            Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
+        });
+        let wanted = self.step(Check::RouteExists, wanted)?;
+        Ok((wanted, message.digest()))
     }
 
     /// The issuer keys as they may speak at the time of this request.
@@ -512,6 +649,49 @@ fn fresh(gate: &Gate, action: &Action, now: Now) -> Result<(), Denial> {
     }
 }
 
+/// What is held against the gate's state.
+struct Held<'h, 'c> {
+    gate: &'h Gate,
+    now: Now,
+    position: Position,
+    claims: &'h Claims<'c>,
+}
+
+impl Held<'_, '_> {
+    fn fresh(&self, action: &Action) -> Result<(), Denial> {
+        fresh(self.gate, action, self.now)
+    }
+
+    fn in_step(&self) -> Result<(), Denial> {
+        in_step(self.claims.seq, self.position, self.gate.behind())
+    }
+
+    fn alive(&self) -> Result<(), Denial> {
+        revoked(self.claims, self.gate.revocations())
+    }
+}
+
+fn unfinished(why: Unfinished) -> Denial {
+    match why {
+        Unfinished::TooLong => Denial::new(Code::BodyTooLarge, "more than the route reads"),
+        Unfinished::TooSlow => Denial::new(Code::BodyTooSlow, "the body was not there in time"),
+        Unfinished::NoRoom => Denial::new(Code::GateBusy, "no room is left for bodies"),
+        Unfinished::Trailers => Denial::new(Code::BodyNotAllowed, "trailers follow the body"),
+        Unfinished::Broken => Denial::new(Code::BodyMalformed, "the host lost some of the body"),
+    }
+}
+
+fn unclear(why: Unclear) -> Denial {
+    match why {
+        Unclear::Line(why) => ambiguous(why),
+        Unclear::Body(what) => Denial::new(Code::BodyMalformed, what),
+    }
+}
+
+fn no_route() -> Denial {
+    Denial::new(Code::NoRoute, "no route for this host, method and path")
+}
+
 fn not_kept() -> Denial {
     Denial::new(Code::Malformed, "the gatepass could not be looked at")
 }
@@ -534,7 +714,7 @@ fn route_exists<'a>(
         None if line.connect || (line.stream && open) => {
             Err(Denial::new(Code::StreamNotAllowed, "an upgrade or tunnel to what is no route"))
         }
-        None => Err(Denial::new(Code::NoRoute, "no route for this host, method and path")),
+        None => Err(no_route()),
     }
 }
 

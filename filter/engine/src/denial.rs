@@ -31,7 +31,13 @@ pub struct About {
     /// on the policy, may be held against the policy. Whoever has only a dead one, or one for another
     /// system, moves nothing.
     pub is_live: bool,
+    /// The request is a JSON-RPC message, or goes where only those go.
+    pub call: Option<CallId>,
 }
+
+/// The `id` of a JSON-RPC message as it stands there, where it was read and has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallId(pub Option<String>);
 
 /// What would have to come true for the same request to be decided otherwise soon. Only such a
 /// denial may be held by the shell, for a bounded time, and is then decided anew from the start.
@@ -201,8 +207,10 @@ denial_codes! {
     Replayed = "replayed", 401: "The gatepass or its proof was used before.", next "Ask for a new gatepass.";
     ReplayTableFull = "replay_table_full", 503: "The gate cannot remember another use.", next "Try again in a moment.";
     BodyTooLarge = "body_too_large", 413: "The body is larger than the action reads.", next "Send a smaller body.";
+    BodyTooSlow = "body_too_slow", 408: "The body did not come in time.", next "Send the body at once.";
+    GateBusy = "gate_busy", 503: "All that the gate may hold of bodies is taken.", next "Try again in a moment.";
     BodyMalformed = "body_malformed", 400: "The body does not parse.", next "Send a well-formed body.";
-    BodyNotAllowed = "body_not_allowed", 403: "The action takes no body, and the request has one.", next "Send the request without a body.";
+    BodyNotAllowed = "body_not_allowed", 403: "The action takes no body of this kind.", next "Send the request as the action takes it: without a body, or of its media type and not encoded.";
     HeaderBodyMismatch = "header_body_mismatch", 400: "A header says something other than the body.", next "Make header and body agree.";
     StreamNotAllowed = "stream_not_allowed", 403: "Upgrades and tunnels are not allowed here.", next "Send a plain request.";
     NotReady = "not_ready", 503: "The gate has not heard from the control plane since it started.", next "Try again in a moment.";
@@ -258,6 +266,8 @@ impl Code {
             | Self::Replayed
             | Self::ReplayTableFull
             | Self::BodyTooLarge
+            | Self::BodyTooSlow
+            | Self::GateBusy
             | Self::BodyMalformed
             | Self::HeaderBodyMismatch
             | Self::NotReady

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::inputs::{Found, Inputs};
 
-/// What the digest covers, for a request whose body is empty.
+/// What the digest covers.
 #[derive(Clone, Copy, Debug)]
 pub struct ActionFacts<'r, 'a> {
     pub environment: &'r str,
@@ -22,6 +24,29 @@ pub struct ActionFacts<'r, 'a> {
     /// Without the query.
     pub path: &'r str,
     pub inputs: &'r Inputs<'a>,
+    pub body: BodyDigest,
+}
+
+/// SHA-256 of what the action reads of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyDigest {
+    Empty,
+    /// Of the bytes as they are (`body: digest`), or of their canonical JSON (`body: json`): of the whole
+    /// body, or of a JSON-RPC message's `method` and `params` without `_meta`, because `id` and `_meta` are
+    /// other ones in each call.
+    Of([u8; 32]),
+    /// Two bodies that differ could have the same.
+    None,
+}
+
+impl BodyDigest {
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Empty => Some(EMPTY_SHA256.to_owned()),
+            Self::Of(digest) => Some(URL_SAFE_NO_PAD.encode(digest)),
+            Self::None => None,
+        }
+    }
 }
 
 impl ActionFacts<'_, '_> {
@@ -39,6 +64,7 @@ impl ActionFacts<'_, '_> {
         if self.inputs.leave_something_out() {
             return None;
         }
+        let body = self.body.text()?;
         let mut inputs = BTreeMap::new();
         for (name, found) in self.inputs.iter() {
             match found {
@@ -55,7 +81,7 @@ impl ActionFacts<'_, '_> {
         out.push(',');
         member(&mut out, "audience", self.audience);
         out.push(',');
-        member(&mut out, "body_sha256", EMPTY_SHA256);
+        member(&mut out, "body_sha256", &body);
         out.push(',');
         member(&mut out, "environment", self.environment);
         out.push(',');
@@ -77,13 +103,13 @@ impl ActionFacts<'_, '_> {
 }
 
 fn member(out: &mut String, name: &str, value: &str) {
-    text(out, name);
+    quote(out, name);
     out.push(':');
-    text(out, value);
+    quote(out, value);
 }
 
 /// RFC 8785 section 3.2.2.2.
-fn text(out: &mut String, value: &str) {
+pub(crate) fn quote(out: &mut String, value: &str) {
     out.push('"');
     for c in value.chars() {
         match c {
@@ -109,7 +135,6 @@ mod tests {
     use super::*;
     use crate::bundle::{Currency, Input, InputKind, Source};
     use crate::target::Target;
-    use base64::Engine as _;
 
     #[test]
     fn the_canonical_form_is_sorted_and_minimal() {
@@ -122,6 +147,7 @@ mod tests {
             host: "orders.example",
             path: "/o/\u{1}\"\\é",
             inputs: &inputs,
+            body: BodyDigest::Empty,
         };
         assert_eq!(
             facts.canonical().unwrap(),
@@ -196,6 +222,9 @@ mod tests {
             ActionFacts { host: "x.example", ..base },
             ActionFacts { path: "/p/", ..base },
             ActionFacts { inputs: &other_inputs, ..base },
+            ActionFacts { body: BodyDigest::Of([0; 32]), ..base },
+            ActionFacts { body: BodyDigest::Of([1; 32]), ..base },
+            ActionFacts { body: BodyDigest::None, ..base },
         ] {
             assert!(seen.insert(other.digest()), "{other:?}");
         }
@@ -223,12 +252,13 @@ mod tests {
             host: "orders.example",
             path: "/p",
             inputs,
+            body: BodyDigest::Empty,
         }
     }
 
     #[test]
     fn the_digest_of_nothing_is_right() {
         let digest: [u8; 32] = Sha256::digest(b"").into();
-        assert_eq!(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest), EMPTY_SHA256);
+        assert_eq!(URL_SAFE_NO_PAD.encode(digest), EMPTY_SHA256);
     }
 }

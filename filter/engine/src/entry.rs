@@ -59,11 +59,21 @@ pub struct Asked<'r, 'a> {
     pub action: &'r str,
     pub audience: &'r str,
     pub inputs: &'r Inputs<'a>,
-    /// Whether everything that the request does is in its headers, so that constraints and
-    /// digests say all there is to say.
-    pub headers_say_all: bool,
+    /// How much of what the request does is known.
+    pub known: Known,
     /// The action digest, where it can be computed.
     pub digest: Option<[u8; 32]>,
+}
+
+/// How much of what a request does is known to whoever decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// All: its headers, and what it has of a body was read.
+    All,
+    /// The bytes of its body, and not what they mean: a digest says all there is to say, constraints do not.
+    Bytes,
+    /// Not its body.
+    Headers,
 }
 
 /// Why no entry grants, most telling first.
@@ -167,8 +177,12 @@ impl Entry<'_> {
         if self.locations.as_ref().is_some_and(|all| !all.contains(&asked.audience)) {
             return Err(NotGranted::NotNamed);
         }
-        let restricted = !self.constraints.is_empty() || self.args_digest.is_some();
-        if restricted && !asked.headers_say_all {
+        let known = match asked.known {
+            Known::All => true,
+            Known::Bytes => self.constraints.is_empty() || self.args_digest.is_some(),
+            Known::Headers => self.constraints.is_empty() && self.args_digest.is_none(),
+        };
+        if !known {
             return Err(NotGranted::Unsupported(
                 "constraints on an action whose body is not read".to_owned(),
             ));
@@ -232,6 +246,18 @@ impl Constraint<'_> {
                 order(value, bound).ok_or_else(unsupported)?.is_some_and(core::cmp::Ordering::is_ge)
             }
             Operator::Equals(wanted) => equal(value, wanted).ok_or_else(unsupported)?,
+            // Each of a set is one of them.
+            Operator::In(wanted) if matches!(value, Value::TextSet(_)) => {
+                let Value::TextSet(texts) = value else { return Err(unsupported()) };
+                let text = |one: &Literal<'_>| matches!(one, Literal::Text(_));
+                if !wanted.iter().all(text) {
+                    return Err(unsupported());
+                }
+                let allowed = |text: &Cow<'_, str>| {
+                    wanted.iter().any(|one| matches!(one, Literal::Text(one) if one == text))
+                };
+                texts.iter().all(allowed)
+            }
             Operator::In(wanted) => {
                 let mut any = false;
                 for one in wanted {
@@ -241,6 +267,9 @@ impl Constraint<'_> {
             }
             Operator::Prefix(prefix) => match value {
                 Value::Text(text) => text.starts_with(&**prefix) && stays_below(text, prefix),
+                Value::TextSet(texts) => texts
+                    .iter()
+                    .all(|text| text.starts_with(&**prefix) && stays_below(text, prefix)),
                 Value::Integer(_) | Value::Decimal(_) | Value::Money(_) | Value::Boolean(_) => {
                     return Err(unsupported());
                 }
@@ -266,7 +295,14 @@ fn order(value: &Value<'_>, bound: &Literal<'_>) -> Option<Option<core::cmp::Ord
             let bound = Money::parse(bound)?;
             Some((value.currency == bound.currency).then(|| value.amount.cmp(&bound.amount)))
         }
-        (Value::Text(_) | Value::Boolean(_) | Value::Integer(_) | Value::Money(_), _) => None,
+        (
+            Value::Text(_)
+            | Value::Boolean(_)
+            | Value::Integer(_)
+            | Value::Money(_)
+            | Value::TextSet(_),
+            _,
+        ) => None,
     }
 }
 
@@ -277,7 +313,7 @@ fn equal(value: &Value<'_>, wanted: &Literal<'_>) -> Option<bool> {
         (Value::Integer(_) | Value::Decimal(_) | Value::Money(_), _) => {
             order(value, wanted).map(|order| order.is_some_and(core::cmp::Ordering::is_eq))
         }
-        (Value::Text(_) | Value::Boolean(_), _) => None,
+        (Value::Text(_) | Value::Boolean(_) | Value::TextSet(_), _) => None,
     }
 }
 
@@ -311,7 +347,7 @@ mod tests {
             action: "a",
             audience: "https://h",
             inputs: &inputs,
-            headers_say_all: true,
+            known: Known::All,
             digest: None,
         });
         let outcome = outcome.map_err(|why| match why {
@@ -427,7 +463,7 @@ mod tests {
                 action: "a",
                 audience: "https://h",
                 inputs: &inputs,
-                headers_say_all: true,
+                known: Known::All,
                 digest: None,
             })
         };
@@ -461,7 +497,7 @@ mod tests {
                 action: "a",
                 audience: "https://h",
                 inputs: &inputs,
-                headers_say_all: true,
+                known: Known::All,
                 digest: None,
             };
             details.grant(&asked).is_ok()

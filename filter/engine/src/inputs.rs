@@ -6,8 +6,11 @@
 use core::fmt;
 use std::borrow::Cow;
 
+use crate::body::Read;
 use crate::bundle::{Currency, Input, InputKind, Source};
 use crate::decision::Header;
+use crate::digest::quote;
+use crate::document::{self, Pointer};
 use crate::target::{Ambiguous, Target, decoded};
 
 /// A decimal with 4 places, as ten-thousandths (the range of Cedar's `decimal`).
@@ -111,6 +114,8 @@ pub enum Value<'a> {
     Decimal(Decimal),
     Money(Money),
     Boolean(bool),
+    /// In the order of the request, none twice.
+    TextSet(Vec<Cow<'a, str>>),
 }
 
 impl fmt::Display for Value<'_> {
@@ -122,6 +127,19 @@ impl fmt::Display for Value<'_> {
             Self::Decimal(value) => write!(f, "{value}"),
             Self::Money(value) => write!(f, "{value}"),
             Self::Boolean(value) => write!(f, "{value}"),
+            Self::TextSet(texts) => {
+                // Canonical JSON, sorted: a set has no order.
+                let mut sorted: Vec<&str> = texts.iter().map(|text| &**text).collect();
+                sorted.sort_unstable();
+                let mut out = String::from("[");
+                for (nth, text) in sorted.into_iter().enumerate() {
+                    if nth > 0 {
+                        out.push(',');
+                    }
+                    quote(&mut out, text);
+                }
+                write!(f, "{out}]")
+            }
         }
     }
 }
@@ -140,10 +158,27 @@ pub enum Found<'a> {
 pub struct Inputs<'a> {
     found: Vec<(&'a str, Found<'a>)>,
     more: bool,
+    beside: bool,
+}
+
+/// Why the inputs of a request are not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    /// The line or a header has a second reading.
+    Line(Ambiguous),
+    /// The body has, at the named input.
+    Body(String),
+}
+
+impl From<Ambiguous> for Unclear {
+    fn from(ambiguous: Ambiguous) -> Self {
+        Self::Line(ambiguous)
+    }
 }
 
 impl<'a> Inputs<'a> {
-    /// Reads every input of a route. `parameters` are the path's, still encoded.
+    /// Reads every input of a route. `parameters` are the path's, still encoded. Those that stand in the
+    /// body are missing.
     ///
     /// # Errors
     /// A key or header that feeds an input and occurs twice or in a second spelling.
@@ -153,12 +188,30 @@ impl<'a> Inputs<'a> {
         target: &Target<'a>,
         headers: &[Header<'a>],
     ) -> Result<Self, Ambiguous> {
-        let request = Carrier { parameters, target, headers };
+        match Self::read_all(inputs, parameters, target, headers, &Read::Nothing) {
+            Ok(inputs) => Ok(inputs),
+            Err(Unclear::Line(ambiguous)) => Err(ambiguous),
+            Err(Unclear::Body(what)) => Err(Ambiguous::new(what)),
+        }
+    }
+
+    /// Reads every input, those of the body too.
+    ///
+    /// # Errors
+    /// What feeds an input occurs twice or in a second spelling.
+    pub(crate) fn read_all(
+        inputs: &'a [Input],
+        parameters: &[(&str, &'a str)],
+        target: &Target<'a>,
+        headers: &[Header<'a>],
+        body: &Read<'a>,
+    ) -> Result<Self, Unclear> {
+        let request = Carrier { parameters, target, headers, body };
         let mut out = Vec::with_capacity(inputs.len());
         for input in inputs {
             let found = match request.find(&input.source)? {
                 None => Found::Missing,
-                Some(text) => match typed(&input.kind, text, &request)? {
+                Some(carried) => match typed(&input.kind, carried, &request)? {
                     Some(value) => Found::Value(value),
                     None => Found::Invalid,
                 },
@@ -173,7 +226,18 @@ impl<'a> Inputs<'a> {
             });
             !(known || key.is_empty() && value.is_empty())
         });
-        Ok(Self { found: out, more })
+        let beside = inputs.iter().any(|input| match &input.source {
+            Source::Body(place) => target.query.iter().any(|(key, _)| is_beside(place, key)),
+            Source::Path(_) | Source::Query(_) | Source::Header(_) => false,
+        });
+        Ok(Self { found: out, more, beside })
+    }
+
+    /// Whether the query has a key of the name of an input that stands in the body. Some upstreams merge the
+    /// two, and take the query's.
+    #[must_use]
+    pub const fn stand_beside_a_query(&self) -> bool {
+        self.beside
     }
 
     /// Whether the query says more than the inputs do: then they are not all that the request
@@ -194,23 +258,59 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// The last name of a pointer, or a form's key.
+fn is_beside(place: &str, key: &str) -> bool {
+    let Ok(plain) = decoded(key) else { return true };
+    let base = plain.split('[').next().unwrap_or_default();
+    let last = Pointer::new(place).last();
+    same_key(base, &last) || same_key(&plain, &last)
+}
+
 struct Carrier<'r, 'a> {
     parameters: &'r [(&'r str, &'a str)],
     target: &'r Target<'a>,
     headers: &'r [Header<'a>],
+    body: &'r Read<'a>,
 }
 
-impl<'a> Carrier<'_, 'a> {
-    fn find(&self, source: &Source) -> Result<Option<Cow<'a, str>>, Ambiguous> {
-        match source {
+/// What stands at a source.
+enum Carried<'r, 'a> {
+    Text(Cow<'a, str>),
+    Json(document::Value<'r, 'a>),
+}
+
+impl<'r, 'a> Carrier<'r, 'a> {
+    fn find(&self, source: &Source) -> Result<Option<Carried<'r, 'a>>, Unclear> {
+        let text = match source {
             Source::Path(name) => self
                 .parameters
                 .iter()
                 .find(|(known, _)| known == name)
                 .map(|(_, text)| decoded(text))
-                .transpose(),
-            Source::Query(key) => self.query(key),
-            Source::Header(name) => self.header(name),
+                .transpose()?,
+            Source::Query(key) => self.query(key)?,
+            Source::Header(name) => self.header(name)?,
+            Source::Body(place) => return self.body(place),
+        };
+        Ok(text.map(Carried::Text))
+    }
+
+    fn body(&self, place: &str) -> Result<Option<Carried<'r, 'a>>, Unclear> {
+        let twice =
+            || Unclear::Body(format!("`{place}` stands there twice or in a second spelling"));
+        match self.body {
+            Read::Nothing | Read::Bytes(_) => Ok(None),
+            Read::Form(form) => match form.find(place) {
+                Ok(text) => Ok(text.map(Carried::Text)),
+                Err(_) => Err(twice()),
+            },
+            Read::Json(document) => match document.root() {
+                None => Ok(None),
+                Some(root) => match Pointer::new(place).find(root) {
+                    Ok(value) => Ok(value.map(Carried::Json)),
+                    Err(_) => Err(twice()),
+                },
+            },
         }
     }
 
@@ -282,13 +382,32 @@ pub(crate) fn same_key(a: &str, b: &str) -> bool {
 
 fn typed<'a>(
     kind: &InputKind,
-    text: Cow<'a, str>,
+    carried: Carried<'_, 'a>,
     request: &Carrier<'_, 'a>,
-) -> Result<Option<Value<'a>>, Ambiguous> {
-    if text.len() > MAX_INPUT_BYTES {
-        return Ok(None);
-    }
-    Ok(match kind {
+) -> Result<Option<Value<'a>>, Unclear> {
+    let amount = match (&carried, kind) {
+        (Carried::Text(text), _) if text.len() > MAX_INPUT_BYTES => return Ok(None),
+        (Carried::Text(text), InputKind::Money(_)) => Decimal::parse(text),
+        (Carried::Json(value), InputKind::Money(_)) => json_decimal(*value),
+        (Carried::Text(_), _) => return Ok(of_text(kind, carried)),
+        (Carried::Json(value), _) => return Ok(of_json(kind, *value)),
+    };
+    let InputKind::Money(source) = kind else { return Ok(None) };
+    let code = match source {
+        Currency::Fixed(code) => currency(code),
+        Currency::From(source) => match request.find(source)? {
+            Some(Carried::Text(code)) => currency(&code),
+            Some(Carried::Json(value)) => value.text().and_then(|code| currency(&code)),
+            None => None,
+        },
+    };
+    let money = |(amount, currency)| Value::Money(Money { amount, currency });
+    Ok(amount.zip(code).map(money))
+}
+
+fn of_text<'a>(kind: &InputKind, carried: Carried<'_, 'a>) -> Option<Value<'a>> {
+    let Carried::Text(text) = carried else { return None };
+    match kind {
         InputKind::Text => Some(Value::Text(text)),
         InputKind::Integer => integer(&text).map(Value::Integer),
         InputKind::Decimal => Decimal::parse(&text).map(Value::Decimal),
@@ -297,19 +416,57 @@ fn typed<'a>(
             "false" => Some(Value::Boolean(false)),
             _ => None,
         },
-        InputKind::Money(source) => {
-            let code = match source {
-                Currency::Fixed(code) => Some(Cow::Owned(code.clone())),
-                Currency::From(source) => request.find(source)?,
-            };
-            let currency = code.and_then(|code| currency(&code));
-            Decimal::parse(&text)
-                .zip(currency)
-                .map(|(amount, currency)| Value::Money(Money { amount, currency }))
-        }
-    })
+        InputKind::Money(_) | InputKind::TextSet => None,
+    }
 }
 
+/// A value of JSON has its kind there already: `"5"` is no integer, and `1` is not true. A decimal may be a
+/// number or a text, because many APIs write amounts as texts.
+fn of_json<'a>(kind: &InputKind, value: document::Value<'_, 'a>) -> Option<Value<'a>> {
+    match (kind, value.found()?) {
+        (InputKind::Text, document::Found::Text(text)) => input_text(text).map(Value::Text),
+        (InputKind::Integer, document::Found::Number(text)) => integer(text).map(Value::Integer),
+        (InputKind::Decimal, _) => json_decimal(value).map(Value::Decimal),
+        (InputKind::Boolean, document::Found::Boolean(value)) => Some(Value::Boolean(value)),
+        (InputKind::TextSet, document::Found::Array) => text_set(value),
+        (
+            InputKind::Text
+            | InputKind::Integer
+            | InputKind::Boolean
+            | InputKind::TextSet
+            | InputKind::Money(_),
+            _,
+        ) => None,
+    }
+}
+
+fn json_decimal(value: document::Value<'_, '_>) -> Option<Decimal> {
+    match value.found()? {
+        document::Found::Number(text) => Decimal::parse(text),
+        document::Found::Text(text) => Decimal::parse(&text),
+        _ => None,
+    }
+}
+
+/// None that ends early for a reader to which a zero byte is the end.
+fn input_text(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    (text.len() <= MAX_INPUT_BYTES && !text.contains('\0')).then_some(text)
+}
+
+fn text_set<'a>(value: document::Value<'_, 'a>) -> Option<Value<'a>> {
+    let mut texts: Vec<Cow<'a, str>> = Vec::new();
+    for element in value.elements() {
+        let text = input_text(element.text()?)?;
+        if texts.len() >= MAX_SET || texts.contains(&text) {
+            return None;
+        }
+        texts.push(text);
+    }
+    Some(Value::TextSet(texts))
+}
+
+/// Members of one set.
+const MAX_SET: usize = 64;
 /// Bytes of one input's text.
 const MAX_INPUT_BYTES: usize = 2048;
 

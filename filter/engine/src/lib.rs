@@ -11,14 +11,17 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod batch;
+pub mod body;
 pub mod bundle;
 pub mod clock;
 pub mod decision;
 pub mod denial;
 pub mod digest;
+pub mod document;
 pub mod ed25519;
 pub mod entry;
 pub mod envelope;
+pub(crate) mod form;
 pub mod freshness;
 pub mod gate;
 pub mod gatepass;
@@ -34,6 +37,7 @@ pub mod replay;
 pub mod revocation;
 pub mod root;
 pub mod routes;
+pub mod rpc;
 pub mod target;
 #[cfg(test)]
 mod testkit;

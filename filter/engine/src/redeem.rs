@@ -21,7 +21,7 @@ pub struct Redemption {
     pub(crate) expires: UnixSeconds,
     pub(crate) needs: Needs,
     pub(crate) identity: Identity,
-    pub(crate) action: String,
+    pub(crate) about: About,
 }
 
 /// What it is that must be confirmed.
@@ -98,7 +98,7 @@ impl Redemption {
 
     #[must_use]
     pub fn action(&self) -> &str {
-        &self.action
+        self.about.action.as_deref().unwrap_or_default()
     }
 
     /// Reads what was answered to the question with this nonce.
@@ -162,11 +162,7 @@ impl Redemption {
     }
 
     fn denied(&self, code: Code, why: &str) -> Denial {
-        Denial::new(code, why).about(About {
-            agent: Some(self.identity.agent.clone()),
-            action: Some(self.action.clone()),
-            is_live: true,
-        })
+        Denial::new(code, why).about(self.about.clone())
     }
 }
 

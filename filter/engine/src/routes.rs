@@ -8,14 +8,19 @@
 use core::fmt;
 use std::collections::HashMap;
 
-use crate::bundle::{Action, Bundle, Host, RouteTarget, Treatment};
+use crate::body::Read;
+use crate::bundle::{
+    Action, ActionMode, Bundle, Call, Host, Protocol, Route, RouteTarget, Treatment,
+};
 use crate::decision::Header;
-use crate::inputs::Inputs;
+use crate::denial::Denial;
+use crate::inputs::{Inputs, Unclear};
+use crate::rpc::Message;
 use crate::target::{Ambiguous, Target, decoded};
 
 mod check;
 
-pub use check::is_action_name;
+pub use check::{MAX_BODY, is_action_name};
 use check::{check_bundle, check_route, is_name};
 
 /// A validated bundle, ready to be looked up in.
@@ -41,16 +46,32 @@ pub struct GuardedHost<'i> {
     host: &'i Host,
 }
 
-/// The route of a request, with its inputs.
+/// What the request line of a request finds.
 #[derive(Clone, Debug)]
-pub struct Matched<'a> {
+pub enum Matched<'a> {
+    Route(MatchedRoute<'a>),
+    /// The body says which of them.
+    Calls(MatchedCalls<'a>),
+}
+
+/// The route of a request.
+#[derive(Clone, Debug)]
+pub struct MatchedRoute<'a> {
+    pub route: &'a Route,
     /// With its index in [`Bundle::actions`]; none where the route is public.
     pub action: Option<(u32, &'a Action)>,
-    /// Seconds that a permit may last.
-    pub max_duration: u32,
-    /// The upgrade that may be asked for here.
-    pub upgrade: Option<&'a str>,
+    parameters: Vec<(&'a str, &'a str)>,
+    /// Those that do not stand in the body.
     pub inputs: Inputs<'a>,
+}
+
+/// The routes of a path that differ in what is called.
+#[derive(Clone, Debug)]
+pub struct MatchedCalls<'a> {
+    index: &'a Index,
+    routes: &'a [Route],
+    calls: &'a Calls,
+    target: &'a Target<'a>,
 }
 
 /// What is wrong with a bundle, and where.
@@ -120,6 +141,12 @@ impl Index {
         })
     }
 
+    /// Whether some action reads bodies: else nobody needs to fetch one.
+    #[must_use]
+    pub fn reads_bodies(&self) -> bool {
+        self.bundle.actions.iter().any(|action| action.body.is_read())
+    }
+
     /// The smallest staleness bound of any action, in seconds: what the feed's wait is cut to.
     #[must_use]
     pub fn smallest_staleness(&self) -> Option<u32> {
@@ -151,38 +178,84 @@ impl<'i> GuardedHost<'i> {
         let Treatment::Guarded(routes) = &self.host.treatment else {
             return Ok(None);
         };
-        let Some(trie) = self.index.tries.get(self.at).and_then(|tries| tries.get(method)) else {
+        let index = self.index;
+        let Some(trie) = index.tries.get(self.at).and_then(|tries| tries.get(method)) else {
             return Ok(None);
         };
         let Some(terminal) = trie.find(&target.segments)? else {
             return Ok(None);
         };
-        let Some(route) = routes.get(terminal.route) else {
-            return Ok(None);
-        };
-        let parameters: Vec<(&str, &'a str)> = terminal
-            .parameters
-            .iter()
-            .filter_map(|(at, name)| target.segments.get(*at).map(|text| (name.as_str(), *text)))
-            .collect();
-        let inputs = Inputs::read(&route.inputs, &parameters, target, headers)?;
-        let action = match route.target {
-            RouteTarget::Public => None,
-            // INVARIANT: `check_route` held the number against the list; a number that is not in
-            // it would otherwise read as public.
-            RouteTarget::Action(id) => {
-                match usize::try_from(id).ok().and_then(|id| self.index.bundle.actions.get(id)) {
-                    Some(action) => Some((id, action)),
-                    None => return Ok(None),
-                }
+        match terminal {
+            Terminal::Route(leaf) => {
+                let found = leaf.matched(index, routes, target);
+                let Some(mut found) = found else { return Ok(None) };
+                found.inputs =
+                    Inputs::read(&found.route.inputs, &found.parameters, target, headers)?;
+                Ok(Some(Matched::Route(found)))
             }
-        };
-        Ok(Some(Matched {
-            action,
-            max_duration: route.max_duration,
-            upgrade: route.upgrade.as_deref(),
-            inputs,
-        }))
+            Terminal::Calls(calls) => {
+                Ok(Some(Matched::Calls(MatchedCalls { index, routes, calls, target })))
+            }
+        }
+    }
+}
+
+impl<'a> MatchedRoute<'a> {
+    /// Reads the inputs once more, those of the body too.
+    pub(crate) fn read_inputs(
+        &self,
+        target: &Target<'a>,
+        headers: &[Header<'a>],
+        body: &Read<'a>,
+    ) -> Result<Inputs<'a>, Unclear> {
+        Inputs::read_all(&self.route.inputs, &self.parameters, target, headers, body)
+    }
+}
+
+impl<'a> MatchedCalls<'a> {
+    /// The route of a call, without its inputs; `None` when there is none.
+    #[must_use]
+    pub fn find(&self, method: &str, name: Option<&str>) -> Option<MatchedRoute<'a>> {
+        let named = self.calls.methods.get(method)?;
+        let leaf = name.and_then(|name| named.of.get(name)).or(named.any.as_ref())?;
+        leaf.matched(self.index, self.routes, self.target)
+    }
+
+    /// One of their actions: all of them read JSON alike.
+    #[must_use]
+    pub fn any(&self) -> Option<&'a Action> {
+        let named = self.calls.methods.values().next()?;
+        let leaf = named.any.as_ref().or_else(|| named.of.values().next())?;
+        leaf.matched(self.index, self.routes, self.target)?.action.map(|(_, action)| action)
+    }
+
+    /// Holds the headers of the protocol against what the body says.
+    pub(crate) fn agrees(
+        &self,
+        message: &Message<'_, '_>,
+        headers: &[Header<'_>],
+    ) -> Result<(), Denial> {
+        match self.calls.protocol {
+            Protocol::Mcp => message.agrees(headers),
+            Protocol::JsonRpc => Ok(()),
+        }
+    }
+
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.calls.protocol
+    }
+
+    /// Bytes of a body that some of them reads.
+    #[must_use]
+    pub const fn max_body(&self) -> u32 {
+        self.calls.max_body
+    }
+
+    /// Whether none of them refuses anything.
+    #[must_use]
+    pub const fn are_all_in_shadow(&self) -> bool {
+        self.calls.shadow
     }
 }
 
@@ -202,10 +275,75 @@ struct Node {
 }
 
 #[derive(Clone, Debug)]
-struct Terminal {
+enum Terminal {
+    Route(Leaf),
+    Calls(Calls),
+}
+
+#[derive(Clone, Debug)]
+struct Leaf {
     route: usize,
     /// Segment number and name.
     parameters: Vec<(usize, String)>,
+}
+
+/// The routes of one path that are for JSON-RPC messages.
+#[derive(Clone, Debug)]
+struct Calls {
+    protocol: Protocol,
+    methods: HashMap<String, Named>,
+    max_body: u32,
+    shadow: bool,
+}
+
+/// The routes of one JSON-RPC method.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    of: HashMap<String, Leaf>,
+    any: Option<Leaf>,
+}
+
+impl Leaf {
+    /// The route, without its inputs.
+    fn matched<'a>(
+        &'a self,
+        index: &'a Index,
+        routes: &'a [Route],
+        target: &'a Target<'a>,
+    ) -> Option<MatchedRoute<'a>> {
+        let route = routes.get(self.route)?;
+        let action = match route.target {
+            RouteTarget::Public => None,
+            // INVARIANT: `check_route` held the number against the list; a number that is not in
+            // it would otherwise read as public.
+            RouteTarget::Action(id) => {
+                let at = usize::try_from(id).ok()?;
+                Some((id, index.bundle.actions.get(at)?))
+            }
+        };
+        let parameters = self
+            .parameters
+            .iter()
+            .filter_map(|(at, name)| target.segments.get(*at).map(|text| (name.as_str(), *text)))
+            .collect();
+        Some(MatchedRoute { route, action, parameters, inputs: Inputs::default() })
+    }
+}
+
+impl Calls {
+    /// False when a route of the same call is there already, or of another protocol.
+    fn insert(&mut self, call: &Call, leaf: Leaf, route: &Route, shadow: bool) -> bool {
+        if self.protocol != call.protocol {
+            return false;
+        }
+        self.max_body = self.max_body.max(route.max_body);
+        self.shadow &= shadow;
+        let named = self.methods.entry(call.method.clone()).or_default();
+        match &call.name {
+            Some(name) => named.of.insert(name.clone(), leaf).is_none(),
+            None => named.any.replace(leaf).is_none(),
+        }
+    }
 }
 
 impl Trie {
@@ -298,7 +436,7 @@ fn build_tries(
             let trie = tries
                 .entry(method.clone())
                 .or_insert_with(|| Trie { nodes: vec![Node::default()] });
-            if !insert(trie, &template, route_at) {
+            if !insert(trie, &template, bundle, (route_at, route)) {
                 return Err(flaw(
                     place,
                     format!("`{method} {}` is as specific as another route", route.path),
@@ -312,7 +450,12 @@ fn build_tries(
 }
 
 /// False when a route of the same shape is there already.
-fn insert(trie: &mut Trie, template: &Template, route: usize) -> bool {
+fn insert(
+    trie: &mut Trie,
+    template: &Template,
+    bundle: &Bundle,
+    (route_at, route): (usize, &Route),
+) -> bool {
     let mut at = 0;
     for segment in &template.segments {
         let known = match (segment, trie.nodes.get(at)) {
@@ -352,12 +495,38 @@ fn insert(trie: &mut Trie, template: &Template, route: usize) -> bool {
             Segment::Literal(_) => None,
         })
         .collect();
-    match trie.nodes.get_mut(at) {
-        Some(node) if node.terminal.is_none() => {
-            node.terminal = Some(Terminal { route, parameters });
+    let leaf = Leaf { route: route_at, parameters };
+    let Some(node) = trie.nodes.get_mut(at) else { return false };
+    match (&mut node.terminal, &route.call) {
+        (None, None) => {
+            node.terminal = Some(Terminal::Route(leaf));
             true
         }
-        _ => false,
+        (None, Some(call)) => {
+            let mut calls = Calls {
+                protocol: call.protocol,
+                methods: HashMap::new(),
+                max_body: 0,
+                shadow: true,
+            };
+            let fits = calls.insert(call, leaf, route, is_in_shadow(bundle, route));
+            node.terminal = Some(Terminal::Calls(calls));
+            fits
+        }
+        (Some(Terminal::Calls(calls)), Some(call)) => {
+            calls.insert(call, leaf, route, is_in_shadow(bundle, route))
+        }
+        (Some(_), _) => false,
+    }
+}
+
+fn is_in_shadow(bundle: &Bundle, route: &Route) -> bool {
+    match route.target {
+        RouteTarget::Public => false,
+        RouteTarget::Action(id) => {
+            let action = usize::try_from(id).ok().and_then(|id| bundle.actions.get(id));
+            action.is_some_and(|action| action.mode == ActionMode::Shadow)
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::batch::{Batch, Feed, Header, whole_digest};
+use crate::body::{Body, Unfinished};
 use crate::bundle::{
     Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
     InputKind, Risk, Route, RouteTarget, Source, Treatment, Uses,
@@ -400,7 +401,8 @@ pub(crate) fn bundle() -> Bundle {
         path: path.into(),
         target,
         inputs,
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     };
@@ -451,6 +453,8 @@ pub(crate) fn action(name: &str) -> Action {
         max_age: None,
         staleness: 60,
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -564,6 +568,9 @@ pub(crate) struct Scene {
     pub(crate) path: String,
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
     pub(crate) ends_with_headers: bool,
+    /// All of it, where there is one; then the headers do not end the request.
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) unfinished: Option<Unfinished>,
     pub(crate) now: Now,
 }
 
@@ -586,6 +593,8 @@ impl Scene {
             path: "/orders/c1?amount=100.00&currency=EUR&count=5&weight=1.5&express=true".into(),
             headers: vec![("x-tag", b"blue".to_vec())],
             ends_with_headers: true,
+            body: None,
+            unfinished: None,
             now: now(),
         }
     }
@@ -674,7 +683,12 @@ impl Scene {
             .into_iter()
             .map(|(name, value)| RequestHeader { name: name.as_bytes(), value })
             .collect();
-        run(&Request { headers: &headers, ends_with_headers: self.ends_with_headers })
+        let body = match (&self.body, self.unfinished) {
+            (_, Some(why)) => Body::Unfinished(why),
+            (Some(bytes), None) => Body::Whole(bytes),
+            (None, None) => Body::after_headers(self.ends_with_headers),
+        };
+        run(&Request { headers: &headers, body })
     }
 
     pub(crate) fn decide(&self) -> Decision {

@@ -6,8 +6,8 @@ mod held;
 use gatepass_engine::UnixSeconds;
 use gatepass_engine::batch::{Batch, Feed, Header, exact};
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
-    InputKind, McpSelector, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
+    InputKind, Protocol, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use gatepass_engine::keyring::{Algorithm, IssuerKey, IssuerKeys};
 use gatepass_engine::revocation::{Below, Change, HashKey, Kind, Revocation};
@@ -154,6 +154,8 @@ fn action(name: &str) -> Action {
         max_age: None,
         staleness: 900,
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -198,7 +200,12 @@ fn the_bundle_keeps_its_bytes() {
             input("free", InputKind::Money(Currency::From(query("c"))), query("b")),
             input("express", InputKind::Boolean, query("express")),
         ],
-        mcp: Some(McpSelector { method: "tools/call".into(), tool: Some("create".into()) }),
+        call: Some(Call {
+            protocol: Protocol::Mcp,
+            method: "tools/call".into(),
+            name: Some("create".into()),
+        }),
+        max_body: 1_048_576,
         max_duration: 60,
         upgrade: Some("websocket".into()),
     };
@@ -207,7 +214,8 @@ fn the_bundle_keeps_its_bytes() {
         path: "/health".into(),
         target: RouteTarget::Public,
         inputs: vec![],
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 5,
         upgrade: None,
     };

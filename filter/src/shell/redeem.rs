@@ -4,6 +4,9 @@
 //! confirmation of it; the request is then decided again, on the newest state. Whatever else comes, or
 //! nothing, ends in a denial.
 
+use std::rc::Rc;
+
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::Now;
 use gatepass_engine::decision::{Header, Request, decide_confirmed};
 use gatepass_engine::denial::Denial;
@@ -13,10 +16,10 @@ use serde::Serialize;
 use super::{Shell, Verdict};
 use crate::answer;
 use crate::decision_id::DecisionId;
-use crate::held::Stage;
 use crate::host::{self, Failed, Level, Map};
 use crate::pairs;
-use crate::questions::{Due, Question, Waits};
+use crate::progress::{Asked, Progress, Stage};
+use crate::questions::{Due, Question};
 
 /// The question's JSON.
 #[derive(Serialize)]
@@ -62,11 +65,11 @@ impl Shell {
         &mut self,
         now: Now,
         headers: &[Header<'_>],
-        waits: Waits,
-        redemption: Redemption,
+        progress: &Rc<Progress>,
+        redemption: Box<Redemption>,
         id: DecisionId,
     ) -> Result<Stage, Failed> {
-        let denial = match self.begin(now, headers, waits, redemption, id)? {
+        let denial = match self.begin(now, headers, progress, redemption, id)? {
             Ok(()) => return Ok(Stage::Waiting),
             Err(denial) => denial,
         };
@@ -77,13 +80,15 @@ impl Shell {
         &mut self,
         now: Now,
         headers: &[Header<'_>],
-        waits: Waits,
-        redemption: Redemption,
+        progress: &Rc<Progress>,
+        redemption: Box<Redemption>,
         id: DecisionId,
     ) -> Result<Result<(), Denial>, Failed> {
-        if !self.questions.has_room(&redemption.identity().agent) {
+        if !self.questions.has_room(&redemption.identity().agent, progress) {
             return Ok(Err(redemption.unconfirmed("too many requests wait")));
         }
+        let nonce = hexadecimal(&host::random()?);
+        let body = self.body(&redemption, &nonce, headers, &id, now)?;
         if redemption.needs().one_use {
             let ends = self.gate.times(now).ends;
             let (jti, agent) = (redemption.jti(), redemption.identity().agent.as_str());
@@ -92,28 +97,16 @@ impl Shell {
                 return Ok(Err(denial));
             }
         }
-        let nonce = host::random().map(|bytes| hexadecimal(&bytes));
-        let stage = waits.stage.clone();
-        let question = nonce.and_then(|nonce| {
-            let body = self.body(&redemption, &nonce, headers, &id, now)?;
-            let question = Question::new(waits, redemption.clone(), id, nonce, body, now.monotonic);
-            Ok(question)
-        });
-        let mut question = match question {
-            Ok(question) => question,
-            Err(Failed) => {
-                self.note_answer(&redemption, false);
-                return Err(Failed);
-            }
-        };
+        let asked = Asked { id, redemption };
+        let mut question = Question::new(progress, asked, nonce, body, now.monotonic);
         self.metrics.count("gatepass_redeem.asked", 1);
         if question.send(&self.configuration.feed, now.monotonic).is_err()
             && !question.put_off(now.monotonic)
         {
-            self.note_answer(&redemption, false);
+            let redemption = &question.asked.redemption;
+            self.note_answer(redemption, false);
             return Ok(Err(redemption.unconfirmed("the control plane cannot be called")));
         }
-        stage.set(Stage::Waiting);
         self.questions.push(question);
         Ok(Ok(()))
     }
@@ -169,13 +162,13 @@ impl Shell {
         let denial = match said {
             Said::Envelope(bytes) => match self.believe(&question, &bytes, now) {
                 Ok(Answer::Confirmed(confirmation)) => {
-                    self.note_answer(&question.redemption, true);
+                    self.note_answer(&question.asked.redemption, true);
                     self.metrics.count("gatepass_redeem.confirmed", 1);
                     self.decide_again(question, confirmation, now);
                     return true;
                 }
                 Ok(Answer::Spent) => {
-                    self.note_answer(&question.redemption, true);
+                    self.note_answer(&question.asked.redemption, true);
                     self.metrics.count("gatepass_redeem.spent", 1);
                     self.end(question, |redemption| redemption.spent());
                     return true;
@@ -224,12 +217,12 @@ impl Shell {
     /// The request is gone. Whether its use was spent nobody here will know.
     pub(crate) fn forget(&mut self, context: u32) {
         if let Some(question) = self.questions.drop_context(context) {
-            self.note_answer(&question.redemption, false);
+            self.note_answer(&question.asked.redemption, false);
         }
     }
 
     fn believe(&self, question: &Question, bytes: &[u8], now: Now) -> Result<Answer, String> {
-        question.redemption.read(bytes, &question.nonce, &self.gate, now)
+        question.asked.redemption.read(bytes, &question.nonce, &self.gate, now)
     }
 
     fn note_answer(&mut self, redemption: &Redemption, spent: bool) {
@@ -239,55 +232,52 @@ impl Shell {
     }
 
     fn fail(&mut self, question: Question, why: &str) {
-        self.note_answer(&question.redemption, false);
+        self.note_answer(&question.asked.redemption, false);
         self.metrics.count("gatepass_redeem.failed", 1);
         self.end(question, |redemption| redemption.unconfirmed(why));
     }
 
     fn end(&mut self, question: Question, denied: impl FnOnce(&Redemption) -> Denial) {
-        if host::set_effective_context(question.waits.context).is_err() {
+        if host::set_effective_context(question.progress.context).is_err() {
             return;
         }
-        question.waits.stage.set(Stage::Denied);
-        if self.refuse(&denied(&question.redemption), question.id.as_str()).is_err() {
+        question.progress.set(Stage::Denied);
+        let Asked { id, redemption } = &question.asked;
+        if self.refuse(&denied(redemption), id.as_str()).is_err() {
             let _ = host::close_request();
         }
     }
 
     /// With what was confirmed, on what is newest.
     fn decide_again(&mut self, question: Question, confirmation: Confirmation, now: Now) {
-        let Question { waits, redemption, id, .. } = question;
-        if host::set_effective_context(waits.context).is_err() {
+        let Question { progress, asked, .. } = question;
+        if host::set_effective_context(progress.context).is_err() {
             return;
         }
-        let verdict = host::map(Map::Request).ok().and_then(|bytes| {
-            let headers = pairs::read(&bytes).ok()?;
-            let request = Request { headers: &headers, ends_with_headers: waits.ends_with_headers };
-            let (gate, cache) = (&self.gate, &mut self.cache);
-            let decision = decide_confirmed(&request, gate, cache, confirmation, now);
-            let verdict = self.carry_out(decision, &headers, waits.ends_with_headers, id).ok()?;
-            Some((verdict, bytes))
-        });
-        let answered = match verdict {
-            Some((Verdict::Allowed(open), bytes)) => {
-                self.watch(waits.context, open, bytes);
-                waits.stage.set(Stage::Allowed);
-                let _ = host::continue_request();
-                return;
+        if progress.decide_confirmed(self, asked, confirmation, now).is_err() {
+            progress.set(Stage::Denied);
+            if answer::unavailable().is_err() {
+                let _ = host::close_request();
             }
-            Some((Verdict::Denied, _)) => Ok(()),
-            // It is spent or stored already, so it is not held for what would let it on later.
-            Some((Verdict::Holdable(denial), _)) => self.refuse(&denial, id.as_str()),
-            Some((Verdict::Asks(..), _)) => {
-                let denial = redemption.unconfirmed("it was confirmed, and more is asked for");
-                self.refuse(&denial, id.as_str())
-            }
-            None => answer::unavailable(),
-        };
-        waits.stage.set(Stage::Denied);
-        if answered.is_err() {
-            let _ = host::close_request();
         }
+        if progress.stage() == Stage::Allowed {
+            let _ = host::continue_request();
+        }
+    }
+
+    /// [`Shell::decide`] of a request of which this was confirmed, under the id that it was asked under.
+    pub(crate) fn decide_confirmed(
+        &mut self,
+        now: Now,
+        headers: &[Header<'_>],
+        body: Body<'_>,
+        confirmation: Confirmation,
+        id: DecisionId,
+    ) -> Result<Verdict, Failed> {
+        let request = Request { headers, body };
+        let (gate, cache) = (&self.gate, &mut self.cache);
+        let decision = decide_confirmed(&request, gate, cache, confirmation, now);
+        self.carry_out(decision, headers, id)
     }
 
     /// Once a second: places of gatepasses that have expired are free.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use gatepass_engine::body::Body;
 use gatepass_engine::decision::{Decision, Header, Reason, Request};
 use gatepass_engine::revocation::Kind;
 use serde_json::{Map, Value};
@@ -90,7 +91,7 @@ pub fn claims(bytes: &[u8]) {
         ];
         let headers =
             pairs.map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() });
-        let request = Request { headers: &headers, ends_with_headers: true };
+        let request = Request { headers: &headers, body: Body::None };
         let decision = gatepass_engine::decide(&request, &scene::gates().enforcing, scene::now());
         if let Decision::Allow(permit) = decision {
             assert!(matches!(permit.reason(), Reason::Decided(_)));

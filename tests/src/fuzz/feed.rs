@@ -4,7 +4,7 @@ use gatepass_engine::batch::{Batch, Feed, Shape, exact};
 use gatepass_engine::bundle::{Bundle, RouteTarget, Treatment};
 use gatepass_engine::ed25519::PublicKey;
 use gatepass_engine::envelope::{PayloadType, Unverified};
-use gatepass_engine::routes::{HostMatch, Index};
+use gatepass_engine::routes::{HostMatch, Index, Matched};
 use gatepass_engine::target::Target;
 use serde::Deserialize;
 
@@ -121,8 +121,16 @@ fn check_route(
         let Ok(matched) = guarded.route(method, &target, &[]) else {
             continue;
         };
-        let action = matched.as_ref().and_then(|matched| matched.action).map(|(_, action)| action);
         assert!(matched.is_some(), "`{method} {path}` has no route");
+        let found = match (matched, &route.call) {
+            (Some(Matched::Route(found)), None) => Some(found),
+            (Some(Matched::Calls(calls)), Some(call)) => {
+                calls.find(&call.method, call.name.as_deref())
+            }
+            // A more specific route of the other kind.
+            (_, _) => continue,
+        };
+        let action = found.as_ref().and_then(|found| found.action).map(|(_, action)| action);
         let RouteTarget::Action(id) = route.target else {
             continue;
         };

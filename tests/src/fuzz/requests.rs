@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::Now;
 use gatepass_engine::decision::{Decision, Header, Reason, Request};
 use gatepass_engine::gatepass::Token;
@@ -54,7 +55,7 @@ pub fn decide(bytes: &[u8]) {
     let (choice, text) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
     let lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(with_token).collect();
     let headers: Vec<Header<'_>> = lines.iter().map(|line| header(line)).collect();
-    let request = Request { headers: &headers, ends_with_headers: choice & 1 == 0 };
+    let request = Request { headers: &headers, body: Body::after_headers(choice & 1 == 0) };
     let gates = scene::gates();
     let gate = match choice >> 1 & 3 {
         0 | 3 => &gates.enforcing,
@@ -100,6 +101,7 @@ pub fn decide(bytes: &[u8]) {
             assert!((400..=503).contains(&denial.code().status()));
             assert!(!denial.detail().contains(scene::good_token()), "a token in the log");
         }
+        Decision::Read(awaited) => assert_eq!(awaited.most, 0, "no action reads a body"),
     }
 }
 

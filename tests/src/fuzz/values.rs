@@ -2,7 +2,7 @@
 
 use gatepass_engine::bundle::{Currency, Input, InputKind, Source};
 use gatepass_engine::decision::Header;
-use gatepass_engine::digest::ActionFacts;
+use gatepass_engine::digest::{ActionFacts, BodyDigest};
 use gatepass_engine::ids::{AgentId, PersonId, Uri, is_token};
 use gatepass_engine::inputs::{Decimal, Found, Inputs, Money, Value, integer};
 use gatepass_engine::keyring::KeyId;
@@ -202,6 +202,7 @@ fn check_digest(target: &Target<'_>, inputs: &Inputs<'_>) {
         host: "orders.example",
         path: target.path,
         inputs,
+        body: BodyDigest::Empty,
     };
     let invalid = inputs.iter().any(|(_, found)| *found == Found::Invalid);
     let canonical = facts.canonical();

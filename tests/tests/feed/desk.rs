@@ -326,6 +326,8 @@ pub(crate) fn bundle() -> Bundle {
         max_age: None,
         staleness,
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -335,7 +337,8 @@ pub(crate) fn bundle() -> Bundle {
         path: path.into(),
         target,
         inputs: vec![],
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     };

@@ -3,6 +3,7 @@
 use gatepass::issue::{Approval, Confirmation, Constraint, Grant, Party};
 use gatepass::jwks::jwks;
 use gatepass::store::{News, Setup, Store};
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::{Decision, Header, Request, decide};
 use gatepass_engine::gate::{Gate, Mode, Settings};
@@ -71,11 +72,12 @@ impl Desk {
         ];
         let headers =
             headers.map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() });
-        let request = Request { headers: &headers, ends_with_headers: true };
+        let request = Request { headers: &headers, body: Body::None };
         match decide(&request, &gate, now) {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Deny(denial) => denial.code().to_string(),
             Decision::Redeem(_) => "redeem".to_owned(),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }
 }

@@ -486,7 +486,8 @@ fn with_more_routes(mut bundle: Bundle) -> Bundle {
         path: path.to_owned(),
         target,
         inputs,
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     };

@@ -1,6 +1,7 @@
 //! The vectors through the engine itself.
 
 use gatepass_engine::batch::Feed;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::{Decision, Header, Reason, Request, decide};
 use gatepass_engine::gate::{Applied, Gate};
@@ -50,7 +51,7 @@ pub(crate) fn verdict(vector: &GatepassVector) -> String {
         .map(|(header, value)| Header { name: header.name.as_bytes(), value })
         .collect();
     let request =
-        Request { headers: &headers, ends_with_headers: vector.request.ends_with_headers };
+        Request { headers: &headers, body: Body::after_headers(vector.request.ends_with_headers) };
     match decide(&request, &gate, at(vector.now)) {
         Decision::Deny(denial) => format!("{} {}", denial.code().status(), denial.code()),
         // Nobody is asked here.
@@ -64,6 +65,7 @@ pub(crate) fn verdict(vector: &GatepassVector) -> String {
             Reason::Public => "allow public".to_owned(),
             Reason::PassedThrough => "allow passed_through".to_owned(),
         },
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 

@@ -54,6 +54,8 @@ fn action(name: &str) -> Action {
         max_age: None,
         staleness: 60,
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -66,7 +68,8 @@ fn route(method: &str, path: &str, target: RouteTarget, inputs: Vec<Input>) -> R
         path: path.into(),
         target,
         inputs,
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     }

@@ -1,6 +1,7 @@
 //! A gate that follows the feed of a [`Plane`], as Envoys do.
 
 use gatepass_engine::batch::Feed;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
 use gatepass_engine::refusal::RefusalCode;
@@ -101,7 +102,7 @@ impl Follower {
             header(":path", path.as_bytes()),
             header("authorization", authorization.as_bytes()),
         ];
-        let request = Request { headers: &headers, ends_with_headers: true };
+        let request = Request { headers: &headers, body: Body::None };
         match decide(&request, &self.gate, self.at()) {
             Decision::Allow(permit) => match permit.reason() {
                 Reason::Decided(_) => Ok(()),
@@ -109,6 +110,7 @@ impl Follower {
             },
             Decision::Deny(denial) => Err(denial.code()),
             Decision::Redeem(redemption) => panic!("{redemption:?}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatepass::roots::PinnedRoots;
 use gatepass_engine::batch::Feed;
+use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
 use gatepass_engine::{Code, Decision, Gate, Mode, Position, Request, Settings, decide};
@@ -59,11 +60,12 @@ impl Follower {
         ];
         let headers =
             headers.map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() });
-        let request = Request { headers: &headers, ends_with_headers: true };
+        let request = Request { headers: &headers, body: Body::None };
         match decide(&request, &self.gate, self.now) {
             Decision::Allow(_) => None,
             Decision::Deny(denial) => Some(denial.code()),
             Decision::Redeem(redemption) => panic!("{redemption:?}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }
 }

@@ -8,6 +8,7 @@ fn allowed(scene: &Scene) -> Permit {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => panic!("denied: {denial}"),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 

@@ -255,6 +255,11 @@ impl Standing {
             Decision::Redeem(redemption) => {
                 Err(redemption.unconfirmed("another policy asks for what was not confirmed"))
             }
+            // It was let on by its headers alone, and its body is gone.
+            Decision::Read(_) => {
+                let what = "the policy in force reads the body";
+                Err(self.denied(Denial::new(Code::PolicyChanged, what)))
+            }
         }
     }
 

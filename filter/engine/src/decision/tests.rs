@@ -1,6 +1,8 @@
 //! Each denial code: a request that is allowed, and its twin with one thing changed that is
 //! denied with that code. Then the order of the checks, and who is let through without one.
 
+mod bodies;
+mod calls;
 mod grace;
 mod live;
 mod passing;
@@ -59,6 +61,7 @@ fn check_scene(scene: &Scene, expected: Option<Code>, why: &str) {
         }
         (_, Decision::Deny(denial)) => panic!("denied in shadow mode: {denial}"),
         (Decision::Redeem(_), _) | (_, Decision::Redeem(_)) => panic!("to redeem: {why}"),
+        (Decision::Read(_), _) | (_, Decision::Read(_)) => panic!("{why}: waits for a body"),
     }
 }
 
@@ -363,16 +366,18 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
 ];
 
-/// Codes that no change of the scene leads to.
+/// Codes that no change of the scene without a body leads to, or none yet.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::PolicyDenied, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::Replayed, "of what the gate remembers: `uses`"),
     (Code::ReplayTableFull, "of what the gate remembers: `uses`"),
     (Code::ConfirmationFailed, "of what the control plane says: `uses`"),
-    (Code::BodyTooLarge, "no body is read"),
-    (Code::BodyMalformed, "no body is read"),
-    (Code::HeaderBodyMismatch, "no body is read"),
+    (Code::BodyTooLarge, "`bodies` has its twins"),
+    (Code::BodyTooSlow, "`bodies` has its twins"),
+    (Code::GateBusy, "`bodies` has its twins"),
+    (Code::BodyMalformed, "`bodies` has its twins"),
+    (Code::HeaderBodyMismatch, "`calls` has its twins"),
     (Code::TooManyOpen, "the shell counts what is open"),
     (Code::DurationOver, "told of what is open: `standing`"),
     (Code::PolicyChanged, "told of what is open: `standing`"),
@@ -524,6 +529,7 @@ fn a_request_before_the_first_batch_is_held_only_with_a_credential_of_the_right_
             }
             Decision::Allow(permit) => panic!("{permit:?}"),
             Decision::Redeem(redemption) => panic!("{redemption:?}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     };
     assert_eq!(held(&|_| {}), Some(HoldUntil::Ready));
@@ -571,6 +577,7 @@ fn a_denial_names_the_agent_only_after_its_gatepass_was_verified() {
         Decision::Deny(denial) => denial.whom().clone(),
         Decision::Allow(permit) => panic!("{permit:?}"),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     };
     let expired = whom(|s| {
         s.pass.set("exp", json!(NOW));

@@ -33,6 +33,7 @@ fn check_in(scene: &Scene, gate: &Gate, token: &[u8], expected: Option<Code>, wh
         Decision::Allow(_) => None,
         Decision::Deny(denial) => Some(denial.code()),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     };
     assert_eq!(code, expected, "{why}");
 }

@@ -2,11 +2,13 @@
 
 use super::{Flaw, MAX_ACTION_NAME_BYTES, MAX_ACTIONS, Place, Template, flaw};
 use crate::bundle::{
-    Action, ActionMode, BodyRule, Bundle, Currency, Host, Input, InputKind, Route, RouteTarget,
-    Source, Treatment,
+    ANSWERS, Action, ActionMode, BodyRule, Bundle, Call, Currency, Host, Input, InputKind,
+    Protocol, Route, RouteTarget, Source, Treatment,
 };
+use crate::document::is_pointer;
 use crate::ids::{Uri, is_token};
 use crate::inputs::{currency, same_key};
+use crate::rpc::{self, MAX_NAME_BYTES, has_name};
 use crate::target::{MAX_SEGMENTS, is_host};
 
 pub(super) fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
@@ -54,8 +56,20 @@ fn check_action(action: &Action) -> Result<(), String> {
     {
         return Err(format!("scope `{scope}` must be 1 to 128 visible ASCII characters"));
     }
+    let named = action.content_types.iter().chain(&action.encodings);
+    if named.clone().count() > MAX_MEDIA_TYPES || named.clone().any(|text| !is_media(text)) {
+        return Err(format!(
+            "media types and codings must be at most {MAX_MEDIA_TYPES}, in lower case and without parameters"
+        ));
+    }
+    if !action.content_types.is_empty() && !action.body.is_read() {
+        return Err("`content_types` are for a body that is read".to_owned());
+    }
+    if !action.encodings.is_empty() && action.body != BodyRule::Digest {
+        return Err("`encodings` are for `body: digest`: the gate does not decode".to_owned());
+    }
     if action.approval && action.body == BodyRule::Unread {
-        return Err("an action that asks for approval must have `body: none`: what is unread is not approved".to_owned());
+        return Err("an action that asks for approval must not have `body: unread`: what is unread is not approved".to_owned());
     }
     match action.mode {
         ActionMode::Enforce | ActionMode::Shadow => Ok(()),
@@ -116,8 +130,11 @@ pub(super) fn check_route(
     if template.segments.len() > MAX_SEGMENTS {
         return Err(here(format!("more than {MAX_SEGMENTS} segments")));
     }
-    if route.mcp.is_some() {
-        return Err(here("this filter matches no MCP tools".to_owned()));
+    if let Some(call) = &route.call {
+        check_call(call, route, action).map_err(here)?;
+    }
+    if route.max_body == 0 || route.max_body > MAX_BODY {
+        return Err(here(format!("a body that is read must be 1 to {MAX_BODY} bytes")));
     }
     if let Some(upgrade) = &route.upgrade {
         if !UPGRADES.contains(&upgrade.as_str()) {
@@ -131,7 +148,7 @@ pub(super) fn check_route(
         return Err(here(format!("a maximum duration must be 1 to {MAX_DURATION} s")));
     }
     if !route.inputs.is_empty() && action.is_none_or(|action| action.body == BodyRule::Unread) {
-        return Err(here("a route with inputs needs an action with `body: none`: what is unread could contradict them".to_owned()));
+        return Err(here("a route with inputs needs an action whose body is not `unread`: what is unread could contradict them".to_owned()));
     }
     if route.inputs.len() > MAX_INPUTS {
         return Err(here(format!("more than {MAX_INPUTS} inputs")));
@@ -146,7 +163,8 @@ pub(super) fn check_route(
                 format!("input `{}` needs a name of its own in [a-z0-9_-]", input.name),
             ));
         }
-        check_source(&input.source, template).map_err(|what| flaw(place, what))?;
+        let body = action.map_or(BodyRule::None, |action| action.body);
+        check_source(&input.source, template, body).map_err(|what| flaw(place, what))?;
         let alike = query_keys(input).find(|key| {
             let mut others = route.inputs.iter().flat_map(query_keys);
             others.any(|other| other != *key && same_key(other, key))
@@ -159,7 +177,7 @@ pub(super) fn check_route(
         }
         match &input.kind {
             InputKind::Money(Currency::From(source)) => {
-                check_source(source, template).map_err(|what| flaw(place, what))?
+                check_source(source, template, body).map_err(|what| flaw(place, what))?
             }
             InputKind::Money(Currency::Fixed(code)) if currency(code).is_none() => {
                 return Err(flaw(
@@ -167,11 +185,17 @@ pub(super) fn check_route(
                     format!("currency `{code}` must be three upper-case letters"),
                 ));
             }
+            InputKind::TextSet
+                if !(body == BodyRule::Json && matches!(input.source, Source::Body(_))) =>
+            {
+                return Err(flaw(place, "a set of texts stands in a body of JSON"));
+            }
             InputKind::Money(Currency::Fixed(_))
             | InputKind::Text
             | InputKind::Integer
             | InputKind::Decimal
-            | InputKind::Boolean => {}
+            | InputKind::Boolean
+            | InputKind::TextSet => {}
         }
     }
     Ok(())
@@ -185,15 +209,39 @@ fn query_keys(input: &Input) -> impl Iterator<Item = &str> {
         | InputKind::Text
         | InputKind::Integer
         | InputKind::Decimal
-        | InputKind::Boolean => None,
+        | InputKind::Boolean
+        | InputKind::TextSet => None,
     };
     [Some(&input.source), currency].into_iter().flatten().filter_map(|source| match source {
         Source::Query(key) => Some(key.as_str()),
-        Source::Path(_) | Source::Header(_) => None,
+        Source::Path(_) | Source::Header(_) | Source::Body(_) => None,
     })
 }
 
-fn check_source(source: &Source, template: &Template) -> Result<(), String> {
+fn check_call(call: &Call, route: &Route, action: Option<&Action>) -> Result<(), String> {
+    if action.is_none_or(|action| action.body != BodyRule::Json) {
+        return Err("a route for a call needs an action with `body: json`".to_owned());
+    }
+    if action.is_some_and(|action| !action.content_types.is_empty()) {
+        return Err("a call is `application/json`: its action needs no `content_types`".to_owned());
+    }
+    if route.methods != ["POST"] {
+        return Err("a route for a call needs the method `POST`".to_owned());
+    }
+    if call.method != ANSWERS && !rpc::is_method(&call.method) {
+        return Err(format!("`{}` is no name of a JSON-RPC method", call.method));
+    }
+    let Some(name) = &call.name else { return Ok(()) };
+    if call.protocol != Protocol::Mcp || !has_name(&call.method) {
+        return Err(format!("calls of `{}` have no name", call.method));
+    }
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(format!("`{name}` is no name of a tool, a prompt or a resource"));
+    }
+    Ok(())
+}
+
+fn check_source(source: &Source, template: &Template, body: BodyRule) -> Result<(), String> {
     match source {
         Source::Path(name) if !template.has(name) => {
             Err(format!("the path has no parameter `{{{name}}}`"))
@@ -204,6 +252,18 @@ fn check_source(source: &Source, template: &Template) -> Result<(), String> {
         Source::Header(name) if !is_header(name) => Err(format!(
             "header `{name}` must match [a-z0-9-]+ and not be one that the gate or a proxy sets"
         )),
+        Source::Body(place) => match body {
+            BodyRule::Json if is_pointer(place) => Ok(()),
+            BodyRule::Json => Err(format!(
+                "`{place}` must be a JSON pointer such as `/order/amount`, in visible ASCII"
+            )),
+            BodyRule::Form if is_key(place) => Ok(()),
+            BodyRule::Form => Err(format!("form key `{place}` must match [A-Za-z0-9_.-]+")),
+            BodyRule::None | BodyRule::Unread | BodyRule::Digest => {
+                Err("an input in the body needs an action with `body: json` or `body: form`"
+                    .to_owned())
+            }
+        },
         Source::Path(_) | Source::Query(_) | Source::Header(_) => Ok(()),
     }
 }
@@ -244,6 +304,14 @@ fn is_method(method: &str) -> bool {
         && method.bytes().all(|b| b.is_ascii_uppercase())
 }
 
+fn is_media(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= MAX_ACTION_NAME_BYTES
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9') || b"!#$&^_.+-/".contains(&b))
+}
+
 /// The upgrades that a route may name. Envoy takes `h2c` off by itself, and what a tunnel carries is nobody's
 /// to decide on.
 const UPGRADES: [&str; 1] = ["websocket"];
@@ -252,6 +320,9 @@ const MAX_HOSTS: usize = 1_000;
 const MAX_ROUTES: usize = 20_000;
 const MAX_SCOPES: usize = 32;
 const MAX_INPUTS: usize = 32;
+const MAX_MEDIA_TYPES: usize = 16;
+/// Bytes of a body that a route may read.
+pub const MAX_BODY: u32 = 1 << 20;
 /// Seconds.
 const MIN_STALENESS: u32 = 3;
 /// Seconds.

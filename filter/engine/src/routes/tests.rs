@@ -16,6 +16,8 @@ fn action(name: &str) -> Action {
         max_age: None,
         staleness: 60,
         body: BodyRule::None,
+        content_types: vec![],
+        encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
@@ -29,7 +31,8 @@ fn bundle(paths: &[&str]) -> Bundle {
         path: (*path).into(),
         target: RouteTarget::Action(id),
         inputs: vec![],
-        mcp: None,
+        call: None,
+        max_body: 65_536,
         max_duration: 60,
         upgrade: None,
     });
@@ -58,6 +61,7 @@ fn find(paths: &[&str], path: &str) -> Result<Option<String>, Ambiguous> {
     let target = Target::parse(path.as_bytes()).unwrap();
     let found = host.route("GET", &target, &[])?;
     Ok(found.map(|m| {
+        let Matched::Route(m) = m else { panic!("calls") };
         paths[m.action.unwrap().1.name.strip_prefix('r').unwrap().parse::<usize>().unwrap()]
             .to_owned()
     }))

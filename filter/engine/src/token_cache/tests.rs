@@ -212,6 +212,7 @@ fn a_hit_asks_all_that_a_miss_asks() {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Deny(denial) => denial.code().to_string(),
             Decision::Redeem(redemption) => panic!("{redemption:?}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         })
     };
     assert_eq!(ask(&good, &mut cache), "allow");

@@ -43,6 +43,7 @@ fn code(scene: &Scene, envelope: Vec<u8>) -> (Option<Code>, Option<RefusalCode>)
         Decision::Allow(_) => (None, refusal),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Deny(denial) => (Some(denial.code()), refusal),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 

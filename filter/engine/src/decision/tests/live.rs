@@ -13,6 +13,7 @@ fn only_a_live_gatepass_for_this_system_is_held_against_the_policy() {
             Decision::Deny(denial) => denial.whom().is_live && denial.code().rests_on_policy(),
             Decision::Allow(permit) => panic!("{permit:?}"),
             Decision::Redeem(redemption) => panic!("{redemption:?}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     };
     // What is denied before and after position and revocation are looked at.

@@ -11,6 +11,7 @@ fn passes(scene: &Scene) -> (Reason, bool) {
         Decision::Allow(permit) => (permit.reason().clone(), permit.strips_authorization()),
         Decision::Deny(denial) => panic!("{denial}"),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 
@@ -19,6 +20,7 @@ fn denied(scene: &Scene) -> Code {
         Decision::Deny(denial) => denial.code(),
         Decision::Allow(permit) => panic!("{permit:?}"),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 
@@ -267,7 +269,7 @@ fn a_request_without_method_host_or_path_is_ambiguous() {
     let line =
         [header(":method", "GET"), header(":authority", "open.example"), header(":path", "/")];
     let decide = |headers: &[Header<'_>]| {
-        let request = Request { headers, ends_with_headers: true };
+        let request = Request { headers, body: Body::None };
         super::super::decide(&request, &gate, crate::testkit::now())
     };
     assert!(matches!(decide(&line), Decision::Allow(_)));

@@ -11,6 +11,7 @@ fn open(scene: &Scene, gate: &Gate) -> Standing {
         Decision::Allow(permit) => permit.into_standing(),
         Decision::Deny(denial) => panic!("denied: {denial}"),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 

@@ -18,7 +18,7 @@ fn once(scene: &mut Scene) {
 
 fn redemption(scene: &Scene, gate: &Gate) -> Redemption {
     match scene.decide_at(gate) {
-        Decision::Redeem(redemption) => redemption,
+        Decision::Redeem(redemption) => *redemption,
         other => panic!("{other:?}"),
     }
 }
@@ -81,6 +81,7 @@ fn code(decision: Decision) -> Option<Code> {
         Decision::Allow(_) => None,
         Decision::Deny(denial) => Some(denial.code()),
         Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
 
@@ -113,6 +114,7 @@ fn a_use_is_redeemed_whether_the_entry_or_the_action_asks_for_it_and_otherwise_n
                 assert_eq!(redemption.identity().agent, AGENT);
             }
             Decision::Deny(denial) => panic!("{denial}"),
+            Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }
 }

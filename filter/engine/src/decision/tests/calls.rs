@@ -1,0 +1,257 @@
+//! JSON-RPC messages: which action a call is, and that header and body say one thing.
+
+use super::bodies::{input, routes};
+use super::*;
+use crate::bundle::{ANSWERS, Call, InputKind, Protocol, Route, RouteTarget, Source};
+
+/// `POST /mcp` of `orders.example`: actions 3 to 6, of the session, of one tool, of all other tools, and of one
+/// resource.
+pub(super) fn served(scene: &mut Scene) {
+    let base = Route { path: "/mcp".into(), inputs: vec![], ..routes(scene)[0].clone() };
+    let mut call = |method: &str, name: Option<&str>, action: u32| {
+        let call =
+            Call { protocol: Protocol::Mcp, method: method.into(), name: name.map(str::to_owned) };
+        let target = RouteTarget::Action(action);
+        routes(scene).push(Route { call: Some(call), target, ..base.clone() });
+    };
+    for method in ["initialize", "tools/list", "notifications/initialized", ANSWERS] {
+        call(method, None, 3);
+    }
+    call("tools/call", Some("search"), 4);
+    call("tools/call", None, 5);
+    call("resources/read", Some("file:///a"), 6);
+    let argument = |name: &str| Source::Body(format!("/params/arguments/{name}"));
+    let search = routes(scene).iter_mut().find(|route| route.target == RouteTarget::Action(4));
+    search.unwrap().inputs = vec![
+        input("query", InputKind::Text, argument("query")),
+        input("limit", InputKind::Integer, argument("limit")),
+    ];
+    for name in ["mcp:session", "tools:search", "tools:other", "files:read"] {
+        scene.bundle.actions.push(Action { body: BodyRule::Json, ..action(name) });
+    }
+    scene.path = "/mcp".into();
+    scene.headers = vec![("content-type", b"application/json".to_vec())];
+    scene.pass.entry("actions", json!(["mcp:session", "tools:search"]));
+    scene.pass.entry("constraints", json!({}));
+}
+
+fn say(scene: &mut Scene, message: serde_json::Value) {
+    scene.body = Some(message.to_string().into_bytes());
+}
+
+fn search(scene: &mut Scene) {
+    served(scene);
+    scene.pass.entry("constraints", json!({"query": {"prefix": "a"}, "limit": {"max": 10}}));
+    scene.pass.entry("actions", json!(["tools:search"]));
+    say(
+        scene,
+        json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+            "params": {"name": "search", "arguments": {"query": "abc", "limit": 10}}}),
+    );
+}
+
+fn body(scene: &mut Scene, old: &str, new: &str) {
+    let text = String::from_utf8(scene.body.clone().unwrap()).unwrap();
+    assert!(text.contains(old), "{old} in {text}");
+    scene.body = Some(text.replacen(old, new, 1).into_bytes());
+}
+
+fn header(scene: &mut Scene, name: &'static str, value: &str) {
+    scene.headers.push((name, value.as_bytes().to_vec()));
+}
+
+const TWINS: &[(Code, Change, Change)] = &[
+    (Code::ConstraintViolated, search, |s| body(s, "abc", "xyz")),
+    (Code::ConstraintViolated, search, |s| body(s, "\"limit\":10", "\"limit\":11")),
+    (Code::BodyMalformed, search, |s| body(s, "\"limit\":10", "\"limit\":10,\"limit\":11")),
+    (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"delete\"")),
+    (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"Search\"")),
+    (Code::NoRoute, search, |s| body(s, "tools/call", "tools/list2")),
+    (Code::NoRoute, search, |s| body(s, "tools/call", "Tools/call")),
+    (Code::ActionNotGranted, search, |s| body(s, "tools/call", "initialize")),
+    // Two names, of which some readers take the other.
+    (Code::BodyMalformed, search, |s| body(s, "\"name\":", "\"name\":\"delete\",\"name\":")),
+    (Code::BodyMalformed, search, |s| body(s, "\"name\":", "\"Name\":\"delete\",\"name\":")),
+    (Code::BodyMalformed, search, |s| body(s, "\"method\":", "\"method\":\"x\",\"method\":")),
+    (Code::BodyMalformed, search, |s| body(s, "\"params\":", "\"params\":{},\"params\":")),
+    (Code::BodyMalformed, search, |s| body(s, "\"name\":\"search\"", "\"name\":1")),
+    (Code::BodyMalformed, search, |s| body(s, "\"name\":\"search\"", "\"title\":\"search\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"2.0\"", "\"1.0\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"id\":7", "\"id\":null")),
+    (Code::BodyMalformed, search, |s| body(s, "\"id\":7", "\"id\":{}")),
+    (Code::BodyMalformed, search, |s| body(s, "\"id\":7", "\"id\":7,\"result\":{}")),
+    (Code::BodyMalformed, search, |s| body(s, "{", "[{")),
+    (Code::BodyMalformed, search, |s| {
+        let text = String::from_utf8(s.body.clone().unwrap()).unwrap();
+        s.body = Some(format!("[{text}]").into_bytes());
+    }),
+    (
+        Code::HeaderBodyMismatch,
+        |s| {
+            search(s);
+            header(s, "mcp-method", "tools/call");
+        },
+        |s| s.headers[1].1 = b"tools/list".to_vec(),
+    ),
+    (
+        Code::HeaderBodyMismatch,
+        |s| {
+            search(s);
+            header(s, "mcp-name", "search");
+        },
+        |s| s.headers[1].1 = b"Search".to_vec(),
+    ),
+    (
+        Code::HeaderBodyMismatch,
+        |s| {
+            search(s);
+            header(s, "mcp-name", "=?base64?c2VhcmNo?=");
+        },
+        |s| s.headers[1].1 = b"=?base64?ZGVsZXRl?=".to_vec(),
+    ),
+    (
+        Code::HeaderBodyMismatch,
+        |s| {
+            search(s);
+            header(s, "mcp-name", "search");
+        },
+        |s| header(s, "mcp-name", "search"),
+    ),
+    // The revision that has the headers demands them.
+    (
+        Code::HeaderBodyMismatch,
+        |s| {
+            search(s);
+            header(s, "mcp-protocol-version", "2026-07-28");
+            header(s, "mcp-method", "tools/call");
+            header(s, "mcp-name", "search");
+        },
+        |s| drop(s.headers.pop()),
+    ),
+    (
+        Code::HeaderBodyMismatch,
+        |s| {
+            search(s);
+            header(s, "mcp-protocol-version", "2025-11-25");
+        },
+        |s| s.headers[1].1 = b"2026-07-28".to_vec(),
+    ),
+    (Code::BodyNotAllowed, search, |s| s.headers[0].1 = b"text/plain".to_vec()),
+    (Code::BodyMalformed, search, |s| s.body = None),
+    (Code::NoRoute, search, |s| s.method = "GET"),
+    (Code::NoCredential, search, |s| s.scheme = None),
+    (Code::InsufficientScope, search, |s| s.bundle.actions[4].scopes_all = vec!["x".into()]),
+    (
+        Code::Stale,
+        |s| {
+            search(s);
+            s.now.monotonic.0 += 60_000;
+        },
+        |s| s.bundle.actions[4].staleness = 59,
+    ),
+];
+
+#[test]
+fn each_denial_of_a_call_has_an_allowed_twin() {
+    for (nth, (code, right, wrong)) in TWINS.iter().enumerate() {
+        let mut scene = Scene::with(right);
+        check_scene(&scene, None, &format!("twin {nth} of {code}"));
+        wrong(&mut scene);
+        check_scene(&scene, Some(*code), &format!("case {nth} of {code}"));
+    }
+}
+
+fn acts(message: serde_json::Value) -> Result<String, Code> {
+    let scene = Scene::with(|s| {
+        served(s);
+        s.pass
+            .entry("actions", json!(["mcp:session", "tools:search", "tools:other", "files:read"]));
+        say(s, message);
+    });
+    match scene.decide() {
+        Decision::Allow(permit) => Ok(permit.action().unwrap().to_owned()),
+        Decision::Deny(denial) => Err(denial.code()),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
+    }
+}
+
+#[test]
+fn a_call_is_the_action_of_its_method_and_name() {
+    let of = |method: &str, params: serde_json::Value| {
+        acts(json!({"jsonrpc": "2.0", "id": "a", "method": method, "params": params}))
+    };
+    assert_eq!(of("tools/call", json!({"name": "search"})), Ok("tools:search".into()));
+    assert_eq!(of("tools/call", json!({"name": "delete"})), Ok("tools:other".into()));
+    assert_eq!(of("resources/read", json!({"uri": "file:///a"})), Ok("files:read".into()));
+    assert_eq!(of("resources/read", json!({"uri": "file:///b"})), Err(Code::NoRoute));
+    assert_eq!(of("resources/read", json!({"name": "file:///a"})), Err(Code::BodyMalformed));
+    assert_eq!(of("prompts/get", json!({"name": "search"})), Err(Code::NoRoute));
+    assert_eq!(of("initialize", json!({})), Ok("mcp:session".into()));
+    let bare = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+    assert_eq!(acts(bare), Ok("mcp:session".into()));
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(acts(note), Ok("mcp:session".into()));
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {}});
+    assert_eq!(acts(answer), Ok("mcp:session".into()));
+    let failed = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 1}});
+    assert_eq!(acts(failed), Ok("mcp:session".into()));
+    // No call is called as answers are called in a policy.
+    assert_eq!(of(ANSWERS, json!({})), Err(Code::BodyMalformed));
+    assert_eq!(acts(json!({"jsonrpc": "2.0", "id": 1})), Err(Code::BodyMalformed));
+}
+
+#[test]
+fn a_call_is_awaited_only_from_a_live_gatepass() {
+    let awaits = |change: Change| {
+        let scene = Scene::with(|s| {
+            search(s);
+            (s.body, s.ends_with_headers) = (None, false);
+            change(s);
+        });
+        match scene.decide() {
+            Decision::Allow(_) => panic!("allowed"),
+            Decision::Deny(denial) => {
+                assert!(denial.whom().call.is_some(), "{denial}");
+                Err(denial.code())
+            }
+            Decision::Read(awaited) => Ok(awaited.most),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
+        }
+    };
+    assert_eq!(awaits(|_| {}), Ok(65_536));
+    assert_eq!(awaits(|s| s.scheme = None), Err(Code::NoCredential));
+    assert_eq!(awaits(|s| s.revoke(Kind::Agent, AGENT, Below::Always)), Err(Code::RevokedAgent));
+    assert_eq!(awaits(|s| s.headers.clear()), Err(Code::BodyNotAllowed));
+}
+
+#[test]
+fn a_call_is_pinned_without_what_differs_in_each() {
+    use sha2::{Digest as _, Sha256};
+    let pin = |s: &mut Scene| {
+        search(s);
+        let body = br#"{"method":"tools/call","params":{"arguments":{"limit":10,"query":"abc"},"name":"search"}}"#;
+        let body = crate::testkit::b64(Sha256::digest(body));
+        let canonical = format!(
+            r#"{{"action":"tools:search","audience":"https://orders.example","body_sha256":"{body}","environment":"prod","host":"orders.example","inputs":{{"limit":"10","query":"abc"}},"method":"POST","path":"/mcp"}}"#
+        );
+        s.pass.entry("constraints", json!({}));
+        s.pass.entry("args_digest", json!(crate::testkit::b64(Sha256::digest(canonical))));
+    };
+    check(pin, None);
+    check(
+        |s| {
+            pin(s);
+            body(s, "\"id\":7", "\"id\":8");
+            body(s, "\"name\":\"search\"", "\"name\":\"search\",\"_meta\":{\"progressToken\":1}");
+        },
+        None,
+    );
+    check(
+        |s| {
+            pin(s);
+            body(s, "\"name\":\"search\"", "\"name\":\"search\",\"more\":1");
+        },
+        Some(Code::ConstraintViolated),
+    );
+}

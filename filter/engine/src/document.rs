@@ -1,0 +1,245 @@
+//! A JSON body (RFC 8259), read once: where each value stands in the bytes, and nothing else.
+//!
+//! What is well formed is told apart from what is not to the letter, because the upstream reads the same bytes
+//! with another reader. What readers differ in is refused where it matters: a member on the way to an input
+//! that occurs twice, or in a second spelling (escaped, or in another case, which some readers take for the
+//! same). Numbers stay text: no value passes through floating point.
+//!
+//! It does not say what a document means, and holds no copy of it.
+
+use std::borrow::Cow;
+
+mod canonical;
+mod number;
+mod pointer;
+mod scan;
+mod text;
+
+pub use canonical::{canonical, canonical_without};
+pub use pointer::{Pointer, is_pointer};
+
+/// A well-formed document of bounded depth and size.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
+    text: &'a str,
+    /// In the order of the text; an object's children are its names and values in turn.
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Node {
+    kind: Kind,
+    /// Bytes; of a text without its quotes.
+    start: u32,
+    end: u32,
+    /// The node after this one and all that is inside it.
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Null,
+    False,
+    True,
+    Number,
+    /// Without an escape.
+    Text,
+    Escaped,
+    Array,
+    Object,
+}
+
+/// One value of a document.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'d, 'a> {
+    document: &'d Document<'a>,
+    at: usize,
+    node: Node,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    Null,
+    Boolean(bool),
+    /// As written.
+    Number(&'a str),
+    Text(Cow<'a, str>),
+    Array,
+    Object,
+}
+
+/// Why a body is not read, for the log: at which byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    pub what: &'static str,
+    pub at: usize,
+}
+
+impl core::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.at)
+    }
+}
+
+/// A member on the way to an input occurs twice, or in a second spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twice;
+
+impl<'a> Document<'a> {
+    /// Reads one document and nothing after it.
+    ///
+    /// # Errors
+    /// It is not JSON in UTF-8 without a mark, is nested deeper than [`MAX_DEPTH`], or has more than
+    /// [`MAX_NODES`] names and values.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        scan::document(bytes)
+    }
+
+    #[must_use]
+    pub fn root(&self) -> Option<Value<'_, 'a>> {
+        self.value(0)
+    }
+
+    fn value(&self, at: usize) -> Option<Value<'_, 'a>> {
+        let node = *self.nodes.get(at)?;
+        Some(Value { document: self, at, node })
+    }
+}
+
+impl<'d, 'a> Value<'d, 'a> {
+    /// What it is. `None` never happens: the scan has read each text.
+    #[must_use]
+    pub fn found(&self) -> Option<Found<'a>> {
+        Some(match self.node.kind {
+            Kind::Null => Found::Null,
+            Kind::False => Found::Boolean(false),
+            Kind::True => Found::Boolean(true),
+            Kind::Number => Found::Number(self.bytes()),
+            Kind::Text => Found::Text(Cow::Borrowed(self.bytes())),
+            Kind::Escaped => Found::Text(Cow::Owned(text::unescaped(self.bytes())?)),
+            Kind::Array => Found::Array,
+            Kind::Object => Found::Object,
+        })
+    }
+
+    /// A text, decoded.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'a, str>> {
+        match self.found()? {
+            Found::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.node.kind == Kind::Object
+    }
+
+    /// Its bytes as written, quotes and all.
+    #[must_use]
+    pub fn written(&self) -> &'a str {
+        let quotes = usize::from(matches!(self.node.kind, Kind::Text | Kind::Escaped));
+        let (start, end) = self.span();
+        self.document
+            .text
+            .get(start.saturating_sub(quotes)..end.saturating_add(quotes))
+            .unwrap_or_default()
+    }
+
+    /// Where it stands in the document, quotes and all.
+    #[must_use]
+    pub fn place(&self) -> core::ops::Range<usize> {
+        let quotes = usize::from(matches!(self.node.kind, Kind::Text | Kind::Escaped));
+        let (start, end) = self.span();
+        start.saturating_sub(quotes)..end.saturating_add(quotes)
+    }
+
+    /// The member of an object; `None` where it is none or has no such member.
+    ///
+    /// # Errors
+    /// It occurs twice, or in a second spelling.
+    pub fn member(&self, name: &str) -> Result<Option<Self>, Twice> {
+        if !self.is_object() {
+            return Ok(None);
+        }
+        let mut found = None;
+        for (key, value) in self.members() {
+            if !key.reads_like(name) {
+                continue;
+            }
+            if found.is_some() || key.node.kind != Kind::Text || key.bytes() != name {
+                return Err(Twice);
+            }
+            found = Some(value);
+        }
+        Ok(found)
+    }
+
+    /// The elements of an array; none of anything else.
+    pub fn elements(&self) -> impl Iterator<Item = Self> + use<'d, 'a> {
+        let document = self.document;
+        let inside = if self.node.kind == Kind::Array { self.inside() } else { 0..0 };
+        let mut at = inside.start;
+        core::iter::from_fn(move || {
+            let value = document.value(at).filter(|_| at < inside.end)?;
+            at = value.after();
+            Some(value)
+        })
+    }
+
+    /// Names and values of an object; none of anything else.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Self, Self)> + use<'d, 'a> {
+        let document = self.document;
+        let inside = if self.is_object() { self.inside() } else { 0..0 };
+        let mut at = inside.start;
+        core::iter::from_fn(move || {
+            let name = document.value(at).filter(|_| at < inside.end)?;
+            let value = document.value(name.after())?;
+            at = value.after();
+            Some((name, value))
+        })
+    }
+
+    fn inside(&self) -> core::ops::Range<usize> {
+        self.at.saturating_add(1)..self.after()
+    }
+
+    fn after(&self) -> usize {
+        wide(self.node.next)
+    }
+
+    fn span(&self) -> (usize, usize) {
+        (wide(self.node.start), wide(self.node.end))
+    }
+
+    fn bytes(&self) -> &'a str {
+        let (start, end) = self.span();
+        self.document.text.get(start..end).unwrap_or_default()
+    }
+
+    /// Whether some reader takes this name for `wanted`, which is printable ASCII.
+    fn reads_like(&self, wanted: &str) -> bool {
+        let written = self.bytes();
+        if self.node.kind == Kind::Text && written.is_ascii() {
+            return written.eq_ignore_ascii_case(wanted);
+        }
+        // INVARIANT: the scan has read it; what could not be decoded would be taken for any name.
+        let Some(decoded) = self.text() else { return true };
+        let folded = decoded.chars().map(text::folded);
+        folded.eq(wanted.chars().map(|c| c.to_ascii_lowercase()))
+    }
+}
+
+const fn wide(at: u32) -> usize {
+    at as usize
+}
+
+/// Objects and arrays inside each other.
+pub const MAX_DEPTH: usize = 64;
+/// Names and values of one document; 16 bytes each are kept while it is decided on.
+pub const MAX_NODES: usize = 131_072;
+
+#[cfg(test)]
+mod tests;
