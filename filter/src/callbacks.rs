@@ -155,6 +155,11 @@ extern "C" fn proxy_on_response_headers(id: u32, _: usize, _: bool) -> Next {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_body(id: u32, size: usize, ends: bool) -> Next {
+    request(id).map_or(Next::Continue, |request| request.on_response_body(size, ends))
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(_: u32, _: usize) -> Next {
     crate::request::on_response_trailers()
 }

@@ -26,6 +26,12 @@ pub(crate) fn prepare_upstream(
             host::remove_header(Map::Request, b"dpop")?;
         }
     }
+    if permit.strips_replay() {
+        host::remove_header(Map::Request, b"last-event-id")?;
+    }
+    if permit.listing().is_some() {
+        host::remove_header(Map::Request, b"accept-encoding")?;
+    }
     if let (Reason::Decided(identity), Some(action)) = (permit.reason(), permit.action()) {
         host::set_header(Map::Request, "x-gatepass-agent", &identity.agent)?;
         host::set_header(Map::Request, "x-gatepass-owner", &identity.owner)?;

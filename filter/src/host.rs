@@ -26,6 +26,7 @@ pub(crate) enum Map {
 #[repr(u32)]
 pub(crate) enum Buffer {
     RequestBody = 0,
+    ResponseBody = 1,
     CallBody = 4,
     PluginConfiguration = 7,
 }
@@ -85,6 +86,12 @@ pub(crate) fn buffer(buffer: Buffer, most: usize) -> Result<Vec<u8>> {
         raw::proxy_get_buffer_bytes(buffer as u32, 0, most, &mut out.data, &mut out.size)
     };
     out.bytes(status)
+}
+
+/// Puts other bytes in the place of the first `size` of a body.
+pub(crate) fn replace_buffer(buffer: Buffer, size: usize, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the host reads `bytes` within its length.
+    ok(unsafe { raw::proxy_set_buffer_bytes(buffer as u32, 0, size, bytes.as_ptr(), bytes.len()) })
 }
 
 /// Answers the stream of the effective context itself. `details` shows as response code details.
@@ -318,6 +325,13 @@ mod raw {
             most: usize,
             data: *mut *mut u8,
             size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_set_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            size: usize,
+            data: *const u8,
+            data_size: usize,
         ) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32,

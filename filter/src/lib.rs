@@ -36,6 +36,8 @@ mod held;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod host;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod listed;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod metrics;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod open;

@@ -103,6 +103,13 @@ impl Vm {
         next == Some(Next::Continue)
     }
 
+    /// A piece of the upstream's body.
+    pub fn response_body(&self, context: u32, size: usize, ends: bool) -> bool {
+        let _called = self.called(context);
+        let next = self.requests.get(&context).map(|request| request.on_response_body(size, ends));
+        next == Some(Next::Continue)
+    }
+
     pub fn response_trailers(&self, context: u32) -> bool {
         let _called = self.called(context);
         crate::request::on_response_trailers() == Next::Continue

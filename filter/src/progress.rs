@@ -1,14 +1,16 @@
 //! How far a request has come, and its next step: decided on what there is of it, as often as something changes.
 //!
 //! A request waits for at most one thing at a time: the gate's own state ([`crate::held`]), its body
-//! ([`crate::uploads`]) or the control plane's word ([`crate::questions`]). Whatever ends the wait decides it once more, from the start and on the newest state.
+//! ([`crate::uploads`]) or the control plane's word ([`crate::questions`]). Whatever ends the wait decides it
+//! once more, from the start and on the newest state.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
 use gatepass_engine::denial::Denial;
+use gatepass_engine::listing::Listing;
 use gatepass_engine::redeem::{Confirmation, Redemption};
 
 use crate::decision_id::DecisionId;
@@ -48,6 +50,8 @@ pub(crate) struct Progress {
     pub(crate) context: u32,
     stage: Cell<Stage>,
     came: Cell<Came>,
+    /// How its answer is cut, until that has begun.
+    listing: RefCell<Option<Listing>>,
 }
 
 /// What the control plane was asked about a request, and under which id.
@@ -78,7 +82,11 @@ impl Known {
 impl Progress {
     pub(crate) fn new(context: u32) -> Rc<Self> {
         let (stage, came) = (Cell::new(Stage::Undecided), Cell::new(Came::Some(0)));
-        Rc::new(Self { context, stage, came })
+        Rc::new(Self { context, stage, came, listing: RefCell::default() })
+    }
+
+    pub(crate) fn take_listing(&self) -> Option<Listing> {
+        self.listing.try_borrow_mut().ok().and_then(|mut listing| listing.take())
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -133,8 +141,9 @@ impl Progress {
             Known::Unfinished,
         );
         let stage = match shell.decide(now, &headers, known.as_body())? {
-            Verdict::Allowed(open) => {
+            Verdict::Allowed(open, listing) => {
                 shell.watch(self.context, open, bytes, known);
+                *self.listing.borrow_mut() = listing;
                 Stage::Allowed
             }
             Verdict::Denied => Stage::Denied,
@@ -143,7 +152,8 @@ impl Progress {
                 match shell.uploads.begin(self, &awaited, now) {
                     Ok(()) => Stage::Reading,
                     Err(why) => match shell.decide(now, &headers, Body::Unfinished(why))? {
-                        Verdict::Allowed(open) => {
+                        // Whoever is let on without a body is in shadow mode, where nothing is hidden.
+                        Verdict::Allowed(open, _) => {
                             shell.watch(self.context, open, bytes, Known::Unfinished(why));
                             Stage::Allowed
                         }
@@ -190,8 +200,9 @@ impl Progress {
         let Asked { id, redemption } = question;
         let body = known.as_body();
         let stage = match shell.decide_confirmed(now, &headers, body, confirmation, id)? {
-            Verdict::Allowed(open) => {
+            Verdict::Allowed(open, listing) => {
                 shell.watch(self.context, open, bytes, known);
+                *self.listing.borrow_mut() = listing;
                 Stage::Allowed
             }
             Verdict::Denied => Stage::Denied,

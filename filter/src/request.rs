@@ -1,13 +1,16 @@
 //! One request: read, decided, and let go on only with a permit.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepass_engine::Denial;
 use gatepass_engine::body::Unfinished;
+use gatepass_engine::listing::Cut;
 
 use crate::answer;
 use crate::headers;
 use crate::host::{self, Failed, Map};
+use crate::listed;
 use crate::pairs;
 use crate::progress::{Came, Progress, Stage};
 use crate::shell::SharedShell;
@@ -23,11 +26,13 @@ pub(crate) enum Next {
 pub(crate) struct GuardedRequest {
     shell: SharedShell,
     progress: Rc<Progress>,
+    /// The answer, while it is cut to what the caller may see.
+    cut: RefCell<Option<Cut>>,
 }
 
 impl GuardedRequest {
     pub(crate) fn new(context: u32, shell: SharedShell) -> Self {
-        Self { shell, progress: Progress::new(context) }
+        Self { shell, progress: Progress::new(context), cut: RefCell::default() }
     }
 
     /// What failed is answered here: nothing lets a request on by accident.
@@ -110,6 +115,10 @@ impl GuardedRequest {
         let cleaned = host::map(Map::Response).and_then(|bytes| {
             let all = pairs::read(&bytes).map_err(|_| Failed)?;
             headers::clean(Map::Response, &all)?;
+            if let Some(listing) = self.progress.take_listing() {
+                let form = listed::prepare(&all)?;
+                self.cut.replace(Some(Cut::new(listing, form)));
+            }
             match self.shell.try_borrow() {
                 Ok(guard) => guard.as_ref().map_or(Ok(()), |shell| shell.expose()),
                 Err(_) => Ok(()),
@@ -121,6 +130,19 @@ impl GuardedRequest {
             return Next::Pause;
         }
         Next::Continue
+    }
+
+    /// `size` is that of the piece. What is cut goes on in its place.
+    pub(crate) fn on_response_body(&self, size: usize, ends: bool) -> Next {
+        let Ok(mut cut) = self.cut.try_borrow_mut() else { return Next::Pause };
+        let Some(cut) = cut.as_mut() else { return Next::Continue };
+        match listed::pass_on(cut, size, ends) {
+            Ok(()) => Next::Continue,
+            Err(Failed) => {
+                let _ = host::close_request();
+                Next::Pause
+            }
+        }
     }
 
     pub(crate) fn on_done(&self) {

@@ -9,6 +9,7 @@ use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Now, UnixSeconds};
 use gatepass_engine::decision::{Awaited, Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::{About, Denial};
+use gatepass_engine::listing::Listing;
 use gatepass_engine::redeem::Redemption;
 use gatepass_engine::refusal::Refusal;
 use gatepass_engine::routes::Index;
@@ -65,8 +66,8 @@ pub(crate) struct Shell {
 
 /// What became of a request.
 pub(crate) enum Verdict {
-    /// It goes on; the headers are prepared. What must be watched from now on.
-    Allowed(Option<Box<OpenRequest>>),
+    /// It goes on; the headers are prepared. What must be watched from now on, and how its answer is cut.
+    Allowed(Option<Box<OpenRequest>>, Option<Listing>),
     /// It was answered.
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
@@ -170,10 +171,11 @@ impl Shell {
                     return self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied);
                 }
                 self.forward(headers, &permit, id.as_str())?;
+                let listing = permit.listing().cloned();
                 let standing = permit.into_standing();
                 let watched = watched && self.open.has_room(&standing);
                 let open = || OpenRequest::new(standing, id);
-                Ok(Verdict::Allowed(watched.then(open)))
+                Ok(Verdict::Allowed(watched.then(open), listing))
             }
             Decision::Read(awaited) => Ok(Verdict::Awaited(awaited)),
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),

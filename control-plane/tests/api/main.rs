@@ -26,3 +26,4 @@ mod second;
 mod target;
 mod tokens;
 mod trials;
+mod uses;

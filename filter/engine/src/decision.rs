@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::body::{self, Body, Read, Unfinished};
-use crate::bundle::{Action, ActionMode, BodyRule};
+use crate::bundle::{Action, ActionMode, BodyRule, Protocol};
 use crate::clock::{Now, UnixSeconds};
 use crate::denial::{About, CallId, Code, Denial, HoldUntil};
 use crate::digest::{ActionFacts, BodyDigest};
@@ -16,11 +16,12 @@ use crate::gatepass::{Claims, Token};
 use crate::ids::Subject;
 use crate::inputs::Unclear;
 use crate::keyring::Speaking;
+use crate::listing::{Listed, Listing};
 use crate::position::Position;
 use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::{Kind, Revocations};
 use crate::routes::{HostMatch, Matched, MatchedCalls, MatchedRoute};
-use crate::rpc::Message;
+use crate::rpc::{self, Message};
 use crate::target::{Ambiguous, Target, host};
 use crate::token_cache::TokenCache;
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
@@ -80,6 +81,9 @@ pub struct Permit {
     reason: Reason,
     action: Option<String>,
     strip_authorization: bool,
+    strip_replay: bool,
+    /// Boxed: few requests have one.
+    listing: Option<Box<Listing>>,
     standing: Standing,
 }
 
@@ -124,6 +128,19 @@ impl Permit {
     #[must_use]
     pub fn into_standing(self) -> Standing {
         self.standing
+    }
+
+    /// Whether `Last-Event-ID` must not reach the upstream: it would send once more what was cut the first time.
+    #[must_use]
+    pub const fn strips_replay(&self) -> bool {
+        self.strip_replay
+    }
+
+    /// How the answer must be cut before the caller sees it. With it, the upstream must not be asked for a
+    /// content coding.
+    #[must_use]
+    pub fn listing(&self) -> Option<&Listing> {
+        self.listing.as_deref()
     }
 
     /// Whether the gatepass in `Authorization` is ours and must not reach the upstream.
@@ -190,6 +207,8 @@ fn run<T: Trace>(
         authentic: false,
         max_duration: None,
         confirmation,
+        strip_replay: false,
+        listing: None,
     };
     match judge.judge(cache) {
         Ok((reason, basis)) => judge.permit(reason, basis),
@@ -242,6 +261,8 @@ struct Judge<'r, 'g, T> {
     max_duration: Option<u32>,
     /// What the control plane has said of this request.
     confirmation: Option<Arc<Confirmation>>,
+    strip_replay: bool,
+    listing: Option<Box<Listing>>,
 }
 
 /// What the route asks for.
@@ -251,6 +272,13 @@ struct Wanted<'a> {
     at: u32,
     action: &'a Action,
     found: MatchedRoute<'a>,
+}
+
+/// What the body of a call says.
+struct Called<'a> {
+    wanted: Wanted<'a>,
+    digest: BodyDigest,
+    listed: Option<Listed>,
 }
 
 /// What of the request line a decision goes on with.
@@ -269,6 +297,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             reason,
             action: self.about.action,
             strip_authorization: self.authentic,
+            strip_replay: self.strip_replay,
+            // What is refused in shadow mode is refused nowhere, and so nothing is hidden.
+            listing: self.listing.filter(|_| matches!(basis, Basis::Granted(_))),
             standing: Standing::new(self.gate, basis, self.max_duration, self.now),
         })
     }
@@ -320,7 +351,13 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         };
         if let Some(calls) = &calls {
             // Which action it is stands in the body.
-            self.about.call = Some(CallId(None));
+            let (headers, audience) =
+                (self.request.headers, guarded.as_ref().map(|g| g.audience()));
+            self.about.call = Some(CallId {
+                id: None,
+                is_modern: rpc::is_modern(headers),
+                metadata: audience.and_then(|audience| self.metadata(audience)),
+            });
             self.shadow = calls.are_all_in_shadow();
         }
         let position = self.step(Check::Ready, self.ready(&credential))?;
@@ -390,12 +427,12 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let asking = asking.ok_or_else(no_route)?;
         let mut read = Read::Nothing;
         let mut digest = BodyDigest::Empty;
+        let mut listed = None;
         if let (None, Some(calls)) = (&wanted, &calls) {
             read = self.read_call(calls)?;
-            let (called, of_message) = self.called(calls, &read)?;
-            self.step(Check::Freshness, held.fresh(called.action))?;
-            wanted = Some(called);
-            digest = of_message;
+            let called = self.called(calls, &read)?;
+            self.step(Check::Freshness, held.fresh(called.wanted.action))?;
+            (wanted, digest, listed) = (Some(called.wanted), called.digest, called.listed);
         }
         let wanted = wanted.ok_or_else(no_route)?;
         let action = wanted.action;
@@ -447,6 +484,16 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Binding, binding(presented, action))?;
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
+        if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
+        {
+            let usable = |action: &Action| {
+                admission::usable(claims, action, asking.audience, times.ends.since(claims.iat))
+            };
+            let at = (asking.host, asking.target.path);
+            let actions = calls.actions(usable);
+            let listing = Listing::new(listed, Arc::clone(index), at, actions);
+            self.listing = Some(Box::new(listing));
+        }
         let identity = Identity {
             agent: claims.client_id.as_str().to_owned(),
             owner: claims.owner.as_str().to_owned(),
@@ -492,6 +539,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     /// The action of a route, from now on what the decision is about; none where it is public.
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
+        self.strip_replay = found.is_beside_calls;
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
         self.shadow = action.mode == ActionMode::Shadow;
@@ -548,11 +596,13 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         &mut self,
         calls: &MatchedCalls<'w>,
         read: &Read<'r>,
-    ) -> Result<(Wanted<'w>, BodyDigest), Denial> {
+    ) -> Result<Called<'w>, Denial> {
         // INVARIANT: `check_call` lets only `body: json` have calls.
         let Read::Json(document) = read else { return Err(no_route()) };
         let message = self.step(Check::Call, Message::read(document, calls.protocol()))?;
-        self.about.call = Some(CallId(message.id.map(str::to_owned)));
+        if let Some(call) = &mut self.about.call {
+            call.id = message.id.map(str::to_owned);
+        }
         self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
         let found = calls.find(&message.method, message.name.as_deref());
         let wanted = found.and_then(|found| self.wanted(found));
@@ -560,7 +610,20 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
         });
         let wanted = self.step(Check::RouteExists, wanted)?;
-        Ok((wanted, message.digest()))
+        let listed = match calls.protocol() {
+            Protocol::Mcp => Listed::by(&message.method),
+            Protocol::JsonRpc => None,
+        };
+        Ok(Called { wanted, digest: message.digest(), listed })
+    }
+
+    /// Where the control plane of the gate's environment says whom to ask (RFC 9728): the issuer of its keys.
+    fn metadata(&self, audience: &str) -> Option<String> {
+        let issuer = self.gate.keyring().keys().first()?.issuer.trim_end_matches('/');
+        let plain =
+            |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\&#".contains(&b));
+        (plain(issuer) && plain(audience))
+            .then(|| format!("{issuer}/oauth2/protected-resource?resource={audience}"))
     }
 
     /// The issuer keys as they may speak at the time of this request.
@@ -785,6 +848,12 @@ pub fn alive(
 /// Credentials of a gatepass's shape that are looked at in a request that is not decided. Commas
 /// alone do not count: Digest (RFC 7616) has many.
 const MAX_FOREIGN_CREDENTIALS: usize = 4;
+
+/// Of a gatepass that may search and not delete.
+#[cfg(test)]
+pub(crate) fn listing_of_tests() -> Listing {
+    tests::listing()
+}
 
 #[cfg(test)]
 mod lifetimes;

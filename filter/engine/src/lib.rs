@@ -30,6 +30,7 @@ pub mod ids;
 pub mod inputs;
 pub mod json;
 pub mod keyring;
+pub mod listing;
 pub mod position;
 pub mod redeem;
 pub mod refusal;

@@ -6,7 +6,7 @@
 //! most one route.
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::body::Read;
 use crate::bundle::{
@@ -61,6 +61,8 @@ pub struct MatchedRoute<'a> {
     /// With its index in [`Bundle::actions`]; none where the route is public.
     pub action: Option<(u32, &'a Action)>,
     parameters: Vec<(&'a str, &'a str)>,
+    /// MCP calls are made at the same path: what is streamed here may be the answer to one of them.
+    pub is_beside_calls: bool,
     /// Those that do not stand in the body.
     pub inputs: Inputs<'a>,
 }
@@ -241,6 +243,24 @@ impl<'a> MatchedCalls<'a> {
         }
     }
 
+    /// Those of their actions that are usable.
+    pub(crate) fn actions(&self, usable: impl Fn(&Action) -> bool) -> HashSet<u32> {
+        let leaves =
+            self.calls.methods.values().flat_map(|named| named.of.values().chain(&named.any));
+        let mut looked = HashSet::new();
+        let targets = leaves.filter_map(|leaf| match self.routes.get(leaf.route)?.target {
+            RouteTarget::Public => None,
+            RouteTarget::Action(id) => Some(id),
+        });
+        targets
+            .filter(|id| looked.insert(*id))
+            .filter(|id| {
+                let at = usize::try_from(*id).ok();
+                at.and_then(|at| self.index.bundle.actions.get(at)).is_some_and(&usable)
+            })
+            .collect()
+    }
+
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.calls.protocol
@@ -285,6 +305,7 @@ struct Leaf {
     route: usize,
     /// Segment number and name.
     parameters: Vec<(usize, String)>,
+    is_beside_calls: bool,
 }
 
 /// The routes of one path that are for JSON-RPC messages.
@@ -326,7 +347,13 @@ impl Leaf {
             .iter()
             .filter_map(|(at, name)| target.segments.get(*at).map(|text| (name.as_str(), *text)))
             .collect();
-        Some(MatchedRoute { route, action, parameters, inputs: Inputs::default() })
+        Some(MatchedRoute {
+            route,
+            action,
+            parameters,
+            is_beside_calls: self.is_beside_calls,
+            inputs: Inputs::default(),
+        })
     }
 }
 
@@ -428,6 +455,12 @@ fn build_tries(
     let Treatment::Guarded(routes) = &host.treatment else {
         return Ok(tries);
     };
+    let is_mcp = |call: &Call| call.protocol == Protocol::Mcp;
+    let called: HashSet<&str> = routes
+        .iter()
+        .filter(|route| route.call.as_ref().is_some_and(is_mcp))
+        .map(|route| route.path.as_str())
+        .collect();
     for (route_at, route) in routes.iter().enumerate() {
         let place = Place::Route { host: host_at, route: route_at };
         let template = Template::parse(&route.path).map_err(|what| flaw(place, what))?;
@@ -436,7 +469,8 @@ fn build_tries(
             let trie = tries
                 .entry(method.clone())
                 .or_insert_with(|| Trie { nodes: vec![Node::default()] });
-            if !insert(trie, &template, bundle, (route_at, route)) {
+            let beside = route.call.is_none() && called.contains(route.path.as_str());
+            if !insert(trie, &template, bundle, (route_at, route), beside) {
                 return Err(flaw(
                     place,
                     format!("`{method} {}` is as specific as another route", route.path),
@@ -455,6 +489,7 @@ fn insert(
     template: &Template,
     bundle: &Bundle,
     (route_at, route): (usize, &Route),
+    is_beside_calls: bool,
 ) -> bool {
     let mut at = 0;
     for segment in &template.segments {
@@ -495,7 +530,7 @@ fn insert(
             Segment::Literal(_) => None,
         })
         .collect();
-    let leaf = Leaf { route: route_at, parameters };
+    let leaf = Leaf { route: route_at, parameters, is_beside_calls };
     let Some(node) = trie.nodes.get_mut(at) else { return false };
     match (&mut node.terminal, &route.call) {
         (None, None) => {

@@ -74,7 +74,8 @@ impl<'d, 'a> Message<'d, 'a> {
                 (_, Some(_)) => Err(mismatch(name)),
             }
         };
-        let demanded = only(VERSION_HEADER)?.is_some_and(|version| version >= FIRST_WITH_HEADERS);
+        only(VERSION_HEADER)?;
+        let demanded = is_modern(headers);
         let method = (self.method != ANSWERS).then_some(&*self.method);
         let agrees = match (only(METHOD_HEADER)?, method) {
             (None, Some(_)) => !demanded,
@@ -108,6 +109,13 @@ impl<'d, 'a> Message<'d, 'a> {
         text.push('}');
         BodyDigest::Of(Sha256::digest(text.as_bytes()).into())
     }
+}
+
+/// Whether a message is of the revision that has headers for what is called, or of a later one.
+#[must_use]
+pub fn is_modern(headers: &[Header<'_>]) -> bool {
+    let version = headers.iter().find(|header| header.name == VERSION_HEADER.as_bytes());
+    version.is_some_and(|header| header.value >= FIRST_WITH_HEADERS)
 }
 
 /// A header's value, which may be written as `=?base64?...?=` (MCP 2026-07-28, streamable HTTP).

@@ -119,6 +119,20 @@ pub(crate) unsafe fn proxy_get_buffer_bytes(
     unsafe { give(found, data, size) }
 }
 
+/// No simulated upstream lists anything.
+///
+/// # Safety
+/// As [`bytes`].
+pub(crate) unsafe fn proxy_set_buffer_bytes(
+    _buffer: u32,
+    _start: usize,
+    _size: usize,
+    _data: *const u8,
+    _data_size: usize,
+) -> u32 {
+    BAD
+}
+
 /// # Safety
 /// As [`bytes`].
 #[expect(clippy::too_many_arguments, reason = "the ABI's")]

@@ -35,6 +35,20 @@ pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
     Ok(())
 }
 
+/// Whether the gatepass may be of use for an action here, if perhaps only once somebody has approved it.
+pub(super) fn usable(claims: &Claims<'_>, action: &Action, audience: &str, age: u64) -> bool {
+    let mut named = claims.authorization_details.named();
+    let named = named.any(|(name, locations)| {
+        name == action.name && locations.is_none_or(|all| all.contains(&audience))
+    });
+    named
+        && young(claims, action, age).is_ok()
+        && scopes(claims, action).is_ok()
+        && restrictions(claims, action).is_ok()
+        && bindable(action).is_ok()
+        && assurance(claims, action).is_ok()
+}
+
 /// What the action asks of a gatepass, whatever the request.
 fn demands(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
     young(claims, action, 0)?;

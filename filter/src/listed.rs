@@ -1,0 +1,49 @@
+//! The answer to a call that lists something, on its way to the caller: cut by the engine, piece by piece.
+
+use gatepass_engine::decision::Header;
+use gatepass_engine::listing::{Cut, Form};
+
+use crate::host::{self, Buffer, Failed, Level, Map};
+
+/// Prepares the headers of an answer that will be cut, and says how it comes.
+///
+/// # Errors
+/// It is coded, although the upstream was not asked for that: nobody could read it.
+pub(crate) fn prepare(headers: &[Header<'_>]) -> Result<Form, Failed> {
+    let all = |name: &'static [u8]| headers.iter().filter(move |header| header.name == name);
+    if !all(b"content-encoding").all(|header| header.value.eq_ignore_ascii_case(b"identity")) {
+        return Err(Failed);
+    }
+    // The length changes.
+    if all(b"content-length").next().is_some() {
+        host::remove_header(Map::Response, b"content-length")?;
+    }
+    let is_stream = |header: &Header<'_>| {
+        let essence = header.value.split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    };
+    Ok(if all(b"content-type").any(is_stream) { Form::Events } else { Form::Document })
+}
+
+/// Puts what may go on in the place of one piece.
+///
+/// # Errors
+/// The answer cannot be cut: nothing more of it may go on.
+pub(crate) fn pass_on(cut: &mut Cut, size: usize, ends: bool) -> Result<(), Failed> {
+    let piece = if size == 0 { Vec::new() } else { host::buffer(Buffer::ResponseBody, size)? };
+    if piece.len() != size {
+        return Err(Failed);
+    }
+    let goes_on = cut.next(&piece, ends).map_err(|why| {
+        host::log(
+            Level::Warn,
+            &format!("gatepass cut off a list that it could not read: {}", why.0),
+        );
+        Failed
+    })?;
+    if goes_on == piece {
+        Ok(())
+    } else {
+        host::replace_buffer(Buffer::ResponseBody, size, &goes_on)
+    }
+}
