@@ -23,3 +23,4 @@ mod second_plugin;
 mod shadow;
 mod staleness;
 mod tally;
+mod uses;
