@@ -25,6 +25,7 @@ mod envoy;
 mod explain;
 mod fleet;
 mod grant;
+mod import_mcp;
 mod inspect;
 mod keys;
 mod local;

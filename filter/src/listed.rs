@@ -5,12 +5,16 @@ use gatepass_engine::listing::{Cut, Form};
 
 use crate::host::{self, Buffer, Failed, Level, Map};
 
-/// Prepares the headers of an answer that will be cut, and says how it comes.
+/// Prepares the headers of an answer that will be cut, and says how it comes. What is no success lists nothing:
+/// it may be Envoy's own answer.
 ///
 /// # Errors
 /// It is coded, although the upstream was not asked for that: nobody could read it.
-pub(crate) fn prepare(headers: &[Header<'_>]) -> Result<Form, Failed> {
+pub(crate) fn prepare(headers: &[Header<'_>]) -> Result<Option<Form>, Failed> {
     let all = |name: &'static [u8]| headers.iter().filter(move |header| header.name == name);
+    if !all(b":status").all(|header| header.value.starts_with(b"2")) {
+        return Ok(None);
+    }
     if !all(b"content-encoding").all(|header| header.value.eq_ignore_ascii_case(b"identity")) {
         return Err(Failed);
     }
@@ -22,7 +26,8 @@ pub(crate) fn prepare(headers: &[Header<'_>]) -> Result<Form, Failed> {
         let essence = header.value.split(|byte| *byte == b';').next().unwrap_or_default();
         essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     };
-    Ok(if all(b"content-type").any(is_stream) { Form::Events } else { Form::Document })
+    let events = all(b"content-type").any(is_stream);
+    Ok(Some(if events { Form::Events } else { Form::Document }))
 }
 
 /// Puts what may go on in the place of one piece.

@@ -117,7 +117,7 @@ impl GuardedRequest {
             headers::clean(Map::Response, &all)?;
             if let Some(listing) = self.progress.take_listing() {
                 let form = listed::prepare(&all)?;
-                self.cut.replace(Some(Cut::new(listing, form)));
+                self.cut.replace(form.map(|form| Cut::new(listing, form)));
             }
             match self.shell.try_borrow() {
                 Ok(guard) => guard.as_ref().map_or(Ok(()), |shell| shell.expose()),

@@ -17,7 +17,8 @@ mod request;
 pub(crate) use commands::Admin;
 use commands::Policy;
 use enforced::Awaited;
-use request::{Asked, put, read_text, request};
+pub(super) use request::read_text;
+use request::{Asked, put, request};
 
 /// Which control plane, and as whom.
 #[derive(Args)]
@@ -46,6 +47,10 @@ impl Server {
         if let Admin::Policy(Policy::Diff { from, to }) = &command {
             let (a, b) = (self.policy(from).await?, self.policy(to).await?);
             print!("{}", super::diff::unified(&a, &b, from, to));
+            return Ok(std::process::ExitCode::SUCCESS);
+        }
+        if let Admin::Policy(Policy::ImportMcp(import)) = &command {
+            print!("{}", import.run(self.ca.as_deref()).await?);
             return Ok(std::process::ExitCode::SUCCESS);
         }
         if let Admin::Status { wait } = &command {

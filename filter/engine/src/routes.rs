@@ -6,7 +6,7 @@
 //! most one route.
 
 use core::fmt;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::body::Read;
 use crate::bundle::{
@@ -297,7 +297,8 @@ struct Node {
 #[derive(Clone, Debug)]
 enum Terminal {
     Route(Leaf),
-    Calls(Calls),
+    /// Boxed: there are many nodes, and few of these.
+    Calls(Box<Calls>),
 }
 
 #[derive(Clone, Debug)]
@@ -456,11 +457,10 @@ fn build_tries(
         return Ok(tries);
     };
     let is_mcp = |call: &Call| call.protocol == Protocol::Mcp;
-    let called: HashSet<&str> = routes
-        .iter()
-        .filter(|route| route.call.as_ref().is_some_and(is_mcp))
-        .map(|route| route.path.as_str())
-        .collect();
+    let calls = routes.iter().filter(|route| route.call.as_ref().is_some_and(is_mcp));
+    let called: BTreeSet<&str> = calls.map(|route| route.path.as_str()).collect();
+    let called: Vec<Template> =
+        called.into_iter().filter_map(|path| Template::parse(path).ok()).collect();
     for (route_at, route) in routes.iter().enumerate() {
         let place = Place::Route { host: host_at, route: route_at };
         let template = Template::parse(&route.path).map_err(|what| flaw(place, what))?;
@@ -469,7 +469,7 @@ fn build_tries(
             let trie = tries
                 .entry(method.clone())
                 .or_insert_with(|| Trie { nodes: vec![Node::default()] });
-            let beside = route.call.is_none() && called.contains(route.path.as_str());
+            let beside = route.call.is_none() && called.iter().any(|call| call.meets(&template));
             if !insert(trie, &template, bundle, (route_at, route), beside) {
                 return Err(flaw(
                     place,
@@ -545,7 +545,7 @@ fn insert(
                 shadow: true,
             };
             let fits = calls.insert(call, leaf, route, is_in_shadow(bundle, route));
-            node.terminal = Some(Terminal::Calls(calls));
+            node.terminal = Some(Terminal::Calls(Box::new(calls)));
             fits
         }
         (Some(Terminal::Calls(calls)), Some(call)) => {
@@ -608,6 +608,16 @@ impl Template {
             return Err(format!("path `{text}` must not hold a query"));
         }
         Ok(Self { segments })
+    }
+
+    /// Whether some path is of both.
+    fn meets(&self, other: &Self) -> bool {
+        let one = |pair: (&Segment, &Segment)| match pair {
+            (Segment::Literal(a), Segment::Literal(b)) => a == b,
+            (Segment::Parameter(_), _) | (_, Segment::Parameter(_)) => true,
+        };
+        self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(one)
     }
 
     fn has(&self, name: &str) -> bool {

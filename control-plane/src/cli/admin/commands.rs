@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use gatepass::desk::operators::Role;
 
 use super::enforced::Wait;
+use crate::cli::import_mcp::ImportMcp;
 
 #[derive(Subcommand)]
 pub(crate) enum Admin {
@@ -253,6 +254,8 @@ pub(crate) enum Policy {
     Check {
         file: PathBuf,
     },
+    /// Write a policy from the tools that an MCP server lists: an action and typed inputs for each.
+    ImportMcp(ImportMcp),
     Publish {
         file: PathBuf,
         /// In this cohort alone, until it is promoted or withdrawn.

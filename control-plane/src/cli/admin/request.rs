@@ -104,9 +104,10 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
                 Asked::post("/v1/policies/withdraw", why, members)
             }
             // INVARIANT: answered before; asking for the list is harmless.
-            Policy::Check { .. } | Policy::Publish { .. } | Policy::Diff { .. } => {
-                Asked::get("/v1/policies")
-            }
+            Policy::Check { .. }
+            | Policy::ImportMcp(_)
+            | Policy::Publish { .. }
+            | Policy::Diff { .. } => Asked::get("/v1/policies"),
         },
         Admin::Cohort(cohort) => match cohort {
             Cohort::Add { name, why } => Asked::post("/v1/cohorts", why, json!({ "name": name })),
@@ -250,7 +251,7 @@ fn until(days: u64) -> u64 {
     now().0 + (days * 24 * 3600).min(MAX_TOKEN_LIFE - 60)
 }
 
-pub(super) fn read_text(path: &std::path::Path) -> Outcome<String> {
+pub(in crate::cli) fn read_text(path: &std::path::Path) -> Outcome<String> {
     std::fs::read_to_string(path).map_err(|error| format!("`{}`: {error}", path.display()).into())
 }
 

@@ -324,13 +324,13 @@ fn a_list_shows_what_the_gatepass_is_good_for() {
 
 #[test]
 fn what_was_cut_is_not_sent_once_more() {
-    let streamed = |path: &str| {
-        let path = path.to_owned();
+    let streamed = |template: &str, path: &str| {
+        let (template, path) = (template.to_owned(), path.to_owned());
         let scene = Scene::with(|s| {
             served(s);
             let stream = Route {
                 methods: vec!["GET".into()],
-                path: path.clone(),
+                path: template.clone(),
                 target: RouteTarget::Action(7),
                 ..routes(s)[1].clone()
             };
@@ -342,8 +342,10 @@ fn what_was_cut_is_not_sent_once_more() {
         });
         permit(&scene).strips_replay()
     };
-    assert!(streamed("/mcp"));
-    assert!(!streamed("/other"));
+    assert!(streamed("/mcp", "/mcp"));
+    assert!(streamed("/{any}", "/mcp"));
+    assert!(!streamed("/other", "/other"));
+    assert!(!streamed("/{any}/x", "/mcp/x"));
 }
 
 #[test]
