@@ -12,6 +12,7 @@ use endpoint::text;
 
 mod admin;
 mod auth;
+mod decisions;
 mod endpoint;
 mod feed;
 mod fleet;
@@ -23,9 +24,6 @@ mod redeem;
 mod status;
 
 pub use openapi::document as openapi;
-
-/// Bytes of what a gate may send.
-pub(crate) const MAX_QUESTION_BYTES: usize = redeem::MAX_BODY_BYTES;
 
 /// For operators.
 pub(crate) fn admin(shared: Arc<Shared>) -> Router {

@@ -28,6 +28,8 @@ pub trait Host {
     fn call(&mut self, cluster: &[u8], headers: &[u8], body: &[u8], timeout: u32) -> Option<u32>;
     fn continue_request(&mut self) -> bool;
     fn close_request(&mut self) -> bool;
+    /// An attribute of the stream; `None` where there is none.
+    fn property(&mut self, path: &[u8]) -> Option<Vec<u8>>;
     fn set_property(&mut self, name: &[u8], value: &[u8]);
     fn define_metric(&mut self, kind: u32, name: &[u8]) -> u32;
     fn increment_metric(&mut self, id: u32, by: i64);

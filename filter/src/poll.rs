@@ -169,7 +169,7 @@ fn random() -> u64 {
 
 /// The fleet's token, from the environment of the VM: the plugin's configuration shows in
 /// `/config_dump`.
-fn join_token() -> Option<String> {
+pub(crate) fn join_token() -> Option<String> {
     std::env::var(JOIN_TOKEN).ok().filter(|token| is_token(token))
 }
 

@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
-use gatepass_engine::denial::Denial;
 use gatepass_engine::listing::Listing;
 use gatepass_engine::redeem::{Confirmation, Redemption};
 
@@ -158,7 +157,9 @@ impl Progress {
                             Stage::Allowed
                         }
                         Verdict::Denied => Stage::Denied,
-                        Verdict::Holdable(denial) => self.refuse(shell, &denial, now)?,
+                        Verdict::Holdable(denial) => {
+                            shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
+                        }
                         // Never: it has said why there is none.
                         Verdict::Awaited(_) | Verdict::Asks(..) => return Err(Failed),
                     },
@@ -175,7 +176,7 @@ impl Progress {
                     }
                     Stage::Held
                 } else {
-                    self.refuse(shell, &denial, now)?
+                    shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                 }
             }
         };
@@ -208,19 +209,15 @@ impl Progress {
             Verdict::Denied => Stage::Denied,
             // It is spent or stored already, so it is not held for what would let it on later.
             Verdict::Holdable(denial) => {
-                shell.refuse(&denial, id.as_str()).map(|()| Stage::Denied)?
+                shell.refuse(&denial, &headers, id.as_str()).map(|()| Stage::Denied)?
             }
             Verdict::Awaited(_) | Verdict::Asks(..) => {
                 let denial = redemption.unconfirmed("it was confirmed, and more is asked for");
-                shell.refuse(&denial, id.as_str()).map(|()| Stage::Denied)?
+                shell.refuse(&denial, &headers, id.as_str()).map(|()| Stage::Denied)?
             }
         };
         self.set(stage);
         Ok(())
-    }
-
-    fn refuse(&self, shell: &mut Shell, denial: &Denial, now: Now) -> Result<Stage, Failed> {
-        shell.refuse_held(now, denial).map(|()| Stage::Denied)
     }
 
     /// The body where no action of the policy reads one.

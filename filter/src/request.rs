@@ -58,7 +58,7 @@ impl GuardedRequest {
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.progress.context);
             shell.forget(self.progress.context);
-            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
+            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY), &[])
         });
         self.progress.set(Stage::Denied);
         if answered.is_err() {

@@ -34,6 +34,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/feed", get(poll))
         .route("/v1/redeem", post(redeem::answer))
+        .route("/v1/decisions", post(super::decisions::post))
         .route("/filter/gatepass.wasm", get(filter))
         .route("/filter/gatepass.wasm.sha256", get(digest))
         .route("/healthz", get(status::health))
@@ -221,15 +222,15 @@ fn no_audience() -> Problem {
 }
 
 /// Who polls.
-struct Follower {
+pub(super) struct Follower {
     /// How that is known.
-    identity: &'static str,
-    node: String,
+    pub(super) identity: &'static str,
+    pub(super) node: String,
     /// Of a join token: what it is good for.
     joins: Option<Joins>,
 }
 
-async fn follower(
+pub(super) async fn follower(
     shared: &Arc<Shared>,
     peer: &Peer,
     headers: &HeaderMap,
@@ -260,7 +261,7 @@ async fn follower(
 impl Follower {
     /// A join token is good for one audience: what gates of a cohort report is evidence for its
     /// policy, and comes from those whom an operator let into it.
-    fn may_follow(&self, audience: &str, of_all: &str) -> Result<(), Refused> {
+    pub(super) fn may_follow(&self, audience: &str, of_all: &str) -> Result<(), Refused> {
         let Some(joins) = &self.joins else {
             return Ok(());
         };

@@ -173,6 +173,6 @@ const fn name(verdict: Verdict) -> &'static str {
 }
 
 /// Of a question with its record.
-pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
+const MAX_BODY_BYTES: usize = 16 * 1024;
 /// Characters: 96 bits in base64url.
 const MIN_NONCE: usize = 16;

@@ -30,12 +30,14 @@ mod admission;
 mod credential;
 mod demands;
 mod line;
+mod noted;
 mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, scheme_and_token};
 use demands::{approval, assurance, binding, needs, not_granted, restrictions, scopes, young};
 use line::RequestLine;
+pub use noted::{Noted, Seen};
 pub use standing::Standing;
 use standing::{Basis, Grant};
 
@@ -85,6 +87,7 @@ pub struct Permit {
     /// Boxed: few requests have one.
     listing: Option<Box<Listing>>,
     standing: Standing,
+    noted: Noted,
 }
 
 /// Why a request may go on.
@@ -116,6 +119,12 @@ impl Permit {
     #[must_use]
     pub fn action(&self) -> Option<&str> {
         self.action.as_deref()
+    }
+
+    /// For its record.
+    #[must_use]
+    pub const fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// What it rests on: for as long as the request is open.
@@ -296,6 +305,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         Decision::Allow(Permit {
             reason,
             action: self.about.action,
+            noted: self.about.noted,
             strip_authorization: self.authentic,
             strip_replay: self.strip_replay,
             // What is refused in shadow mode is refused nowhere, and so nothing is hidden.
@@ -396,6 +406,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         }
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
+        self.about.noted.verified(signed);
 
         let asking = match (&guarded, &target) {
             (Some(guarded), Some(target)) => {
@@ -462,6 +473,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             inputs: &inputs,
             body: digest,
         };
+        self.about.noted.inputs(wanted.found.route, &facts);
         let digest = if pinned { facts.digest() } else { None };
         let asked = Asked {
             action: &action.name,
@@ -540,6 +552,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
         self.strip_replay = found.is_beside_calls;
+        self.about.noted.route(found.at);
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
         self.shadow = action.mode == ActionMode::Shadow;
@@ -603,6 +616,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         if let Some(call) = &mut self.about.call {
             call.id = message.id.map(str::to_owned);
         }
+        self.about.noted.called(calls.protocol(), &message.method, message.name.as_deref());
         self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
         let found = calls.find(&message.method, message.name.as_deref());
         let wanted = found.and_then(|found| self.wanted(found));

@@ -330,13 +330,17 @@ pub const ENTRY_TYPE: &str = "agent_action";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Currency, Input, InputKind, Source};
+    use crate::bundle::{Currency, Input, InputKind, Recording, Source};
     use crate::target::Target;
 
     /// The inputs of `/?v=<text>`, with `v` of this kind.
     fn check(kind: &InputKind, text: &str, constraint: &str, expected: Result<(), &str>) {
-        let inputs =
-            [Input { name: "v".into(), kind: kind.clone(), source: Source::Query("v".into()) }];
+        let inputs = [Input {
+            name: "v".into(),
+            kind: kind.clone(),
+            source: Source::Query("v".into()),
+            record: Recording::None,
+        }];
         let path = format!("/?v={text}");
         let target = Target::parse(path.as_bytes()).unwrap();
         let inputs = Inputs::read(&inputs, &[], &target, &[]).unwrap();
@@ -485,6 +489,7 @@ mod tests {
                 name: "v".into(),
                 kind: InputKind::Integer,
                 source: Source::Query("v".into()),
+                record: Recording::None,
             }];
             let path = format!("/?v={value}");
             let target = Target::parse(path.as_bytes()).unwrap();

@@ -473,6 +473,7 @@ const MAX_INPUT_BYTES: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Recording;
 
     #[test]
     fn decimals_have_one_reading() {
@@ -539,6 +540,7 @@ mod tests {
             name: "amount".into(),
             kind: InputKind::Money(Currency::From(Source::Query("currency".into()))),
             source: Source::Query("amount".into()),
+            record: Recording::None,
         }]));
         let path: &'static str = format!("/x?{text}").leak();
         let target: &'static Target<'static> =
@@ -578,6 +580,7 @@ mod tests {
             name: "team".into(),
             kind: InputKind::Text,
             source: Source::Header("x-team".into()),
+            record: Recording::None,
         }];
         let target = Target::parse(b"/").unwrap();
         let read = |headers: &[Header<'static>]| {

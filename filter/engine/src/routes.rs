@@ -65,12 +65,21 @@ pub struct MatchedRoute<'a> {
     pub is_beside_calls: bool,
     /// Those that do not stand in the body.
     pub inputs: Inputs<'a>,
+    pub at: RouteAt,
+}
+
+/// Where a route stands in the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteAt {
+    pub host: usize,
+    pub route: usize,
 }
 
 /// The routes of a path that differ in what is called.
 #[derive(Clone, Debug)]
 pub struct MatchedCalls<'a> {
     index: &'a Index,
+    host: usize,
     routes: &'a [Route],
     calls: &'a Calls,
     target: &'a Target<'a>,
@@ -132,6 +141,16 @@ impl Index {
         &self.bundle
     }
 
+    /// The host and the route that stand there.
+    #[must_use]
+    pub fn at(&self, at: RouteAt) -> Option<(&Host, &Route)> {
+        let host = self.bundle.hosts.get(at.host)?;
+        match &host.treatment {
+            Treatment::PassedThrough => None,
+            Treatment::Guarded(routes) => Some((host, routes.get(at.route)?)),
+        }
+    }
+
     /// `None` when the bundle knows no such host.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<HostMatch<'_>> {
@@ -189,15 +208,19 @@ impl<'i> GuardedHost<'i> {
         };
         match terminal {
             Terminal::Route(leaf) => {
-                let found = leaf.matched(index, routes, target);
+                let found = leaf.matched(index, self.at, routes, target);
                 let Some(mut found) = found else { return Ok(None) };
                 found.inputs =
                     Inputs::read(&found.route.inputs, &found.parameters, target, headers)?;
                 Ok(Some(Matched::Route(found)))
             }
-            Terminal::Calls(calls) => {
-                Ok(Some(Matched::Calls(MatchedCalls { index, routes, calls, target })))
-            }
+            Terminal::Calls(calls) => Ok(Some(Matched::Calls(MatchedCalls {
+                index,
+                host: self.at,
+                routes,
+                calls,
+                target,
+            }))),
         }
     }
 }
@@ -220,7 +243,7 @@ impl<'a> MatchedCalls<'a> {
     pub fn find(&self, method: &str, name: Option<&str>) -> Option<MatchedRoute<'a>> {
         let named = self.calls.methods.get(method)?;
         let leaf = name.and_then(|name| named.of.get(name)).or(named.any.as_ref())?;
-        leaf.matched(self.index, self.routes, self.target)
+        leaf.matched(self.index, self.host, self.routes, self.target)
     }
 
     /// One of their actions: all of them read JSON alike.
@@ -228,7 +251,9 @@ impl<'a> MatchedCalls<'a> {
     pub fn any(&self) -> Option<&'a Action> {
         let named = self.calls.methods.values().next()?;
         let leaf = named.any.as_ref().or_else(|| named.of.values().next())?;
-        leaf.matched(self.index, self.routes, self.target)?.action.map(|(_, action)| action)
+        leaf.matched(self.index, self.host, self.routes, self.target)?
+            .action
+            .map(|(_, action)| action)
     }
 
     /// Holds the headers of the protocol against what the body says.
@@ -330,6 +355,7 @@ impl Leaf {
     fn matched<'a>(
         &'a self,
         index: &'a Index,
+        host: usize,
         routes: &'a [Route],
         target: &'a Target<'a>,
     ) -> Option<MatchedRoute<'a>> {
@@ -354,6 +380,7 @@ impl Leaf {
             parameters,
             is_beside_calls: self.is_beside_calls,
             inputs: Inputs::default(),
+            at: RouteAt { host, route: self.route },
         })
     }
 }

@@ -201,6 +201,20 @@ pub(crate) unsafe fn proxy_set_effective_context(id: u32) -> u32 {
 }
 
 /// # Safety
+/// As [`bytes`] and [`give`].
+pub(crate) unsafe fn proxy_get_property(
+    path: *const u8,
+    path_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    // SAFETY: the caller's promise.
+    let path = unsafe { bytes(path, path_size) };
+    // SAFETY: the caller's promise.
+    unsafe { give(with(|host| host.property(path)).flatten(), data, size) }
+}
+
+/// # Safety
 /// As [`bytes`].
 pub(crate) unsafe fn proxy_set_property(
     path: *const u8,

@@ -73,7 +73,7 @@ impl Shell {
             Ok(()) => return Ok(Stage::Waiting),
             Err(denial) => denial,
         };
-        self.refuse(&denial, id.as_str()).map(|()| Stage::Denied)
+        self.refuse(&denial, headers, id.as_str()).map(|()| Stage::Denied)
     }
 
     fn begin(
@@ -243,7 +243,10 @@ impl Shell {
         }
         question.progress.set(Stage::Denied);
         let Asked { id, redemption } = &question.asked;
-        if self.refuse(&denied(redemption), id.as_str()).is_err() {
+        // For its record; without them it is shorter.
+        let bytes = host::map(Map::Request).unwrap_or_default();
+        let headers = pairs::read(&bytes).unwrap_or_default();
+        if self.refuse(&denied(redemption), &headers, id.as_str()).is_err() {
             let _ = host::close_request();
         }
     }
@@ -275,6 +278,7 @@ impl Shell {
         id: DecisionId,
     ) -> Result<Verdict, Failed> {
         let request = Request { headers, body };
+        self.records.begin(now.monotonic, self.gate.age(now));
         let (gate, cache) = (&self.gate, &mut self.cache);
         let decision = decide_confirmed(&request, gate, cache, confirmation, now);
         self.carry_out(decision, headers, id)

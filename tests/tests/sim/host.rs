@@ -175,6 +175,11 @@ impl Host for VmHost {
         self.ends_as(CameTo::Denied(code))
     }
 
+    fn property(&mut self, _: &[u8]) -> Option<Vec<u8>> {
+        self.step();
+        None
+    }
+
     fn call(&mut self, _: &[u8], headers: &[u8], _: &[u8], timeout: u32) -> Option<u32> {
         self.step();
         if self.is(Mutant::Deaf) && self.heard {

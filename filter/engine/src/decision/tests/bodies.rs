@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::body::Unfinished;
-use crate::bundle::{Currency, Input, InputKind, Route, Source, Treatment};
+use crate::bundle::{Currency, Input, InputKind, Recording, Route, Source, Treatment};
 
 pub(super) fn routes(scene: &mut Scene) -> &mut Vec<Route> {
     match &mut scene.bundle.hosts[0].treatment {
@@ -14,7 +14,7 @@ pub(super) fn routes(scene: &mut Scene) -> &mut Vec<Route> {
 }
 
 pub(super) fn input(name: &str, kind: InputKind, source: Source) -> Input {
-    Input { name: name.into(), kind, source }
+    Input { name: name.into(), record: Recording::of(&kind), kind, source }
 }
 
 fn place(pointer: &str) -> Source {
