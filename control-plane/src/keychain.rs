@@ -39,7 +39,7 @@ pub struct Signers {
     feed: Option<Kept>,
     audit: Option<Kept>,
     /// An environment from before there were uses has none, and works without.
-    redeem: Option<Kept>,
+    redeem: Vec<Kept>,
     /// All that are named, in the order of the document.
     issuers: Vec<Kept>,
 }
@@ -89,7 +89,7 @@ impl Keychain {
             return Signers {
                 feed: first(KeyRole::Feed),
                 audit: first(KeyRole::Audit),
-                redeem: first(KeyRole::Redeem),
+                redeem: first(KeyRole::Redeem).into_iter().collect(),
                 issuers: first(KeyRole::Issuer).into_iter().collect(),
             };
         };
@@ -104,7 +104,7 @@ impl Keychain {
         Signers {
             feed: named(Role::Feed).pop(),
             audit: named(Role::Audit).pop(),
-            redeem: named(Role::Redeem).pop(),
+            redeem: named(Role::Redeem),
             issuers: named(Role::Issuer),
         }
     }
@@ -149,10 +149,10 @@ impl Signers {
         self.audit.as_ref().ok_or(DbError::NoKey(KeyRole::Audit))
     }
 
-    /// # Errors
-    /// [`DbError::NoKey`].
-    pub fn redeem(&self) -> Result<&Kept, DbError> {
-        self.redeem.as_ref().ok_or(DbError::NoKey(KeyRole::Redeem))
+    /// All that are named: while one takes the place of another, gates believe one or the other.
+    #[must_use]
+    pub fn redeem(&self) -> &[Kept] {
+        &self.redeem
     }
 
     #[must_use]

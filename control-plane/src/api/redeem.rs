@@ -10,19 +10,16 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use gatepass_engine::clock::UnixSeconds;
-use gatepass_engine::envelope::{PayloadType, Unverified};
 use gatepass_engine::ids::is_token;
 use gatepass_engine::position::Position;
-use gatepass_engine::redeem::{Document, Verdict};
+use gatepass_engine::redeem::Verdict;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::endpoint::text;
 use super::problem::Problem;
-use crate::db::DbError;
 use crate::desk::Refused;
-use crate::desk::redeem::{Asks, Decided, Question, redeem};
-use crate::keys::Signer as _;
+use crate::desk::redeem::{Asks, Decided, Question, redeem, verdict};
 use crate::listen::Peer;
 use crate::metrics::Redeemed;
 use crate::server::Shared;
@@ -82,35 +79,21 @@ async fn answered(
         .await
         .map_err(|_| Refused::invalid("body", format!("send at most {MAX_BODY_BYTES} bytes")))?;
     let question = question(&body)?;
-    let no_key = || {
+    let signers = shared.db.book().signers();
+    if signers.redeem().is_empty() {
         tracing::error!("no redeem key signs: name one in the next root document");
-        Problem::new(
+        return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "no_redeem_key",
             "no `redeem` key that the root document in force names lies in the directory: nothing was spent",
-        )
-    };
-    if shared.db.book().signers().redeem().is_err() {
-        return Err(no_key());
+        ));
     }
     let asked = question.clone();
     let decided: Decided =
         shared.db.write_in_one(async move |tx| redeem(tx, &gate, &asked).await).await?;
     // It is on the disk. What fails from here on loses an answer, and not the use.
-    let signers = shared.db.book().signers();
-    let Ok(key) = signers.redeem() else { return Err(no_key()) };
-    let document = Document {
-        environment: shared.environment.clone(),
-        jti: question.jti,
-        nonce: question.nonce,
-        verdict: decided.verdict,
-        at: decided.at,
-    };
-    let payload = serde_json::to_vec(&document)
-        .map_err(|error| Refused::from(DbError::Corrupt(error.to_string())))?;
-    let envelope = Unverified::new(PayloadType::Verdict, payload)
-        .sign_with(|message| key.key.sign(message))
-        .to_json();
+    let envelope =
+        verdict(&shared.environment, &question, decided, &signers).map_err(Refused::from)?;
     Ok((decided.verdict, text("application/json", envelope)))
 }
 

@@ -13,15 +13,18 @@
 
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::decision::alive;
+use gatepass_engine::envelope::{PayloadType, Unverified};
 use gatepass_engine::gatepass::Claims;
 use gatepass_engine::position::Position;
-use gatepass_engine::redeem::Verdict;
+use gatepass_engine::redeem::{Document, Verdict};
 use serde_json::{Value, json};
 
 use super::Refused;
 use super::apply::environment::OLD_COPY;
 use crate::audit::Entry;
 use crate::db::{DbError, Spending, Tx, signed, unsigned};
+use crate::keychain::Signers;
+use crate::keys::Signer as _;
 
 /// What a gate asks, already well-formed.
 #[derive(Clone, Debug)]
@@ -121,6 +124,33 @@ pub async fn redeem(tx: &mut Tx, gate: &str, question: &Question) -> Result<Deci
     decided(Verdict::Granted)
 }
 
+/// The verdict as it is answered, signed by every `redeem` key that the root in force names and that lies here:
+/// a gate may not have heard of the newest root yet.
+///
+/// # Errors
+/// It does not encode; JSON always does.
+pub fn verdict(
+    environment: &str,
+    question: &Question,
+    decided: Decided,
+    signers: &Signers,
+) -> Result<String, DbError> {
+    let document = Document {
+        environment: environment.to_owned(),
+        jti: question.jti.clone(),
+        nonce: question.nonce.clone(),
+        verdict: decided.verdict,
+        at: decided.at,
+    };
+    let payload = serde_json::to_vec(&document)
+        .map_err(|error| DbError::Corrupt(format!("a verdict: {error}")))?;
+    let keys = signers.redeem().iter().rev().take(MAX_VERDICT_KEYS);
+    let envelope = keys.fold(Unverified::new(PayloadType::Verdict, payload), |envelope, kept| {
+        envelope.sign_with(|message| kept.key.sign(message))
+    });
+    Ok(envelope.to_json())
+}
+
 /// The agent of the gatepass, if that was issued here, in this epoch, and is neither over nor dead.
 fn lives(tx: &Tx, found: &Found, question: &Question, now: UnixSeconds) -> Option<String> {
     let expires = UnixSeconds(unsigned(found.expires_at?));
@@ -136,6 +166,8 @@ fn lives(tx: &Tx, found: &Found, question: &Question, now: UnixSeconds) -> Optio
     if in_force && is_alive { found.agent.clone() } else { None }
 }
 
+/// Signatures of one verdict: the newest keys'.
+const MAX_VERDICT_KEYS: usize = 4;
 /// Also where there is no such gatepass: one row.
 const FIND: &str = "SELECT e.issuance_closed AS closed, g.agent, g.claims, g.epoch, g.expires_at,
    g.revoked_at, u.nonce, u.gate

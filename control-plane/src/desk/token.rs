@@ -192,7 +192,7 @@ fn admitted(
     }
     // What is ours in it is well-formed; what is not comes from the entries that were asked for.
     let read = Claims::parse(text.as_bytes()).map_err(|denial| not_admitted(&denial))?;
-    if read.authorization_details.has_uses() && tx.signers().redeem().is_err() {
+    if read.authorization_details.has_uses() && tx.signers().redeem().is_empty() {
         return Err(Denied::new(
             OAuthError::TemporarilyUnavailable,
             "no `redeem` key is in force here, so no gate could have the use spent",

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use gatepass_tests::kit::wire::Connection;
+
 use crate::site::{AGENTS, Pass, Site, ask, pay, pay_all};
 
 /// `GATEPASS_REDEEMS` asks for more of them: `make redeems` for 10,000.
@@ -71,4 +73,34 @@ fn what_is_denied_for_another_reason_keeps_its_use() {
     assert_eq!(ask(&envoy, "GET", "/nowhere", &pass).verdict(), "403 no_route");
     assert_eq!(site.spent(), 0);
     assert_eq!(pay(&envoy, &pass).verdict(), "200");
+}
+
+#[test]
+fn a_body_is_read_before_its_use_is_spent_and_goes_on_whole_afterwards() {
+    let site = Site::start();
+    let envoy = site.envoy("edge-1");
+    let details =
+        r#"[{"type":"agent_action","actions":["orders:buy"],"constraints":{"count":{"max":5}}}]"#;
+    let pass = site.pass_with(0, details);
+    let buy = |body: &str| {
+        let request = format!(
+            "POST /purchases HTTP/1.1\r\nhost: orders.example\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            pass.token,
+            body.len()
+        );
+        let mut connection = Connection::open(envoy.address("in").unwrap()).unwrap();
+        connection.send(request.as_bytes()).unwrap();
+        connection.send(body.as_bytes()).unwrap();
+        connection.receive().unwrap().verdict()
+    };
+    let _ = site.upstream.take();
+    assert_eq!(buy(r#"{"count": 6}"#), "403 constraint_violated");
+    assert_eq!(site.spent(), 0);
+    let large = format!(r#"{{"count": 5, "note": "{}"}}"#, "n".repeat(40_000));
+    assert_eq!(buy(&large), "200");
+    assert_eq!(buy(r#"{"count": 4}"#), "401 replayed");
+    let received = site.upstream.take();
+    assert_eq!(received.len(), 1);
+    assert_eq!(String::from_utf8_lossy(&received[0].body), large);
+    assert_eq!(site.spent(), 1);
 }

@@ -155,14 +155,14 @@ pub(crate) const AUDIENCE: &str = "https://orders.example";
 const ALICE: &str = "user:corp/alice";
 const WORKERS: u32 = 2;
 pub(crate) const AGENTS: usize = 4;
-const CEILING: &str =
-    r#"{"entries": [{"actions": ["orders:read", "orders:pay", "orders:note", "orders:settle"]}]}"#;
+const CEILING: &str = r#"{"entries": [{"actions": ["orders:read", "orders:pay", "orders:note", "orders:settle", "orders:buy"]}]}"#;
 const POLICY: &str = "\
 actions:
   orders:read: {risk: low, staleness: 900s}
   orders:pay: {risk: low, staleness: 900s, uses: once}
   orders:note: {risk: low, staleness: 900s, audit: confirmed}
   orders:settle: {risk: low, staleness: 900s, uses: once, audit: confirmed}
+  orders:buy: {risk: low, staleness: 900s, uses: once, body: json}
 hosts:
   - names: [orders.example]
     audience: https://orders.example
@@ -175,4 +175,8 @@ hosts:
         action: orders:note
       - match: GET /settlements
         action: orders:settle
+      - match: POST /purchases
+        action: orders:buy
+        inputs:
+          count: {type: integer, body: /count}
 ";
