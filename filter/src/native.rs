@@ -114,7 +114,8 @@ impl Vm {
 
     pub fn response_trailers(&self, context: u32) -> bool {
         let _called = self.called(context);
-        crate::request::on_response_trailers() == Next::Continue
+        let next = self.requests.get(&context).map(GuardedRequest::on_response_trailers);
+        next.unwrap_or_else(crate::request::on_unknown_response_trailers) == Next::Continue
     }
 
     /// A request has ended, however it did.

@@ -13,7 +13,7 @@ use gatepass_engine::listing::Listing;
 use gatepass_engine::redeem::{Confirmation, Redemption};
 
 use crate::decision_id::DecisionId;
-use crate::held::HeldRequest;
+use crate::held::{HeldRequest, MAX_HELD_BODY};
 use crate::host::{self, Buffer, Failed, Map};
 use crate::pairs;
 use crate::shell::{Shell, Verdict};
@@ -134,11 +134,7 @@ impl Progress {
     ) -> Result<(), Failed> {
         let bytes = host::map(Map::Request)?;
         let headers = pairs::read(&bytes).map_err(|_| Failed)?;
-        let known = why.map_or_else(
-            // The body of an action that reads none may be long, and is not fetched.
-            || if shell.reads_bodies() { self.known() } else { self.unread() },
-            Known::Unfinished,
-        );
+        let known = why.map_or_else(|| self.known(), Known::Unfinished);
         let stage = match shell.decide(now, &headers, known.as_body())? {
             Verdict::Allowed(open, listing) => {
                 shell.watch(self.context, open, bytes, known);
@@ -170,7 +166,9 @@ impl Progress {
                 let deadline = deadline.unwrap_or(now.monotonic.plus(hold));
                 let request = HeldRequest { deadline, progress: Rc::clone(self) };
                 let is_first = self.stage() != Stage::Held;
-                if now.monotonic < deadline && shell.held.push(request) {
+                // What Envoy keeps of it meanwhile is in no other account.
+                let is_short = !matches!(self.came(), Came::Whole(size) if size > MAX_HELD_BODY);
+                if now.monotonic < deadline && is_short && shell.held.push(request) {
                     if is_first {
                         shell.count_held();
                     }
@@ -197,7 +195,7 @@ impl Progress {
     ) -> Result<(), Failed> {
         let bytes = host::map(Map::Request)?;
         let headers = pairs::read(&bytes).map_err(|_| Failed)?;
-        let known = if shell.reads_bodies() { self.known() } else { self.unread() };
+        let known = self.known();
         let Asked { id, redemption } = question;
         let body = known.as_body();
         let stage = match shell.decide_confirmed(now, &headers, body, confirmation, id)? {
@@ -218,13 +216,5 @@ impl Progress {
         };
         self.set(stage);
         Ok(())
-    }
-
-    /// The body where no action of the policy reads one.
-    fn unread(&self) -> Known {
-        match self.came() {
-            Came::NoBody => Known::None,
-            Came::Some(_) | Came::Whole(_) | Came::Trailers => Known::ToCome,
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use gatepass_engine::clock::Milliseconds;
 
 use crate::configuration::FeedAddress;
+use crate::held::MAX_HELD_BODY;
 use crate::host::{self, Failed};
 use crate::progress::{Asked, Came, Progress};
 
@@ -148,8 +149,8 @@ fn kept(progress: &Progress) -> usize {
     match progress.came() {
         Came::NoBody => 0,
         Came::Whole(size) => size,
-        Came::Some(size) => size.max(MAX_BODY),
-        Came::Trailers => MAX_BODY,
+        Came::Some(size) => size.max(MAX_HELD_BODY),
+        Came::Trailers => MAX_HELD_BODY,
     }
 }
 
@@ -159,8 +160,6 @@ const MAX_WAITING: usize = 2_048;
 const MAX_BYTES: usize = 64 << 20;
 /// One agent has at most one of so many parts of both.
 const SHARES: usize = 8;
-/// Bytes of a body that may still come while its request waits.
-pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// Milliseconds that a request waits at most.
 const PATIENCE: u64 = 5_000;
 /// Milliseconds until a question is asked again that had no answer.

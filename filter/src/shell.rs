@@ -13,7 +13,6 @@ use gatepass_engine::listing::Listing;
 use gatepass_engine::record::Outcome;
 use gatepass_engine::redeem::Redemption;
 use gatepass_engine::refusal::Refusal;
-use gatepass_engine::routes::Index;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
@@ -221,11 +220,6 @@ impl Shell {
         if let Some(open) = open {
             self.open.insert(context, open, headers, body);
         }
-    }
-
-    /// Whether some action of the policy in force reads bodies.
-    pub(crate) fn reads_bodies(&self) -> bool {
-        self.gate.index().is_some_and(Index::reads_bodies)
     }
 
     /// Cuts the streams that outlived their permit, and says why.

@@ -12,6 +12,7 @@ use crate::denial::{Code, Denial};
 use crate::digest::BodyDigest;
 use crate::document::{Document, canonical};
 use crate::form::Form;
+use crate::target::METHOD_OVERRIDES;
 
 /// What there is of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,20 @@ impl<'a> Read<'a> {
                 .map(Self::Form)
                 .map_err(|what| malformed(format!("not a form: {what}"))),
         }
+    }
+
+    /// Whether some reader finds this key at its top.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Nothing | Self::Bytes(_) => false,
+            Self::Form(form) => form.has(key),
+            Self::Json(document) => document.root().is_some_and(|root| root.has(key)),
+        }
+    }
+
+    /// Whether it has what some frameworks take for another method than the one that was decided on.
+    pub(crate) fn overrides_method(&self) -> bool {
+        METHOD_OVERRIDES.iter().any(|key| self.has(key))
     }
 
     pub(crate) fn digest(&self) -> BodyDigest {
@@ -160,11 +175,18 @@ fn takes(action: &Action, essence: &str) -> bool {
         return action.content_types.iter().any(|known| known == essence);
     }
     match action.body {
-        BodyRule::Json => essence == "application/json" || essence.ends_with("+json"),
+        BodyRule::Json => essence.strip_prefix("application/").is_some_and(is_json),
         BodyRule::Form => essence == FORM,
         BodyRule::Digest => !essence.starts_with("multipart/"),
         BodyRule::None | BodyRule::Unread => true,
     }
+}
+
+/// `json`, or `<name>+json`. Some upstreams take by its beginning what is a form.
+fn is_json(subtype: &str) -> bool {
+    let named = subtype.strip_suffix("+json");
+    subtype == "json"
+        || named.is_some_and(|name| !name.contains('+') && !name.starts_with("x-www-form"))
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -201,6 +223,9 @@ mod tests {
             "application/json; x=1",
             "multipart/form-data; boundary=a",
             "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded+json",
+            "multipart/x+json",
+            "application/a+b+json",
             "json",
             "",
             "/json",

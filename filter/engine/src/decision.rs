@@ -456,6 +456,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             if calls.is_none() {
                 let most = wanted.found.route.max_body;
                 read = self.read(action, most)?;
+                let overrides = "a member that overrides the method";
+                let plain = !read.overrides_method();
+                self.step(Check::Body, check(plain, Code::AmbiguousRequest, overrides))?;
                 if pinned {
                     digest = read.digest();
                 }
@@ -498,8 +501,10 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Approval, approval(claims, action, digest))?;
         if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
         {
+            let named = admission::named(claims, asking.audience);
+            let age = times.ends.since(claims.iat);
             let usable = |action: &Action| {
-                admission::usable(claims, action, asking.audience, times.ends.since(claims.iat))
+                named.contains(&*action.name) && admission::usable(claims, action, age)
             };
             let at = (asking.host, asking.target.path);
             let actions = calls.actions(usable);
@@ -551,7 +556,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     /// The action of a route, from now on what the decision is about; none where it is public.
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
-        self.strip_replay = found.is_beside_calls;
+        self.strip_replay |= found.is_beside_calls;
         self.about.noted.route(found.at);
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
@@ -619,13 +624,17 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.about.noted.called(calls.protocol(), &message.method, message.name.as_deref());
         self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
         let found = calls.find(&message.method, message.name.as_deref());
+        let found = self.step(Check::Call, found)?;
         let wanted = found.and_then(|found| self.wanted(found));
         let wanted = wanted.ok_or_else(|| {
             Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
         });
         let wanted = self.step(Check::RouteExists, wanted)?;
         let listed = match calls.protocol() {
-            Protocol::Mcp => Listed::by(&message.method),
+            Protocol::Mcp => {
+                self.strip_replay = true;
+                Listed::by(&message.method)
+            }
             Protocol::JsonRpc => None,
         };
         Ok(Called { wanted, digest: message.digest(), listed })

@@ -17,6 +17,7 @@ mod text;
 
 pub use canonical::{canonical, canonical_without};
 pub use pointer::{Pointer, is_pointer};
+pub(crate) use text::folded as fold;
 
 /// A well-formed document of bounded depth and size.
 #[derive(Clone, Debug)]
@@ -177,6 +178,12 @@ impl<'d, 'a> Value<'d, 'a> {
         Ok(found)
     }
 
+    /// Whether some reader finds this member.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.members().any(|(key, _)| key.reads_like(name))
+    }
+
     /// The elements of an array; none of anything else.
     pub fn elements(&self) -> impl Iterator<Item = Self> + use<'d, 'a> {
         let document = self.document;
@@ -227,8 +234,9 @@ impl<'d, 'a> Value<'d, 'a> {
         }
         // INVARIANT: the scan has read it; what could not be decoded would be taken for any name.
         let Some(decoded) = self.text() else { return true };
-        let folded = decoded.chars().map(text::folded);
-        folded.eq(wanted.chars().map(|c| c.to_ascii_lowercase()))
+        // To some readers a zero is the end.
+        let name = decoded.split('\0').next().unwrap_or_default();
+        name.chars().map(text::folded).eq(wanted.chars().map(|c| c.to_ascii_lowercase()))
     }
 }
 

@@ -226,15 +226,16 @@ impl<'a> Inputs<'a> {
             });
             !(known || key.is_empty() && value.is_empty())
         });
-        let beside = inputs.iter().any(|input| match &input.source {
+        let beside = inputs.iter().flat_map(sources).any(|source| match source {
             Source::Body(place) => target.query.iter().any(|(key, _)| is_beside(place, key)),
-            Source::Path(_) | Source::Query(_) | Source::Header(_) => false,
+            Source::Query(key) => body.has(key),
+            Source::Path(_) | Source::Header(_) => false,
         });
         Ok(Self { found: out, more, beside })
     }
 
-    /// Whether the query has a key of the name of an input that stands in the body. Some upstreams merge the
-    /// two, and take the query's.
+    /// Whether the query has a key of the name of an input that stands in the body, or the body one of an input
+    /// that stands in the query. Some upstreams merge the two, and take either.
     #[must_use]
     pub const fn stand_beside_a_query(&self) -> bool {
         self.beside
@@ -256,6 +257,20 @@ impl<'a> Inputs<'a> {
     pub fn iter(&self) -> impl Iterator<Item = &(&'a str, Found<'a>)> {
         self.found.iter()
     }
+}
+
+/// Where an input stands, and where its currency does.
+fn sources(input: &Input) -> impl Iterator<Item = &Source> {
+    let currency = match &input.kind {
+        InputKind::Money(Currency::From(source)) => Some(source),
+        InputKind::Money(Currency::Fixed(_))
+        | InputKind::Text
+        | InputKind::Integer
+        | InputKind::Decimal
+        | InputKind::Boolean
+        | InputKind::TextSet => None,
+    };
+    core::iter::once(&input.source).chain(currency)
 }
 
 /// The last name of a pointer, or a form's key.

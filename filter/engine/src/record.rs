@@ -414,7 +414,11 @@ mod tests {
         let mut out = vec![1, 2, 3];
         assert!(!append(&mut out, &entry(&text), &mut Scratch::default()));
         assert_eq!(out, [1, 2, 3]);
-        assert!(append(&mut out, &entry(&text[..MAX_ENTRY_BYTES - 10]), &mut Scratch::default()));
+        assert!(append(
+            &mut out,
+            &entry(&"a".repeat(MAX_ENTRY_BYTES - 10)),
+            &mut Scratch::default()
+        ));
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::bundle::{
     Action, ActionMode, Bundle, Call, Host, Protocol, Route, RouteTarget, Treatment,
 };
 use crate::decision::Header;
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
+use crate::document::fold;
+use crate::entry::hides_a_step;
 use crate::inputs::{Inputs, Unclear};
 use crate::rpc::Message;
 use crate::target::{Ambiguous, Target, decoded};
@@ -162,12 +164,6 @@ impl Index {
         })
     }
 
-    /// Whether some action reads bodies: else nobody needs to fetch one.
-    #[must_use]
-    pub fn reads_bodies(&self) -> bool {
-        self.bundle.actions.iter().any(|action| action.body.is_read())
-    }
-
     /// The smallest staleness bound of any action, in seconds: what the feed's wait is cut to.
     #[must_use]
     pub fn smallest_staleness(&self) -> Option<u32> {
@@ -239,10 +235,28 @@ impl<'a> MatchedRoute<'a> {
 
 impl<'a> MatchedCalls<'a> {
     /// The route of a call, without its inputs; `None` when there is none.
-    #[must_use]
-    pub fn find(&self, method: &str, name: Option<&str>) -> Option<MatchedRoute<'a>> {
-        let named = self.calls.methods.get(method)?;
-        let leaf = name.and_then(|name| named.of.get(name)).or(named.any.as_ref())?;
+    ///
+    /// # Errors
+    /// A name that no route has, and that some server takes for one that a route has.
+    pub fn find(
+        &self,
+        method: &str,
+        name: Option<&str>,
+    ) -> Result<Option<MatchedRoute<'a>>, Denial> {
+        let Some(named) = self.calls.methods.get(method) else { return Ok(None) };
+        let exact = name.and_then(|name| named.of.get(name));
+        if let (None, Some(name)) = (exact, name)
+            && named.is_second_spelling(name)
+        {
+            return Err(Denial::new(
+                Code::BodyMalformed,
+                "what is called is a second spelling of what a route names",
+            ));
+        }
+        Ok(exact.or(named.any.as_ref()).and_then(|leaf| self.matched(leaf)))
+    }
+
+    fn matched(&self, leaf: &'a Leaf) -> Option<MatchedRoute<'a>> {
         leaf.matched(self.index, self.host, self.routes, self.target)
     }
 
@@ -347,6 +361,8 @@ struct Calls {
 #[derive(Clone, Debug, Default)]
 struct Named {
     of: HashMap<String, Leaf>,
+    /// Their names as readers that do not mind case or blanks have them.
+    folded: HashSet<String>,
     any: Option<Leaf>,
 }
 
@@ -385,6 +401,33 @@ impl Leaf {
     }
 }
 
+impl Named {
+    /// Whether some server takes a name that no route has for one that a route has: trimmed, in another case, or
+    /// resolved as a URI is.
+    fn is_second_spelling(&self, name: &str) -> bool {
+        let known = |name: &str| self.folded.contains(&folded(name));
+        let is_uri = name.contains("://");
+        known(name)
+            || (is_uri && !self.of.is_empty() && !is_resolved(name))
+            || (name.contains('%') && decoded(name).is_ok_and(|plain| known(&plain)))
+    }
+}
+
+fn folded(name: &str) -> String {
+    name.trim().chars().map(fold).collect()
+}
+
+/// Whether a URI is what a reader of URLs makes of it: nothing to resolve, and scheme and host in lower case.
+fn is_resolved(uri: &str) -> bool {
+    let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
+    let host = rest.split('/').next().unwrap_or_default();
+    let climbs = |part: &str| matches!(part, "." | "..");
+    !uri.contains(['\\', ' '])
+        && !hides_a_step(uri)
+        && !rest.split(['/', '?', '#']).any(climbs)
+        && !scheme.chars().chain(host.chars()).any(|c| c.is_ascii_uppercase())
+}
+
 impl Calls {
     /// False when a route of the same call is there already, or of another protocol.
     fn insert(&mut self, call: &Call, leaf: Leaf, route: &Route, shadow: bool) -> bool {
@@ -395,7 +438,10 @@ impl Calls {
         self.shadow &= shadow;
         let named = self.methods.entry(call.method.clone()).or_default();
         match &call.name {
-            Some(name) => named.of.insert(name.clone(), leaf).is_none(),
+            Some(name) => {
+                named.folded.insert(folded(name));
+                named.of.insert(name.clone(), leaf).is_none()
+            }
             None => named.any.replace(leaf).is_none(),
         }
     }

@@ -90,7 +90,7 @@ impl Shell {
         let at = index.zip(noted.route_at()).and_then(|(index, at)| index.at(at));
         if outcome == Outcome::Allow
             && rules.low_allows_per_mille < 1_000
-            && !at.is_some_and(|(_, route)| route.call.is_some())
+            && at.is_none_or(|(_, route)| route.call.is_none())
         {
             let risk = at.and_then(|(_, route)| match route.target {
                 RouteTarget::Public => None,

@@ -16,7 +16,8 @@ pub struct Noted {
     /// Verified for this environment, audience and time.
     gatepass: Option<Arc<Signed>>,
     route: Option<RouteAt>,
-    call: Option<Called>,
+    /// Boxed: few requests have one.
+    call: Option<Box<Called>>,
     /// Those that the policy shows, by their number in the route.
     inputs: Vec<(usize, Seen)>,
 }
@@ -58,10 +59,12 @@ impl Noted {
             text.len() <= MAX_CALLED_BYTES && text.bytes().all(plain)
         };
         let names = matches!(method, "tools/call" | "prompts/get");
-        self.call = Some(method).filter(is_name).map(|method| Called {
-            protocol,
-            method: method.to_owned(),
-            name: name.filter(|name| names && is_name(name)).map(str::to_owned),
+        self.call = Some(method).filter(is_name).map(|method| {
+            Box::new(Called {
+                protocol,
+                method: method.to_owned(),
+                name: name.filter(|name| names && is_name(name)).map(str::to_owned),
+            })
         });
     }
 

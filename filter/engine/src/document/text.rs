@@ -56,7 +56,7 @@ pub(super) fn unescaped(written: &str) -> Option<String> {
 
 /// What readers that do not mind case make of a character. Beside ASCII: the Kelvin sign and the long s, which
 /// Go folds, and the two Turkish letters, which Java and .NET do.
-pub(super) const fn folded(c: char) -> char {
+pub(crate) const fn folded(c: char) -> char {
     match c {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

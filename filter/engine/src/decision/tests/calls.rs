@@ -65,7 +65,11 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::ConstraintViolated, search, |s| body(s, "\"limit\":10", "\"limit\":11")),
     (Code::BodyMalformed, search, |s| body(s, "\"limit\":10", "\"limit\":10,\"limit\":11")),
     (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"delete\"")),
-    (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"Search\"")),
+    // What no route names goes to the route of all others, unless some server takes it for what one names.
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"Search\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search \"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search\\u0000\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"\u{17f}earch\"")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "tools/list2")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "Tools/call")),
     (Code::ActionNotGranted, search, |s| body(s, "tools/call", "initialize")),
@@ -185,6 +189,18 @@ fn a_call_is_the_action_of_its_method_and_name() {
     assert_eq!(of("tools/call", json!({"name": "delete"})), Ok("tools:other".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///a"})), Ok("files:read".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///b"})), Err(Code::NoRoute));
+    for second in [
+        "FILE:///a",
+        "file:///A",
+        "file:///x/../a",
+        "file:///%2e%2e/a",
+        "file:///%61",
+        "file:///a ",
+        "file:\\\\\\a",
+    ] {
+        let denied = of("resources/read", json!({"uri": second}));
+        assert!(matches!(denied, Err(Code::BodyMalformed | Code::NoRoute)), "{second}: {denied:?}");
+    }
     assert_eq!(of("resources/read", json!({"name": "file:///a"})), Err(Code::BodyMalformed));
     assert_eq!(of("prompts/get", json!({"name": "search"})), Err(Code::NoRoute));
     assert_eq!(of("initialize", json!({})), Ok("mcp:session".into()));
