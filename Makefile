@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim redeems
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup agents-now filter
@@ -88,6 +88,11 @@ deny:
 unit:
 	GATEPASS_PYTHON=$(CURDIR)/$(TOOLS)/bin/python $(CARGO) test --locked --workspace --all-targets --no-fail-fast
 	$(CARGO) test --locked --workspace --doc
+
+## Ten thousand requests with gatepasses of one use over two Envoys: one of each is let on.
+redeems: setup filter
+	$(CARGO) build --locked --quiet -p gatepass
+	GATEPASS_REDEEMS=10000 $(CARGO) test --locked -p gatepass-tests --test uses -- --nocapture of_concurrent_requests
 
 ## Long (half an hour): which changes to the deciding code do its own tests not notice? See
 ## docs/mutants.md. cargo-mutants works in a copy of the tree; only dependencies are optimised.

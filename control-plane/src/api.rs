@@ -20,6 +20,7 @@ mod oauth;
 mod openapi;
 mod problem;
 mod reads;
+mod redeem;
 mod status;
 
 pub use openapi::document as openapi;

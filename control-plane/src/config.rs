@@ -206,6 +206,7 @@ pub const FILE: &str = "gatepass.toml";
 pub const FEED_KEY: &str = "feed.key";
 pub const ISSUER_KEY: &str = "issuer.key";
 pub const AUDIT_KEY: &str = "audit.key";
+pub const REDEEM_KEY: &str = "redeem.key";
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,12 @@ pub(crate) struct PollOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Redeemed {
+    /// `granted`, `spent`, `stored`, `refused` or `error`.
+    pub(crate) verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct PostOutcome {
     /// `taken`, `known`, `refused`, `denied`, `busy`.
     pub(crate) outcome: &'static str,
@@ -51,6 +57,7 @@ pub struct Metrics {
     pub(crate) issued: Family<Outcome, Counter>,
     pub(crate) changes: Family<ChangeName, Counter>,
     pub(crate) polls: Family<PollOutcome, Counter>,
+    pub(crate) redeemed: Family<Redeemed, Counter>,
     pub(crate) record_posts: Family<PostOutcome, Counter>,
     pub(crate) records: Family<RecordKind, Counter>,
     pub(crate) epoch: Gauge<u64, AtomicU64>,
@@ -73,6 +80,8 @@ impl Metrics {
         registry.register("changes", "Changes asked for by operators", changes.clone());
         let polls = Family::<PollOutcome, Counter>::default();
         registry.register("feed_polls", "Polls of the feed", polls.clone());
+        let redeemed = Family::<Redeemed, Counter>::default();
+        registry.register("redeemed", "Uses and records that gates asked about", redeemed.clone());
         let record_posts = Family::<PostOutcome, Counter>::default();
         registry.register(
             "record_posts",
@@ -126,6 +135,7 @@ impl Metrics {
             issued,
             changes,
             polls,
+            redeemed,
             record_posts,
             records,
             epoch,

@@ -44,6 +44,8 @@ pub struct Shared {
     pub(crate) filter: Option<FilterFile>,
     /// Polls held at once.
     pub(crate) polls: tokio::sync::Semaphore,
+    /// Questions of gates in progress.
+    pub(crate) redeems: tokio::sync::Semaphore,
     pub(crate) decisions: Arc<Decisions>,
     /// Batches of decisions that are read at once.
     pub(crate) posts: tokio::sync::Semaphore,
@@ -85,6 +87,7 @@ impl Shared {
             metrics: Metrics::new(),
             filter,
             polls: tokio::sync::Semaphore::new(MAX_POLLS),
+            redeems: tokio::sync::Semaphore::new(MAX_REDEEMS),
             decisions,
             posts: tokio::sync::Semaphore::new(MAX_POSTS),
             stop,
@@ -235,13 +238,15 @@ async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Spent assertions and gatepasses that have expired.
+/// Spent assertions and uses, and gatepasses that have expired; records of 90 days ago.
 async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
     let tidied = shared.db.write(async |tx| {
         let now = crate::db::signed(tx.now().0);
         // Past the clock skew that an assertion is allowed.
         for statement in [
             "DELETE FROM spent WHERE until < ? - 60",
+            "DELETE FROM uses WHERE until < ? - 60",
+            "DELETE FROM confirmed_records WHERE stored_at < ? - 7776000",
             "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
             "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",
         ] {
@@ -273,6 +278,8 @@ pub enum ServerError {
 
 /// Of 10,000 Envoys, and of those that have just gone and are not missed yet.
 const MAX_POLLS: usize = 16_384;
+/// Of gates that show a certificate; each holds a body of 16 KiB at most.
+const MAX_REDEEMS: usize = 1_024;
 /// 16 MiB of batches that are held at once.
 const MAX_POSTS: usize = 64;
 const TIDY_EVERY: Duration = Duration::from_secs(60);

@@ -38,7 +38,7 @@ mod process;
 mod template;
 
 pub use binary::{ENVOY_VERSION, EnvoyBinary, FindError};
-pub use bootstrap::{Bootstrap, FEED_CLUSTER, Gate, Listener, RenderError};
+pub use bootstrap::{Bootstrap, FEED_CLUSTER, FeedTls, Gate, Listener, RenderError};
 pub use code::{CODE_CLUSTER, Code};
 pub use fields::FieldError;
 pub use manifest::{ClientCertificate, Manifest, Platform, Side, Target};

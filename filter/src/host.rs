@@ -118,7 +118,7 @@ pub(crate) fn send_local_response(
 }
 
 /// Sends a request to a cluster and gives the token that its answer will carry. The
-/// answer comes to the context that is effective now.
+/// answer comes to the root of the context that is effective now.
 pub(crate) fn call(
     cluster: &str,
     headers: &[(&str, &str)],

@@ -44,9 +44,9 @@ mod metrics;
 mod open;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
-#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod progress;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod questions;
 mod report;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;

@@ -1,7 +1,8 @@
 //! How far a request has come, and its next step: decided on what there is of it, as often as something changes.
 //!
-//! A request waits for at most one thing at a time: the gate's own state ([`crate::held`]) or its body
-//! ([`crate::uploads`]). Whatever ends the wait decides it once more, from the start and on the newest state.
+//! A request waits for at most one thing at a time: the gate's own state ([`crate::held`]), its body
+//! ([`crate::uploads`]) or the control plane's word ([`crate::questions`]). Whatever ends the wait decides it
+//! once more, from the start and on the newest state.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,7 +10,9 @@ use std::rc::Rc;
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
 use gatepass_engine::listing::Listing;
+use gatepass_engine::redeem::{Confirmation, Redemption};
 
+use crate::decision_id::DecisionId;
 use crate::held::{HeldRequest, MAX_HELD_BODY};
 use crate::host::{self, Buffer, Failed, Map};
 use crate::pairs;
@@ -23,6 +26,8 @@ pub(crate) enum Stage {
     Held,
     /// Waits for its body.
     Reading,
+    /// Waits for the control plane to confirm a use or a record.
+    Waiting,
     Allowed,
     Denied,
 }
@@ -46,6 +51,12 @@ pub(crate) struct Progress {
     came: Cell<Came>,
     /// How its answer is cut, until that has begun.
     listing: RefCell<Option<Listing>>,
+}
+
+/// What the control plane was asked about a request, and under which id.
+pub(crate) struct Asked {
+    pub(crate) id: DecisionId,
+    pub(crate) redemption: Box<Redemption>,
 }
 
 /// What is known of the body when a request is decided.
@@ -133,6 +144,7 @@ impl Progress {
                 Stage::Allowed
             }
             Verdict::Denied => Stage::Denied,
+            Verdict::Asks(redemption, id) => shell.ask(now, &headers, self, redemption, id)?,
             Verdict::Awaited(awaited) => {
                 match shell.uploads.begin(self, &awaited, now) {
                     Ok(()) => Stage::Reading,
@@ -147,7 +159,7 @@ impl Progress {
                             shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                         }
                         // Never: it has said why there is none.
-                        Verdict::Awaited(_) => return Err(Failed),
+                        Verdict::Awaited(_) | Verdict::Asks(..) => return Err(Failed),
                     },
                 }
             }
@@ -166,6 +178,42 @@ impl Progress {
                 } else {
                     shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                 }
+            }
+        };
+        self.set(stage);
+        Ok(())
+    }
+
+    /// Decides the request, whose context is the effective one, with what the control plane has confirmed.
+    ///
+    /// # Errors
+    /// As [`Progress::decide`].
+    pub(crate) fn decide_confirmed(
+        &self,
+        shell: &mut Shell,
+        question: Asked,
+        confirmation: Confirmation,
+        now: Now,
+    ) -> Result<(), Failed> {
+        let bytes = host::map(Map::Request)?;
+        let headers = pairs::read(&bytes).map_err(|_| Failed)?;
+        let known = self.known();
+        let Asked { id, redemption } = question;
+        let body = known.as_body();
+        let stage = match shell.decide_confirmed(now, &headers, body, confirmation, id)? {
+            Verdict::Allowed(open, listing) => {
+                shell.watch(self.context, open, bytes, known);
+                *self.listing.borrow_mut() = listing;
+                Stage::Allowed
+            }
+            Verdict::Denied => Stage::Denied,
+            // It is spent or stored already, so it is not held for what would let it on later.
+            Verdict::Holdable(denial) => {
+                shell.refuse(&denial, &headers, id.as_str()).map(|()| Stage::Denied)?
+            }
+            Verdict::Awaited(_) | Verdict::Asks(..) => {
+                let denial = redemption.unconfirmed("it was confirmed, and more is asked for");
+                shell.refuse(&denial, &headers, id.as_str()).map(|()| Stage::Denied)?
             }
         };
         self.set(stage);

@@ -52,12 +52,13 @@ impl GuardedRequest {
         }
     }
 
-    /// Envoy would buffer what a held request sends, for anybody.
+    /// Envoy would buffer what a held request sends, for anybody, and what one sends that waits.
     fn drop_held(&self) {
         let answered = host::now().and_then(|now| {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.progress.context);
+            shell.forget(self.progress.context);
             shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY), &[])
         });
         self.progress.set(Stage::Denied);
@@ -75,7 +76,9 @@ impl GuardedRequest {
     fn goes_on(&self) -> Next {
         match self.progress.stage() {
             Stage::Allowed => Next::Continue,
-            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Denied => Next::Pause,
+            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Waiting | Stage::Denied => {
+                Next::Pause
+            }
         }
     }
 
@@ -89,13 +92,13 @@ impl GuardedRequest {
     pub(crate) fn on_body(&self, size: usize, ends: bool) -> Next {
         self.progress.note(if ends { Came::Whole(size) } else { Came::Some(size) });
         match self.progress.stage() {
-            Stage::Held if size > MAX_HELD_BODY => self.drop_held(),
+            Stage::Held | Stage::Waiting if size > MAX_HELD_BODY => self.drop_held(),
             Stage::Reading => match self.grow(size) {
                 Err(why) => self.judge(Some(why)),
                 Ok(()) if ends => self.judge(None),
                 Ok(()) => {}
             },
-            Stage::Undecided | Stage::Held | Stage::Allowed | Stage::Denied => {}
+            Stage::Undecided | Stage::Held | Stage::Waiting | Stage::Allowed | Stage::Denied => {}
         }
         self.goes_on()
     }
@@ -161,6 +164,7 @@ impl GuardedRequest {
             match self.progress.stage() {
                 Stage::Held => shell.held.drop_context(self.progress.context),
                 Stage::Reading => shell.uploads.remove(self.progress.context),
+                Stage::Waiting => shell.forget(self.progress.context),
                 Stage::Undecided | Stage::Allowed | Stage::Denied => {}
             }
         }

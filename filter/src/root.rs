@@ -48,6 +48,7 @@ impl Root {
         };
         let Some(shell) = guard.as_mut() else { return };
         shell.end_permits(now);
+        shell.ask_again(now);
         let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
             if news || request.deadline <= now.monotonic {
@@ -113,6 +114,10 @@ impl Root {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
         {
+            if shell.confirmed(token, now) {
+                let _ = host::set_effective_context(self.context);
+                return;
+            }
             shell.polled(token, now);
         }
         self.work_off_held(now);

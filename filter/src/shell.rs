@@ -11,13 +11,14 @@ use gatepass_engine::decision::{Awaited, Decision, Header, Permit, Reason, Reque
 use gatepass_engine::denial::{About, Denial};
 use gatepass_engine::listing::Listing;
 use gatepass_engine::record::Outcome;
+use gatepass_engine::redeem::Redemption;
 use gatepass_engine::refusal::Refusal;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
 use crate::answer;
 use crate::configuration::Configuration;
-use crate::decision_id::DecisionIds;
+use crate::decision_id::{DecisionId, DecisionIds};
 use crate::exchange::{Checked, Exchange};
 use crate::headers;
 use crate::held::Held;
@@ -30,12 +31,14 @@ use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
 use crate::progress::Known;
+use crate::questions::Questions;
 use crate::records::Records;
 use crate::report::Report;
 use crate::tally::{self, Tally};
 use crate::uploads::Uploads;
 
 mod note;
+mod redeem;
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -45,6 +48,7 @@ pub(crate) struct Shell {
     pub(crate) held: Held,
     pub(crate) uploads: Uploads,
     pub(crate) open: Open,
+    questions: Questions,
     /// Something was read since the held requests were decided last: only then can they be decided
     /// otherwise, and up to 256 signatures on each tick would be a quarter of the worker.
     pub(crate) news: bool,
@@ -75,6 +79,8 @@ pub(crate) enum Verdict {
     Holdable(Denial),
     /// Its body is to be read first.
     Awaited(Awaited),
+    /// All else holds, and the control plane is to be asked: [`Shell::ask`].
+    Asks(Box<Redemption>, DecisionId),
 }
 
 impl Shell {
@@ -87,6 +93,7 @@ impl Shell {
         if let Some(envelope) = &configuration.grace {
             gate.take_grace(envelope.clone());
         }
+        gate.key_replays(&host::random().map_err(|_| no_randomness())?);
         let random = host::random().map_err(|_| no_randomness())?;
         let vm = VmId(u64::from_le_bytes(random.first_chunk().copied().unwrap_or_default()));
         let exchange = Exchange::new(configuration.prefix.clone());
@@ -95,6 +102,7 @@ impl Shell {
             held: Held::default(),
             uploads: Uploads::default(),
             open: Open::default(),
+            questions: Questions::default(),
             news: false,
             gate,
             cache: TokenCache::new(MAX_CACHE_BYTES),
@@ -129,6 +137,11 @@ impl Shell {
             "gatepass_requests_held",
             "gatepass_grace_refused",
             "gatepass_permits_ended",
+            "gatepass_redeem.asked",
+            "gatepass_redeem.confirmed",
+            "gatepass_redeem.spent",
+            "gatepass_redeem.failed",
+            "gatepass_verdicts_refused",
             "gatepass_records_dropped",
             "gatepass_record_posts_failed",
         ] {
@@ -148,7 +161,17 @@ impl Shell {
         self.records.begin(now.monotonic, self.gate.age(now));
         let request = Request { headers, body };
         let id = self.ids.next(now.unix);
-        match decide_with(&request, &self.gate, &mut self.cache, now) {
+        let decision = decide_with(&request, &self.gate, &mut self.cache, now);
+        self.carry_out(decision, headers, id)
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        headers: &[Header<'_>],
+        id: DecisionId,
+    ) -> Result<Verdict, Failed> {
+        match decision {
             Decision::Allow(permit) => {
                 let watched = permit.standing().may_end(&self.gate);
                 if watched
@@ -170,6 +193,7 @@ impl Shell {
             Decision::Deny(denial) => {
                 self.refuse(&denial, headers, id.as_str()).map(|()| Verdict::Denied)
             }
+            Decision::Redeem(redemption) => Ok(Verdict::Asks(redemption, id)),
         }
     }
 
@@ -244,7 +268,12 @@ impl Shell {
         Ok(())
     }
 
-    fn refuse(&mut self, denial: &Denial, headers: &[Header<'_>], id: &str) -> Result<(), Failed> {
+    pub(crate) fn refuse(
+        &mut self,
+        denial: &Denial,
+        headers: &[Header<'_>],
+        id: &str,
+    ) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
         if about.is_live && denial.code().rests_on_policy() {
@@ -325,6 +354,7 @@ impl Shell {
             let here = self.gate.position();
             self.tally.add(&mut EnvoySharedData, &prefix.key("decided"), here);
             self.place_renewed = Some(now.monotonic);
+            self.forget_expired(now);
         }
         self.tell(now);
         self.lead(now);

@@ -2,8 +2,8 @@
 //! and what needs two places to be named; the rest is [`crate::flaws`]'s.
 
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
@@ -125,6 +125,7 @@ pub(crate) fn sound(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -173,7 +174,7 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         scopes_any,
         assurance: assurance.unwrap_or(default_assurance),
         binding: Binding::None,
-        uses: Uses::Unlimited,
+        uses: field(fields, "uses", |tree| reader.choice(tree, &USES)).unwrap_or(Uses::Unlimited),
         max_age: field(fields, "max_age", |tree| reader.duration(tree)),
         staleness: field(fields, "staleness", |tree| reader.duration(tree))
             .unwrap_or(assumed.default_staleness()),
@@ -187,6 +188,8 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         approval,
         mode: field(fields, "mode", |tree| reader.choice(tree, &MODES))
             .unwrap_or(ActionMode::Enforce),
+        audit: field(fields, "audit", |tree| reader.choice(tree, &AUDITS))
+            .unwrap_or(Audit::Batched),
     }
 }
 
@@ -505,10 +508,11 @@ enum Type {
     Set,
 }
 
-const ACTION_FIELDS: [&str; 10] = [
+const ACTION_FIELDS: [&str; 12] = [
     "risk",
     "scopes",
     "assurance",
+    "uses",
     "max_age",
     "staleness",
     "body",
@@ -516,6 +520,7 @@ const ACTION_FIELDS: [&str; 10] = [
     "encodings",
     "approval",
     "mode",
+    "audit",
 ];
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
 const ROUTE_FIELDS: [&str; 9] =
@@ -537,6 +542,8 @@ const BODIES: [(&str, BodyRule); 5] = [
     ("json", BodyRule::Json),
     ("form", BodyRule::Form),
 ];
+const USES: [(&str, Uses); 2] = [("unlimited", Uses::Unlimited), ("once", Uses::Once)];
+const AUDITS: [(&str, Audit); 2] = [("batched", Audit::Batched), ("confirmed", Audit::Confirmed)];
 const MODES: [(&str, ActionMode); 2] =
     [("enforce", ActionMode::Enforce), ("shadow", ActionMode::Shadow)];
 const TYPES: [(&str, Type); 6] = [

@@ -17,7 +17,7 @@ use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use super::{auth, status};
+use super::{auth, redeem, status};
 use crate::audit::Entry;
 use crate::config::Followers;
 use crate::db::{DbError, Told, is_reset};
@@ -33,6 +33,7 @@ use crate::server::Shared;
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/feed", get(poll))
+        .route("/v1/redeem", post(redeem::answer))
         .route("/v1/decisions", post(super::decisions::post))
         .route("/filter/gatepass.wasm", get(filter))
         .route("/filter/gatepass.wasm.sha256", get(digest))

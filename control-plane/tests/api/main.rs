@@ -27,3 +27,4 @@ mod second;
 mod target;
 mod tokens;
 mod trials;
+mod uses;

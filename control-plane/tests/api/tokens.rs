@@ -71,8 +71,8 @@ fn each_mistake_has_its_oauth_error() {
             "invalid_authorization_details",
         ),
         (
-            "a use",
-            Ask::entry(json!({"actions":["orders:read"],"uses":1})).with("resource", ORDERS),
+            "two uses",
+            Ask::entry(json!({"actions":["orders:read"],"uses":2})).with("resource", ORDERS),
             "invalid_authorization_details",
         ),
         ("an unknown action", Ask::actions(&["orders:burn"]), "invalid_authorization_details"),

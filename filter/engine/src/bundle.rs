@@ -40,6 +40,7 @@ pub struct Action {
     /// A human's approval of exactly this action is demanded.
     pub approval: bool,
     pub mode: ActionMode,
+    pub audit: Audit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,12 +92,22 @@ pub enum Binding {
     Workload,
 }
 
-/// How often a gatepass may be used. Only `Unlimited` can be checked yet.
+/// How often a gatepass may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uses {
     Unlimited,
     Once,
+}
+
+/// When the record of a decision must be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audit {
+    /// Afterwards, with others.
+    Batched,
+    /// Before the request goes on; else it does not.
+    Confirmed,
 }
 
 /// What the action does with a body.

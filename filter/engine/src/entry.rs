@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::bundle::Uses;
 use crate::inputs::{Decimal, Found, Inputs, Money, Value};
 
 mod wire;
@@ -22,6 +23,8 @@ pub struct Entry<'a> {
     locations: Option<Vec<&'a str>>,
     constraints: Vec<Constraint<'a>>,
     args_digest: Option<[u8; 32]>,
+    /// `uses` is 1.
+    once: bool,
     /// The first member or restriction that cannot be checked.
     unsupported: Option<String>,
 }
@@ -85,23 +88,32 @@ pub enum NotGranted {
 }
 
 impl Details<'_> {
-    /// Whether one entry grants what is asked. An unknown member anywhere denies the whole.
+    /// Whether one entry grants what is asked. An unknown member anywhere denies the whole. Where several do,
+    /// the one that costs no use grants.
     ///
     /// # Errors
     /// Says why none grants.
-    pub fn grant(&self, asked: &Asked<'_, '_>) -> Result<(), NotGranted> {
+    pub fn grant(&self, asked: &Asked<'_, '_>) -> Result<Uses, NotGranted> {
         if let Some(what) = self.0.iter().find_map(|entry| entry.unsupported.as_ref()) {
             return Err(NotGranted::Unsupported(what.clone()));
         }
         let mut why = NotGranted::NotNamed;
+        let mut granted = None;
         for entry in &self.0 {
             match entry.grants(asked) {
-                Ok(()) => return Ok(()),
+                Ok(()) if !entry.once => return Ok(Uses::Unlimited),
+                Ok(()) => granted = Some(Uses::Once),
                 Err(reason) if rank(&reason) > rank(&why) => why = reason,
                 Err(_) => {}
             }
         }
-        Err(why)
+        granted.ok_or(why)
+    }
+
+    /// Whether some entry has one use.
+    #[must_use]
+    pub fn has_uses(&self) -> bool {
+        self.0.iter().any(|entry| entry.once)
     }
 
     #[must_use]
@@ -360,7 +372,7 @@ mod tests {
             NotGranted::Violated(_) => "violated",
             NotGranted::NotNamed => "not named",
         });
-        assert_eq!(outcome, expected, "{text} against {constraint}");
+        assert_eq!(outcome.map(|_| ()), expected, "{text} against {constraint}");
     }
 
     const VIOLATED: Result<(), &str> = Err("violated");

@@ -6,7 +6,7 @@ mod held;
 use gatepass_engine::UnixSeconds;
 use gatepass_engine::batch::{Batch, Feed, Header, exact};
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
     InputKind, Protocol, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use gatepass_engine::keyring::{Algorithm, IssuerKey, IssuerKeys};
@@ -158,6 +158,7 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -181,6 +182,7 @@ fn the_bundle_keeps_its_bytes() {
         staleness: 10,
         approval: true,
         mode: ActionMode::Shadow,
+        audit: Audit::Confirmed,
         ..action("orders:create")
     };
     let medium = Action {

@@ -1,8 +1,8 @@
 //! The policy of the vectors, as the bundle that a gate gets.
 
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 
 pub(crate) const AUDIENCE: &str = "https://orders.example";
@@ -63,6 +63,7 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 

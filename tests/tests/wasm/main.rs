@@ -25,3 +25,4 @@ mod shadow;
 mod staleness;
 mod tally;
 mod uploads;
+mod uses;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::bundle::{
-    ActionMode, Assurance, Binding, BodyRule, Input, InputKind, Recording, Risk, Route, Source,
-    Treatment, Uses,
+    ActionMode, Assurance, Audit, Binding, BodyRule, Input, InputKind, Recording, Risk, Route,
+    Source, Treatment, Uses,
 };
 
 fn action(name: &str) -> Action {
@@ -20,6 +20,7 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 

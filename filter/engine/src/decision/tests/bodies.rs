@@ -252,6 +252,7 @@ fn decided(scene: &Scene) -> Result<Option<u32>, Code> {
     match scene.decide() {
         Decision::Allow(_) => Ok(None),
         Decision::Read(awaited) => Ok(Some(awaited.most)),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Deny(denial) => Err(denial.code()),
     }
 }
@@ -325,6 +326,7 @@ fn what_is_open_is_decided_again_with_the_body_that_it_came_with() {
         Decision::Allow(permit) => permit.into_standing(),
         Decision::Deny(denial) => panic!("{denial}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     };
     let mut cache = TokenCache::new(0);
     let gate = scene.gate();

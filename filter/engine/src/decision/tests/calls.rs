@@ -192,6 +192,7 @@ fn acts(message: serde_json::Value) -> Result<String, Code> {
         Decision::Allow(permit) => Ok(permit.action().unwrap().to_owned()),
         Decision::Deny(denial) => Err(denial.code()),
         Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     }
 }
 
@@ -247,6 +248,7 @@ fn a_call_is_awaited_only_from_a_live_gatepass() {
                 Err(denial.code())
             }
             Decision::Read(awaited) => Ok(awaited.most),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
         }
     };
     assert_eq!(awaits(|_| {}), Ok(65_536));
@@ -296,6 +298,7 @@ fn permit(scene: &Scene) -> Permit {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => panic!("{denial}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     }
 }
 

@@ -14,6 +14,7 @@ fn noted(change: impl FnOnce(&mut Scene)) -> (Scene, Noted) {
         Decision::Allow(permit) => permit.noted().clone(),
         Decision::Deny(denial) => denial.whom().noted.clone(),
         Decision::Read(_) => panic!("it waits"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     };
     (scene, noted)
 }
