@@ -8,10 +8,9 @@ use std::rc::Rc;
 
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
-use gatepass_engine::denial::Denial;
 use gatepass_engine::listing::Listing;
 
-use crate::held::HeldRequest;
+use crate::held::{HeldRequest, MAX_HELD_BODY};
 use crate::host::{self, Buffer, Failed, Map};
 use crate::pairs;
 use crate::shell::{Shell, Verdict};
@@ -94,16 +93,18 @@ impl Progress {
         self.came.set(came);
     }
 
-    /// The body, as far as a decision asks for it. What Envoy says and what it hands over must be one.
+    /// The body, as far as a decision can ask for it: whichever policy is read just before it. What is whole
+    /// was waited for, and so is bounded. What Envoy says and what it hands over must be one.
     fn known(&self) -> Known {
         match self.came() {
             Came::NoBody => Known::None,
             Came::Some(_) => Known::ToCome,
             Came::Trailers => Known::Unfinished(Unfinished::Trailers),
-            // An empty buffer is none to some hosts.
-            Came::Whole(0) => Known::Whole(Vec::new()),
-            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size) {
+            // One more than there is, which would go on unseen.
+            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size.saturating_add(1)) {
                 Ok(bytes) if bytes.len() == size => Known::Whole(bytes),
+                // An empty buffer is none to some hosts.
+                Err(Failed) if size == 0 => Known::Whole(Vec::new()),
                 Ok(_) | Err(Failed) => Known::Unfinished(Unfinished::Broken),
             },
         }
@@ -124,11 +125,7 @@ impl Progress {
     ) -> Result<(), Failed> {
         let bytes = host::map(Map::Request)?;
         let headers = pairs::read(&bytes).map_err(|_| Failed)?;
-        let known = why.map_or_else(
-            // The body of an action that reads none may be long, and is not fetched.
-            || if shell.reads_bodies() { self.known() } else { self.unread() },
-            Known::Unfinished,
-        );
+        let known = why.map_or_else(|| self.known(), Known::Unfinished);
         let stage = match shell.decide(now, &headers, known.as_body())? {
             Verdict::Allowed(open, listing) => {
                 shell.watch(self.context, open, bytes, known);
@@ -146,7 +143,9 @@ impl Progress {
                             Stage::Allowed
                         }
                         Verdict::Denied => Stage::Denied,
-                        Verdict::Holdable(denial) => self.refuse(shell, &denial, now)?,
+                        Verdict::Holdable(denial) => {
+                            shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
+                        }
                         // Never: it has said why there is none.
                         Verdict::Awaited(_) => return Err(Failed),
                     },
@@ -157,29 +156,19 @@ impl Progress {
                 let deadline = deadline.unwrap_or(now.monotonic.plus(hold));
                 let request = HeldRequest { deadline, progress: Rc::clone(self) };
                 let is_first = self.stage() != Stage::Held;
-                if now.monotonic < deadline && shell.held.push(request) {
+                // What Envoy keeps of it meanwhile is in no other account.
+                let is_short = !matches!(self.came(), Came::Whole(size) if size > MAX_HELD_BODY);
+                if now.monotonic < deadline && is_short && shell.held.push(request) {
                     if is_first {
                         shell.count_held();
                     }
                     Stage::Held
                 } else {
-                    self.refuse(shell, &denial, now)?
+                    shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                 }
             }
         };
         self.set(stage);
         Ok(())
-    }
-
-    fn refuse(&self, shell: &mut Shell, denial: &Denial, now: Now) -> Result<Stage, Failed> {
-        shell.refuse_held(now, denial).map(|()| Stage::Denied)
-    }
-
-    /// The body where no action of the policy reads one.
-    fn unread(&self) -> Known {
-        match self.came() {
-            Came::NoBody => Known::None,
-            Came::Some(_) | Came::Whole(_) | Came::Trailers => Known::ToCome,
-        }
     }
 }

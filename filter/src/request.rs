@@ -9,6 +9,7 @@ use gatepass_engine::listing::Cut;
 
 use crate::answer;
 use crate::headers;
+use crate::held::MAX_HELD_BODY;
 use crate::host::{self, Failed, Map};
 use crate::listed;
 use crate::pairs;
@@ -57,7 +58,7 @@ impl GuardedRequest {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.progress.context);
-            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
+            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY), &[])
         });
         self.progress.set(Stage::Denied);
         if answered.is_err() {
@@ -142,6 +143,16 @@ impl GuardedRequest {
         }
     }
 
+    pub(crate) fn on_response_trailers(&self) -> Next {
+        clean_trailers(Map::ResponseTrailers);
+        // The end of the body is not told of then: what waits for it is lost, and the caller must see that.
+        let waits = |cut: &Option<Cut>| cut.as_ref().is_some_and(|cut| !cut.is_done());
+        if self.cut.try_borrow().map_or(true, |cut| waits(&cut)) {
+            let _ = host::close_request();
+        }
+        Next::Continue
+    }
+
     pub(crate) fn on_done(&self) {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
@@ -156,7 +167,8 @@ impl GuardedRequest {
     }
 }
 
-pub(crate) fn on_response_trailers() -> Next {
+/// Of a request that nobody knew.
+pub(crate) fn on_unknown_response_trailers() -> Next {
     clean_trailers(Map::ResponseTrailers);
     Next::Continue
 }
@@ -171,6 +183,3 @@ fn clean_trailers(map: Map) {
         let _ = host::close_request();
     }
 }
-
-/// Bytes of a body that wait with a held request.
-const MAX_HELD_BODY: usize = 64 * 1024;

@@ -2,13 +2,17 @@
 //! and what needs two places to be named; the rest is [`crate::flaws`]'s.
 
 use gatepass_engine::bundle::{
-    ANSWERS, Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
-    InputKind, Protocol, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
+    Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
 use crate::reader::{Fields, Reader, quoted};
 use crate::tree::{Node, Tree};
+
+mod calls;
+
+use calls::{calls, without_arguments};
 
 /// Where the parts of a bundle stand in the text, index by index.
 #[derive(Debug, Default)]
@@ -279,7 +283,23 @@ fn route(
     };
     let upgrade = field(fields, "upgrade", |tree| reader.text(tree, "an upgrade's name"));
     let Some(calls) = calls(reader, fields) else { return Vec::new() };
-    let max_body = field(fields, "max_body", |tree| reader.size(tree)).unwrap_or(DEFAULT_BODY);
+    let inputs = match fields.find("mcp") {
+        Some(_) => inputs,
+        None => without_arguments(reader, inputs, place),
+    };
+    let max_body = field(fields, "max_body", |tree| {
+        let reads =
+            target.and_then(|(_, action)| action).is_none_or(|action| action.body.is_read());
+        if !reads {
+            reader.tell(
+                tree.referenced,
+                "`max_body` of a body that is not read",
+                "leave it out, or write `body: json`, `form` or `digest` at the action",
+            );
+        }
+        reader.size(tree)
+    })
+    .unwrap_or(DEFAULT_BODY);
     let (Some((methods, path)), Some((target, _))) = (matched, target) else {
         return Vec::new();
     };
@@ -301,43 +321,6 @@ fn route(
             calls.into_iter().map(of).collect()
         }
     }
-}
-
-/// `mcp: tools/call search`, `rpc: message/send`, or a list of such. `None` where it cannot be read.
-fn calls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Call>> {
-    let (protocol, tree) = match (fields.find("mcp"), fields.find("rpc")) {
-        (None, None) => return Some(Vec::new()),
-        (Some(tree), None) => (Protocol::Mcp, tree),
-        (None, Some(tree)) => (Protocol::JsonRpc, tree),
-        (Some(_), Some(tree)) => {
-            reader.tell(
-                tree.referenced,
-                "a route has `mcp` or `rpc`, not both",
-                "keep one of them",
-            );
-            return None;
-        }
-    };
-    let items: Vec<&Tree> = match &tree.value {
-        Node::List(items) => items.iter().collect(),
-        _ => vec![tree],
-    };
-    let mut calls = Vec::new();
-    for item in items {
-        let text = reader.text(item, "a method such as `tools/call search`")?;
-        let (method, name) = match text.split_once(' ') {
-            Some((method, "*")) => (method, None),
-            Some((method, name)) => (method, Some(name.to_owned())),
-            None => (text, None),
-        };
-        let method = if method == "answers" { ANSWERS } else { method };
-        calls.push(Call { protocol, method: method.to_owned(), name });
-    }
-    if calls.is_empty() {
-        reader.tell(tree.referenced, "no method is named", "write `mcp: tools/call search`");
-        return None;
-    }
-    Some(calls)
 }
 
 /// `METHOD[,METHOD] PATH`.
@@ -460,7 +443,9 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
         (Type::Boolean, None) => InputKind::Boolean,
         (Type::Set, None) => InputKind::TextSet,
     };
-    Some(Input { name: name.to_owned(), kind, source: source? })
+    let record = field(fields, "record", |tree| reader.choice(tree, &RECORDINGS))
+        .unwrap_or(Recording::of(&kind));
+    Some(Input { name: name.to_owned(), kind, source: source?, record })
 }
 
 fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
@@ -535,7 +520,8 @@ const ACTION_FIELDS: [&str; 10] = [
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
 const ROUTE_FIELDS: [&str; 9] =
     ["match", "mcp", "rpc", "action", "public", "inputs", "max_duration", "upgrade", "max_body"];
-const INPUT_FIELDS: [&str; 7] = ["type", "path", "query", "header", "body", "argument", "currency"];
+const INPUT_FIELDS: [&str; 8] =
+    ["type", "path", "query", "header", "body", "argument", "currency", "record"];
 const SOURCES: [&str; 5] = ["path", "query", "header", "body", "argument"];
 const RISKS: [(&str, Risk); 3] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
@@ -561,6 +547,8 @@ const TYPES: [(&str, Type); 6] = [
     ("boolean", Type::Boolean),
     ("set", Type::Set),
 ];
+const RECORDINGS: [(&str, Recording); 3] =
+    [("none", Recording::None), ("hash", Recording::Hash), ("value", Recording::Value)];
 /// Seconds that a permit may last.
 const DEFAULT_DURATION: u32 = 60;
 /// Bytes of a body that is read.

@@ -29,12 +29,14 @@ mod admission;
 mod credential;
 mod demands;
 mod line;
+mod noted;
 mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, scheme_and_token};
 use demands::{approval, assurance, binding, consumed, not_granted, restrictions, scopes, young};
 use line::RequestLine;
+pub use noted::{Noted, Seen};
 pub use standing::Standing;
 use standing::{Basis, Grant};
 
@@ -81,6 +83,7 @@ pub struct Permit {
     /// Boxed: few requests have one.
     listing: Option<Box<Listing>>,
     standing: Standing,
+    noted: Noted,
 }
 
 /// Why a request may go on.
@@ -112,6 +115,12 @@ impl Permit {
     #[must_use]
     pub fn action(&self) -> Option<&str> {
         self.action.as_deref()
+    }
+
+    /// For its record.
+    #[must_use]
+    pub const fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// What it rests on: for as long as the request is open.
@@ -272,6 +281,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         Decision::Allow(Permit {
             reason,
             action: self.about.action,
+            noted: self.about.noted,
             strip_authorization: self.authentic,
             strip_replay: self.strip_replay,
             // What is refused in shadow mode is refused nowhere, and so nothing is hidden.
@@ -372,6 +382,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         }
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
+        self.about.noted.verified(signed);
 
         let asking = match (&guarded, &target) {
             (Some(guarded), Some(target)) => {
@@ -438,6 +449,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             inputs: &inputs,
             body: digest,
         };
+        self.about.noted.inputs(wanted.found.route, &facts);
         let digest = if pinned { facts.digest() } else { None };
         let asked = Asked {
             action: &action.name,
@@ -451,7 +463,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             digest,
         };
         self.step(Check::Entry, claims.authorization_details.grant(&asked).map_err(not_granted))?;
-        let beside = "a query key of the name of an input in the body";
+        let beside = "query and body both have what feeds an input";
         self.step(
             Check::Inputs,
             check(!inputs.stand_beside_a_query(), Code::AmbiguousRequest, beside),
@@ -462,8 +474,10 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Consumption, consumed(action))?;
         if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
         {
+            let named = admission::named(claims, asking.audience);
+            let age = times.ends.since(claims.iat);
             let usable = |action: &Action| {
-                admission::usable(claims, action, asking.audience, times.ends.since(claims.iat))
+                named.contains(&*action.name) && admission::usable(claims, action, age)
             };
             let at = (asking.host, asking.target.path);
             let actions = calls.actions(usable);
@@ -481,7 +495,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     /// The action of a route, from now on what the decision is about; none where it is public.
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
-        self.strip_replay = found.is_beside_calls;
+        self.strip_replay |= found.is_beside_calls;
+        self.about.noted.route(found.at);
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
         self.shadow = action.mode == ActionMode::Shadow;
@@ -545,15 +560,24 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         if let Some(call) = &mut self.about.call {
             call.id = message.id.map(str::to_owned);
         }
+        self.about.noted.called(calls.protocol(), &message.method, message.name.as_deref());
         self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
         let found = calls.find(&message.method, message.name.as_deref());
+        let found = self.step(Check::Call, found)?;
         let wanted = found.and_then(|found| self.wanted(found));
         let wanted = wanted.ok_or_else(|| {
             Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
         });
         let wanted = self.step(Check::RouteExists, wanted)?;
+        // As much as any of the routes reads was read.
+        let fits = document.len() <= usize::try_from(wanted.found.route.max_body).unwrap_or(0);
+        let fits = if fits { Ok(()) } else { Err(unfinished(Unfinished::TooLong)) };
+        self.step(Check::Body, fits)?;
         let listed = match calls.protocol() {
-            Protocol::Mcp => Listed::by(&message.method),
+            Protocol::Mcp => {
+                self.strip_replay = true;
+                Listed::by(&message.method)
+            }
             Protocol::JsonRpc => None,
         };
         Ok(Called { wanted, digest: message.digest(), listed })

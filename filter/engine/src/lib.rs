@@ -32,6 +32,7 @@ pub mod json;
 pub mod keyring;
 pub mod listing;
 pub mod position;
+pub mod record;
 pub mod refusal;
 pub mod revocation;
 pub mod root;

@@ -96,6 +96,10 @@ impl<'d, 'a> Message<'d, 'a> {
 
     /// Of `method` and `params` without `_meta`, in canonical JSON: `id` and `_meta` are others in each call.
     pub(crate) fn digest(&self) -> BodyDigest {
+        if self.method == ANSWERS {
+            // What is answered stands elsewhere.
+            return BodyDigest::None;
+        }
         let params = match self.params {
             Some(params) if params.is_object() => canonical_without(params, "_meta"),
             Some(params) => canonical(params),
@@ -131,7 +135,10 @@ fn plain(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 fn name<'a>(method: &str, params: Value<'_, 'a>) -> Result<Option<Cow<'a, str>>, Denial> {
     let Some(which) = name_member(method) else { return Ok(None) };
     let text = member(params, which)?.and_then(|value| value.text());
-    let text = text.filter(|text| !text.is_empty() && text.len() <= MAX_NAME_BYTES);
+    let fits = |text: &Cow<'_, str>| {
+        !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+    };
+    let text = text.filter(fits);
     text.map(Some).ok_or_else(|| malformed("what is called has no name"))
 }
 

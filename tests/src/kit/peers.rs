@@ -211,7 +211,7 @@ pub fn conformance(url: &str, revision: &str, gatepass: &str) -> Result<Findings
         .args(["server", "--url", url, "--requirements", revision, "--output-dir"])
         .arg(results.path())
         // The package has no way to give a credential.
-        .env("NODE_OPTIONS", format!("--import={}", installed()?.join("bearer.mjs").display()))
+        .env("NODE_OPTIONS", format!("--import={}", installed("")?.join("bearer.mjs").display()))
         .env("GATEPASS", gatepass);
     let (said, _) = finish(&command, b"")?;
     let mut findings = Findings::new();
@@ -258,7 +258,7 @@ fn finish(command: &Command, input: &[u8]) -> Result<(String, String), Failed> {
 
 /// A script of `tests/peers-agents` in one of the two environments.
 fn python(environment: &str, script: &str) -> Result<Command, Failed> {
-    let python = installed()?.join(environment).join("bin/python");
+    let python = installed(environment)?.join("bin/python");
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers-agents");
     let mut command = Command::new(python);
     command.arg(scripts.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
@@ -266,7 +266,7 @@ fn python(environment: &str, script: &str) -> Result<Command, Failed> {
 }
 
 fn node(script: &str) -> Result<Command, Failed> {
-    let installed = installed()?;
+    let installed = installed("")?;
     let own = installed.join("../tools/bin/node");
     let named = std::env::var_os("GATEPASS_PYTHON").map(PathBuf::from);
     let node = named.map_or(own, |python| python.with_file_name("node"));
@@ -284,8 +284,9 @@ fn in_time(command: &Command) -> Command {
     limited
 }
 
-fn installed() -> Result<PathBuf, Failed> {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers-agents");
+/// The whole of it, or the folder of one part.
+fn installed(part: &str) -> Result<PathBuf, Failed> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers-agents").join(part);
     match installed.join("ready").exists() {
         true => Ok(installed.canonicalize()?),
         false => Err(format!("nothing at `{}`: run `make peers`", installed.display()).into()),

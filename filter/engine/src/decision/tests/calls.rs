@@ -35,11 +35,16 @@ pub(super) fn served(scene: &mut Scene) {
     scene.pass.entry("constraints", json!({}));
 }
 
-fn say(scene: &mut Scene, message: serde_json::Value) {
+fn route_of(scene: &mut Scene, action: u32) -> &mut Route {
+    let target = RouteTarget::Action(action);
+    routes(scene).iter_mut().find(|route| route.target == target).unwrap()
+}
+
+pub(super) fn say(scene: &mut Scene, message: serde_json::Value) {
     scene.body = Some(message.to_string().into_bytes());
 }
 
-fn search(scene: &mut Scene) {
+pub(super) fn search(scene: &mut Scene) {
     served(scene);
     scene.pass.entry("constraints", json!({"query": {"prefix": "a"}, "limit": {"max": 10}}));
     scene.pass.entry("actions", json!(["tools:search"]));
@@ -50,7 +55,7 @@ fn search(scene: &mut Scene) {
     );
 }
 
-fn body(scene: &mut Scene, old: &str, new: &str) {
+pub(super) fn body(scene: &mut Scene, old: &str, new: &str) {
     let text = String::from_utf8(scene.body.clone().unwrap()).unwrap();
     assert!(text.contains(old), "{old} in {text}");
     scene.body = Some(text.replacen(old, new, 1).into_bytes());
@@ -65,7 +70,11 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::ConstraintViolated, search, |s| body(s, "\"limit\":10", "\"limit\":11")),
     (Code::BodyMalformed, search, |s| body(s, "\"limit\":10", "\"limit\":10,\"limit\":11")),
     (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"delete\"")),
-    (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"Search\"")),
+    // What no route names goes to the route of all others, unless some server takes it for what one names.
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"Search\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search \"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search\\u0000\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"\u{17f}earch\"")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "tools/list2")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "Tools/call")),
     (Code::ActionNotGranted, search, |s| body(s, "tools/call", "initialize")),
@@ -136,6 +145,17 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| s.headers[1].1 = b"2026-07-28".to_vec(),
     ),
+    // Each route has a bound of its own, whatever the others of its path read.
+    (
+        Code::BodyTooLarge,
+        |s| {
+            search(s);
+            let most = u32::try_from(s.body.as_ref().unwrap().len()).unwrap();
+            route_of(s, 4).max_body = most;
+        },
+        |s| route_of(s, 4).max_body -= 1,
+    ),
+    (Code::AmbiguousRequest, search, |s| s.path.push_str("?query=x")),
     (Code::BodyNotAllowed, search, |s| s.headers[0].1 = b"text/plain".to_vec()),
     (Code::BodyMalformed, search, |s| s.body = None),
     (Code::NoRoute, search, |s| s.method = "GET"),
@@ -184,6 +204,18 @@ fn a_call_is_the_action_of_its_method_and_name() {
     assert_eq!(of("tools/call", json!({"name": "delete"})), Ok("tools:other".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///a"})), Ok("files:read".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///b"})), Err(Code::NoRoute));
+    for second in [
+        "FILE:///a",
+        "file:///A",
+        "file:///x/../a",
+        "file:///%2e%2e/a",
+        "file:///%61",
+        "file:///a ",
+        "file:\\\\\\a",
+    ] {
+        let denied = of("resources/read", json!({"uri": second}));
+        assert!(matches!(denied, Err(Code::BodyMalformed | Code::NoRoute)), "{second}: {denied:?}");
+    }
     assert_eq!(of("resources/read", json!({"name": "file:///a"})), Err(Code::BodyMalformed));
     assert_eq!(of("prompts/get", json!({"name": "search"})), Err(Code::NoRoute));
     assert_eq!(of("initialize", json!({})), Ok("mcp:session".into()));
