@@ -55,7 +55,7 @@ impl Server {
         let port = free_ports()?;
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
         let mut command = node(script)?;
-        command.arg("streamableHttp").env("PORT", port.to_string());
+        command.arg("streamableHttp").env("PORT", port.to_string()).stdout(Stdio::null());
         let server = Self::spawn(command, SocketAddr::from(([127, 0, 0, 1], port)))?;
         let start = Instant::now();
         while TcpStream::connect(server.address).is_err() {

@@ -6,6 +6,7 @@
 mod a2a;
 mod conformance;
 mod desk;
+mod everything;
 mod mcp;
 mod python;
 mod shop;
