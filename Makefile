@@ -12,7 +12,7 @@ FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 .PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
-demo: setup filter
+demo: setup agents-now filter
 	$(CARGO) build --locked --quiet -p gatepass -p gatepass-tests --bins
 	$(CARGO) run --locked --quiet -p gatepass-tests --bin demo -- $(if $(KEEP),--keep)
 
@@ -43,11 +43,31 @@ $(TOOLS)/ready: tests/requirements.txt
 
 # A published OAuth client, as its lock file has it: control-plane/tests/api/clients.rs runs it.
 PEERS := target/peers-js
-peers: $(PEERS)/ready
+AGENTS := target/peers-agents
+peers: $(PEERS)/ready $(AGENTS)/ready
 $(PEERS)/ready: $(TOOLS)/ready tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs
 	mkdir -p $(PEERS)
 	cp tests/peers-js/package.json tests/peers-js/package-lock.json tests/peers-js/client.mjs $(PEERS)
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" npm ci --prefix $(PEERS) --no-audit --no-fund --silent
+	touch $@
+
+# The SDKs of MCP and A2A, their servers and the MCP conformance package, as the lock files have them:
+# tests/tests/peers runs them. Of Python's MCP SDK two versions, each with what it brings.
+.PHONY: agents-now
+agents-now: $(AGENTS)/now/ready
+$(AGENTS)/now/ready: tests/peers-agents/requirements.txt
+	mkdir -p $(AGENTS)
+	python3 -m venv $(AGENTS)/now
+	$(AGENTS)/now/bin/pip install --quiet --disable-pip-version-check -r tests/peers-agents/requirements.txt
+	touch $@
+
+$(AGENTS)/ready: $(AGENTS)/now/ready $(TOOLS)/ready $(wildcard tests/peers-agents/*.json tests/peers-agents/*.mjs tests/peers-agents/*.txt)
+	mkdir -p $(AGENTS)
+	cp $(wildcard tests/peers-agents/*.json tests/peers-agents/*.mjs) $(AGENTS)
+	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" npm ci --prefix $(AGENTS) --no-audit --no-fund --silent
+	python3 -m venv $(AGENTS)/before
+	$(AGENTS)/before/bin/pip install --quiet --disable-pip-version-check -r tests/peers-agents/requirements-before.txt
+	touch $(AGENTS)/before/ready
 	touch $@
 
 filter:

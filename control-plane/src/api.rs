@@ -12,6 +12,7 @@ use endpoint::text;
 
 mod admin;
 mod auth;
+mod decisions;
 mod endpoint;
 mod feed;
 mod fleet;

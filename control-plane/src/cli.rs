@@ -19,12 +19,14 @@ use serde_json::{Value, json};
 
 mod admin;
 mod ask;
+mod decisions;
 mod descriptors;
 mod diff;
 mod envoy;
 mod explain;
 mod fleet;
 mod grant;
+mod import_mcp;
 mod inspect;
 mod keys;
 mod local;

@@ -149,6 +149,28 @@ impl Client {
         self.send(self.compose(Method::POST, path, body)?).await
     }
 
+    /// Posts a JSON-RPC message as MCP's streamable HTTP wants it, with more headers.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn post_message(
+        &self,
+        path: &str,
+        message: &serde_json::Value,
+        more: &[(&'static str, String)],
+    ) -> Result<Answer, ClientError> {
+        let body = Some(("application/json", message.to_string()));
+        let mut request = self.compose(Method::POST, path, body)?;
+        let headers = request.headers_mut();
+        let either = HeaderValue::from_static("application/json, text/event-stream");
+        headers.insert(header::ACCEPT, either);
+        for (name, value) in more {
+            let value = HeaderValue::from_str(value);
+            headers.insert(*name, value.map_err(|_| ClientError::Path(path.to_owned()))?);
+        }
+        self.send(request).await
+    }
+
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let time = self.limits.request_time;
         match tokio::time::timeout(time, self.exchange(request)).await {

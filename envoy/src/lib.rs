@@ -43,6 +43,6 @@ pub use code::{CODE_CLUSTER, Code};
 pub use fields::FieldError;
 pub use manifest::{ClientCertificate, Manifest, Platform, Side, Target};
 pub use operator::OperatorConfig;
-pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
+pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Records, Roots};
 pub use process::{Envoy, EnvoyError, HotRestart, LaunchError, Settings};
 pub use template::TemplateError;

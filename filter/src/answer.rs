@@ -1,4 +1,5 @@
-//! The answer to a denied request: status, challenge and an RFC 9457 problem.
+//! The answer to a denied request: status, challenge and an RFC 9457 problem; of a JSON-RPC message, an error of
+//! JSON-RPC that says the same.
 
 use gatepass_engine::denial::Denial;
 use serde::Serialize;
@@ -15,12 +16,42 @@ struct Problem<'a> {
     decision_id: &'a str,
 }
 
+/// JSON-RPC 2.0 section 5.1.
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    code: i32,
+    message: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    code: &'a str,
+    decision_id: &'a str,
+    next: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
 /// Sends the denial to the stream of the effective context.
 ///
 /// # Errors
 /// Envoy did not take it: the caller cuts the stream.
 pub(crate) fn deny(denial: &Denial, decision_id: &str) -> Result<(), Failed> {
     let code = denial.code();
+    let challenge = denial.challenge();
+    let retry = code.retry_after().map(|seconds| seconds.to_string());
+    let mut headers = vec![("cache-control", "no-store")];
+    headers.extend(challenge.as_deref().map(|value| ("www-authenticate", value)));
+    headers.extend(retry.as_deref().map(|value| ("retry-after", value)));
+    let details = format!("gatepass_denied_{code}");
+    if let Some(answer) = denial.call_answer() {
+        headers.push(("content-type", "application/json"));
+        let body = call_error(denial, answer.code, decision_id);
+        return host::send_local_response(answer.status, &details, &headers, &body);
+    }
     let problem_type = format!("urn:gatepass:denied:{code}");
     let problem = Problem {
         r#type: &problem_type,
@@ -31,13 +62,26 @@ pub(crate) fn deny(denial: &Denial, decision_id: &str) -> Result<(), Failed> {
         decision_id,
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let challenge = denial.challenge();
-    let retry = code.retry_after().map(|seconds| seconds.to_string());
-    let mut headers =
-        vec![("content-type", "application/problem+json"), ("cache-control", "no-store")];
-    headers.extend(challenge.as_deref().map(|value| ("www-authenticate", value)));
-    headers.extend(retry.as_deref().map(|value| ("retry-after", value)));
-    host::send_local_response(code.status(), &format!("gatepass_denied_{code}"), &headers, &body)
+    headers.push(("content-type", "application/problem+json"));
+    host::send_local_response(code.status(), &details, &headers, &body)
+}
+
+fn call_error(denial: &Denial, error: i32, decision_id: &str) -> Vec<u8> {
+    let code = denial.code();
+    let call = denial.whom().call.as_ref();
+    let id = call.and_then(|call| call.id.as_deref()).unwrap_or("null");
+    let data = Data {
+        code: code.as_str(),
+        decision_id,
+        next: code.next_step(),
+        scopes: denial.missing_scopes(),
+        retry_after: code.retry_after(),
+    };
+    let message = format!("denied ({code}): {} {}", code.meaning(), code.next_step());
+    let error = ErrorObject { code: error, message, data };
+    let error = serde_json::to_string(&error).unwrap_or_default();
+    // The id as it stands in the call, where it was read as a value: no copy could be another one.
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into_bytes()
 }
 
 /// Sends the answer to a request on which no decision could be taken at all: a host call failed.

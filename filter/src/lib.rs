@@ -22,6 +22,7 @@ pub mod node;
 pub mod pace;
 pub mod pairs;
 pub mod positions;
+pub mod records;
 pub mod shared;
 pub mod tally;
 
@@ -36,6 +37,8 @@ mod held;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod host;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod listed;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod metrics;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod open;
@@ -43,6 +46,8 @@ mod open;
 mod poll;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod progress;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod report;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]

@@ -3,14 +3,14 @@
 //! A request waits for at most one thing at a time: the gate's own state ([`crate::held`]) or its body
 //! ([`crate::uploads`]). Whatever ends the wait decides it once more, from the start and on the newest state.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
-use gatepass_engine::denial::Denial;
+use gatepass_engine::listing::Listing;
 
-use crate::held::HeldRequest;
+use crate::held::{HeldRequest, MAX_HELD_BODY};
 use crate::host::{self, Buffer, Failed, Map};
 use crate::pairs;
 use crate::shell::{Shell, Verdict};
@@ -44,6 +44,8 @@ pub(crate) struct Progress {
     pub(crate) context: u32,
     stage: Cell<Stage>,
     came: Cell<Came>,
+    /// How its answer is cut, until that has begun.
+    listing: RefCell<Option<Listing>>,
 }
 
 /// What is known of the body when a request is decided.
@@ -68,7 +70,11 @@ impl Known {
 impl Progress {
     pub(crate) fn new(context: u32) -> Rc<Self> {
         let (stage, came) = (Cell::new(Stage::Undecided), Cell::new(Came::Some(0)));
-        Rc::new(Self { context, stage, came })
+        Rc::new(Self { context, stage, came, listing: RefCell::default() })
+    }
+
+    pub(crate) fn take_listing(&self) -> Option<Listing> {
+        self.listing.try_borrow_mut().ok().and_then(|mut listing| listing.take())
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -121,8 +127,9 @@ impl Progress {
         let headers = pairs::read(&bytes).map_err(|_| Failed)?;
         let known = why.map_or_else(|| self.known(), Known::Unfinished);
         let stage = match shell.decide(now, &headers, known.as_body())? {
-            Verdict::Allowed(open) => {
+            Verdict::Allowed(open, listing) => {
                 shell.watch(self.context, open, bytes, known);
+                *self.listing.borrow_mut() = listing;
                 Stage::Allowed
             }
             Verdict::Denied => Stage::Denied,
@@ -130,12 +137,15 @@ impl Progress {
                 match shell.uploads.begin(self, &awaited, now) {
                     Ok(()) => Stage::Reading,
                     Err(why) => match shell.decide(now, &headers, Body::Unfinished(why))? {
-                        Verdict::Allowed(open) => {
+                        // Whoever is let on without a body is in shadow mode, where nothing is hidden.
+                        Verdict::Allowed(open, _) => {
                             shell.watch(self.context, open, bytes, Known::Unfinished(why));
                             Stage::Allowed
                         }
                         Verdict::Denied => Stage::Denied,
-                        Verdict::Holdable(denial) => self.refuse(shell, &denial, now)?,
+                        Verdict::Holdable(denial) => {
+                            shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
+                        }
                         // Never: it has said why there is none.
                         Verdict::Awaited(_) => return Err(Failed),
                     },
@@ -146,21 +156,19 @@ impl Progress {
                 let deadline = deadline.unwrap_or(now.monotonic.plus(hold));
                 let request = HeldRequest { deadline, progress: Rc::clone(self) };
                 let is_first = self.stage() != Stage::Held;
-                if now.monotonic < deadline && shell.held.push(request) {
+                // What Envoy keeps of it meanwhile is in no other account.
+                let is_short = !matches!(self.came(), Came::Whole(size) if size > MAX_HELD_BODY);
+                if now.monotonic < deadline && is_short && shell.held.push(request) {
                     if is_first {
                         shell.count_held();
                     }
                     Stage::Held
                 } else {
-                    self.refuse(shell, &denial, now)?
+                    shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                 }
             }
         };
         self.set(stage);
         Ok(())
-    }
-
-    fn refuse(&self, shell: &mut Shell, denial: &Denial, now: Now) -> Result<Stage, Failed> {
-        shell.refuse_held(now, denial).map(|()| Stage::Denied)
     }
 }

@@ -1,13 +1,17 @@
 //! One request: read, decided, and let go on only with a permit.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepass_engine::Denial;
 use gatepass_engine::body::Unfinished;
+use gatepass_engine::listing::Cut;
 
 use crate::answer;
 use crate::headers;
+use crate::held::MAX_HELD_BODY;
 use crate::host::{self, Failed, Map};
+use crate::listed;
 use crate::pairs;
 use crate::progress::{Came, Progress, Stage};
 use crate::shell::SharedShell;
@@ -23,11 +27,13 @@ pub(crate) enum Next {
 pub(crate) struct GuardedRequest {
     shell: SharedShell,
     progress: Rc<Progress>,
+    /// The answer, while it is cut to what the caller may see.
+    cut: RefCell<Option<Cut>>,
 }
 
 impl GuardedRequest {
     pub(crate) fn new(context: u32, shell: SharedShell) -> Self {
-        Self { shell, progress: Progress::new(context) }
+        Self { shell, progress: Progress::new(context), cut: RefCell::default() }
     }
 
     /// What failed is answered here: nothing lets a request on by accident.
@@ -52,7 +58,7 @@ impl GuardedRequest {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.progress.context);
-            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
+            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY), &[])
         });
         self.progress.set(Stage::Denied);
         if answered.is_err() {
@@ -107,6 +113,10 @@ impl GuardedRequest {
         let cleaned = host::map(Map::Response).and_then(|bytes| {
             let all = pairs::read(&bytes).map_err(|_| Failed)?;
             headers::clean(Map::Response, &all)?;
+            if let Some(listing) = self.progress.take_listing() {
+                let form = listed::prepare(&all)?;
+                self.cut.replace(form.map(|form| Cut::new(listing, form)));
+            }
             match self.shell.try_borrow() {
                 Ok(guard) => guard.as_ref().map_or(Ok(()), |shell| shell.expose()),
                 Err(_) => Ok(()),
@@ -116,6 +126,29 @@ impl GuardedRequest {
             // An upstream that speaks in the gate's name is not passed on.
             let _ = host::close_request();
             return Next::Pause;
+        }
+        Next::Continue
+    }
+
+    /// `size` is that of the piece. What is cut goes on in its place.
+    pub(crate) fn on_response_body(&self, size: usize, ends: bool) -> Next {
+        let Ok(mut cut) = self.cut.try_borrow_mut() else { return Next::Pause };
+        let Some(cut) = cut.as_mut() else { return Next::Continue };
+        match listed::pass_on(cut, size, ends) {
+            Ok(()) => Next::Continue,
+            Err(Failed) => {
+                let _ = host::close_request();
+                Next::Pause
+            }
+        }
+    }
+
+    pub(crate) fn on_response_trailers(&self) -> Next {
+        clean_trailers(Map::ResponseTrailers);
+        // The end of the body is not told of then: what waits for it is lost, and the caller must see that.
+        let waits = |cut: &Option<Cut>| cut.as_ref().is_some_and(|cut| !cut.is_done());
+        if self.cut.try_borrow().map_or(true, |cut| waits(&cut)) {
+            let _ = host::close_request();
         }
         Next::Continue
     }
@@ -134,7 +167,8 @@ impl GuardedRequest {
     }
 }
 
-pub(crate) fn on_response_trailers() -> Next {
+/// Of a request that nobody knew.
+pub(crate) fn on_unknown_response_trailers() -> Next {
     clean_trailers(Map::ResponseTrailers);
     Next::Continue
 }
@@ -149,6 +183,3 @@ fn clean_trailers(map: Map) {
         let _ = host::close_request();
     }
 }
-
-/// Bytes of a body that wait with a held request.
-const MAX_HELD_BODY: usize = 64 * 1024;

@@ -9,6 +9,8 @@ use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Now, UnixSeconds};
 use gatepass_engine::decision::{Awaited, Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::{About, Denial};
+use gatepass_engine::listing::Listing;
+use gatepass_engine::record::Outcome;
 use gatepass_engine::refusal::Refusal;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
@@ -28,8 +30,12 @@ use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
 use crate::progress::Known;
+use crate::records::Records;
+use crate::report::Report;
 use crate::tally::{self, Tally};
 use crate::uploads::Uploads;
+
+mod note;
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -47,6 +53,8 @@ pub(crate) struct Shell {
     exchange: Exchange,
     metrics: Metrics,
     tally: Tally,
+    records: Records,
+    report: Report,
     vm: VmId,
     ids: DecisionIds,
     place: OwnPlace,
@@ -59,8 +67,8 @@ pub(crate) struct Shell {
 
 /// What became of a request.
 pub(crate) enum Verdict {
-    /// It goes on; the headers are prepared. What must be watched from now on.
-    Allowed(Option<Box<OpenRequest>>),
+    /// It goes on; the headers are prepared. What must be watched from now on, and how its answer is cut.
+    Allowed(Option<Box<OpenRequest>>, Option<Listing>),
     /// It was answered.
     Denied,
     /// It may be held: the denial is what it gets when the time is over.
@@ -93,6 +101,8 @@ impl Shell {
             exchange,
             metrics: Metrics::default(),
             tally: Tally::default(),
+            records: Records::default(),
+            report: Report::default(),
             vm,
             ids: DecisionIds::new(host::random().map_err(|_| no_randomness())?),
             place: OwnPlace::default(),
@@ -109,6 +119,7 @@ impl Shell {
     pub(crate) fn start(&mut self, now: Now) {
         self.lead(now);
         self.check(now);
+        self.begin_records(now);
         let shadow = u64::from(self.configuration.settings.mode == Mode::Shadow);
         self.metrics.gauge("gatepass_mode_shadow", shadow);
         // A series that is absent until its first event cannot be alerted on.
@@ -118,6 +129,8 @@ impl Shell {
             "gatepass_requests_held",
             "gatepass_grace_refused",
             "gatepass_permits_ended",
+            "gatepass_records_dropped",
+            "gatepass_record_posts_failed",
         ] {
             self.metrics.count(name, 0);
         }
@@ -132,6 +145,7 @@ impl Shell {
     ) -> Result<Verdict, Failed> {
         #[cfg(not(feature = "unchecked-for-tests"))]
         self.check(now);
+        self.records.begin(now.monotonic, self.gate.age(now));
         let request = Request { headers, body };
         let id = self.ids.next(now.unix);
         match decide_with(&request, &self.gate, &mut self.cache, now) {
@@ -142,24 +156,33 @@ impl Shell {
                     && permit.standing().is_enforced()
                 {
                     let denial = Denial::too_many_open(about(&permit));
-                    return self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied);
+                    return self.refuse(&denial, headers, id.as_str()).map(|()| Verdict::Denied);
                 }
                 self.forward(headers, &permit, id.as_str())?;
+                let listing = permit.listing().cloned();
                 let standing = permit.into_standing();
                 let watched = watched && self.open.has_room(&standing);
                 let open = || OpenRequest::new(standing, id);
-                Ok(Verdict::Allowed(watched.then(open)))
+                Ok(Verdict::Allowed(watched.then(open), listing))
             }
             Decision::Read(awaited) => Ok(Verdict::Awaited(awaited)),
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
-            Decision::Deny(denial) => self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied),
+            Decision::Deny(denial) => {
+                self.refuse(&denial, headers, id.as_str()).map(|()| Verdict::Denied)
+            }
         }
     }
 
-    /// Answers a request whose time is over.
-    pub(crate) fn refuse_held(&mut self, now: Now, denial: &Denial) -> Result<(), Failed> {
+    /// Answers a request whose time is over. `headers` are for its record, where they are at hand.
+    pub(crate) fn refuse_held(
+        &mut self,
+        now: Now,
+        denial: &Denial,
+        headers: &[Header<'_>],
+    ) -> Result<(), Failed> {
         let id = self.ids.next(now.unix);
-        self.refuse(denial, id.as_str())
+        self.records.begin(now.monotonic, self.gate.age(now));
+        self.refuse(denial, headers, id.as_str())
     }
 
     /// Watches a request that was let on; `headers` and `body` are as it was decided on.
@@ -191,6 +214,8 @@ impl Shell {
                 self.open.put_back(context, open);
                 continue;
             }
+            self.records.begin(now.monotonic, self.gate.age(now));
+            self.write_down(Outcome::Ended, code, &whom.noted, action, &[], open.id.as_str());
             self.metrics.count("gatepass_permits_ended", 1);
             self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
         }
@@ -214,10 +239,12 @@ impl Shell {
             Reason::PassedThrough => ("allow", "passed_through", None),
         };
         self.record(outcome, code, agent, permit.action(), id);
+        let outcome = if outcome == "shadow" { Outcome::Shadow } else { Outcome::Allow };
+        self.write_down(outcome, code, permit.noted(), permit.action(), headers, id);
         Ok(())
     }
 
-    fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
+    fn refuse(&mut self, denial: &Denial, headers: &[Header<'_>], id: &str) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
         if about.is_live && denial.code().rests_on_policy() {
@@ -230,6 +257,8 @@ impl Shell {
             about.action.as_deref(),
             id,
         );
+        let code = denial.code().as_str();
+        self.write_down(Outcome::Deny, code, &about.noted, about.action.as_deref(), headers, id);
         Ok(())
     }
 
@@ -297,6 +326,7 @@ impl Shell {
             self.tally.add(&mut EnvoySharedData, &prefix.key("decided"), here);
             self.place_renewed = Some(now.monotonic);
         }
+        self.tell(now);
         self.lead(now);
         if self.leads {
             let standing = self.exchange.standing_anew(&mut EnvoySharedData, &mut self.gate, now);
@@ -420,7 +450,7 @@ impl Shell {
 
     /// The feed's answer.
     pub(crate) fn polled(&mut self, token: u32, now: Now) {
-        if !self.poll.finish(token) {
+        if self.told(token, now) || !self.poll.finish(token) {
             return;
         }
         // Also after the lease was lost: the log itself fences what a former leader appends, and
@@ -485,7 +515,8 @@ fn about(permit: &Permit) -> About {
         Reason::Decided(identity) => Some(identity.agent.clone()),
         Reason::Shadow(_) | Reason::Public | Reason::PassedThrough => None,
     };
-    About { agent, action: permit.action().map(str::to_owned), ..About::default() }
+    let (action, noted) = (permit.action().map(str::to_owned), permit.noted().clone());
+    About { agent, action, noted, ..About::default() }
 }
 
 /// Says of the effective context's stream what became of it.

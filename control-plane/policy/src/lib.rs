@@ -15,6 +15,7 @@ use gatepass_engine::bundle::Bundle;
 
 mod flaws;
 mod lower;
+pub mod mcp;
 mod problem;
 mod reader;
 mod tree;

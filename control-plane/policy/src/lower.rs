@@ -3,7 +3,7 @@
 
 use gatepass_engine::bundle::{
     Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
@@ -443,7 +443,9 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
         (Type::Boolean, None) => InputKind::Boolean,
         (Type::Set, None) => InputKind::TextSet,
     };
-    Some(Input { name: name.to_owned(), kind, source: source? })
+    let record = field(fields, "record", |tree| reader.choice(tree, &RECORDINGS))
+        .unwrap_or(Recording::of(&kind));
+    Some(Input { name: name.to_owned(), kind, source: source?, record })
 }
 
 fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
@@ -518,7 +520,8 @@ const ACTION_FIELDS: [&str; 10] = [
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
 const ROUTE_FIELDS: [&str; 9] =
     ["match", "mcp", "rpc", "action", "public", "inputs", "max_duration", "upgrade", "max_body"];
-const INPUT_FIELDS: [&str; 7] = ["type", "path", "query", "header", "body", "argument", "currency"];
+const INPUT_FIELDS: [&str; 8] =
+    ["type", "path", "query", "header", "body", "argument", "currency", "record"];
 const SOURCES: [&str; 5] = ["path", "query", "header", "body", "argument"];
 const RISKS: [(&str, Risk); 3] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
@@ -544,6 +547,8 @@ const TYPES: [(&str, Type); 6] = [
     ("boolean", Type::Boolean),
     ("set", Type::Set),
 ];
+const RECORDINGS: [(&str, Recording); 3] =
+    [("none", Recording::None), ("hash", Recording::Hash), ("value", Recording::Value)];
 /// Seconds that a permit may last.
 const DEFAULT_DURATION: u32 = 60;
 /// Bytes of a body that is read.

@@ -1,15 +1,18 @@
 //! The endpoints for agents: OAuth 2.0 as published clients speak it (RFC 6749, 8693, 7523, 9396,
 //! 8707, 8414, 7662, 7009), and their tasks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, State};
+use axum::extract::{FromRequest, Query, State};
 use axum::http::{HeaderMap, Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use gatepass_engine::bundle::{RouteTarget, Treatment};
+use gatepass_engine::routes::Index;
 use serde_json::{Value, json};
 
 use super::{auth, status};
@@ -34,6 +37,7 @@ pub(super) fn router(shared: &Shared) -> Router<Arc<Shared>> {
         .route("/oauth2/introspect", post(introspect))
         .route("/oauth2/revoke", post(revoke))
         .route("/oauth2/jwks", get(keys))
+        .route(PROTECTED_RESOURCE, get(protected_resource))
         .route("/v1/tasks", post(open_task))
         .route("/v1/tasks/complete", post(complete_task))
         .route("/healthz", get(status::health))
@@ -44,7 +48,8 @@ pub(super) fn router(shared: &Shared) -> Router<Arc<Shared>> {
             .route(&format!("{path}/oauth2/token"), post(issue_one))
             .route(&format!("{path}/oauth2/introspect"), post(introspect))
             .route(&format!("{path}/oauth2/revoke"), post(revoke))
-            .route(&format!("{path}/oauth2/jwks"), get(keys));
+            .route(&format!("{path}/oauth2/jwks"), get(keys))
+            .route(&format!("{path}{PROTECTED_RESOURCE}"), get(protected_resource));
     }
     router
 }
@@ -73,6 +78,55 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
             "authorization_details_types_supported": [gatepass_engine::entry::ENTRY_TYPE],
         }),
     )
+}
+
+/// RFC 9728: what gates name in their challenges to callers of MCP and its like. Here and not at the resource,
+/// because the policy is here; a client takes the address that the challenge gives.
+async fn protected_resource(
+    State(shared): State<Arc<Shared>>,
+    Query(asked): Query<Vec<(String, String)>>,
+) -> Response {
+    let mut named = asked.iter().filter(|(name, _)| name == "resource").map(|(_, value)| value);
+    let (Some(resource), None) = (named.next(), named.next()) else {
+        return answer(
+            StatusCode::BAD_REQUEST,
+            &json!({"error": "invalid_request", "error_description": "`resource` is asked for, once"}),
+        );
+    };
+    let index = shared.db.book().index();
+    let Some(scopes) = scopes_of(&index, resource) else {
+        return answer(
+            StatusCode::NOT_FOUND,
+            &json!({"error": "invalid_target", "error_description": "no such resource"}),
+        );
+    };
+    answer(
+        StatusCode::OK,
+        &json!({
+            "resource": resource,
+            "authorization_servers": [shared.issuer],
+            "scopes_supported": scopes,
+            "bearer_methods_supported": ["header"],
+            "authorization_details_types_supported": [gatepass_engine::entry::ENTRY_TYPE],
+        }),
+    )
+}
+
+/// What the actions at hosts of an audience demand; `None` where the policy has no such host.
+fn scopes_of(index: &Index, audience: &str) -> Option<BTreeSet<String>> {
+    let bundle = index.bundle();
+    let mut hosts = bundle.hosts.iter().filter(|host| host.audience == audience).peekable();
+    hosts.peek()?;
+    let routes = hosts.flat_map(|host| match &host.treatment {
+        Treatment::Guarded(routes) => routes.as_slice(),
+        Treatment::PassedThrough => &[],
+    });
+    let actions = routes.filter_map(|route| match route.target {
+        RouteTarget::Public => None,
+        RouteTarget::Action(at) => usize::try_from(at).ok().and_then(|at| bundle.actions.get(at)),
+    });
+    let scopes = actions.flat_map(|action| action.scopes_all.iter().chain(&action.scopes_any));
+    Some(scopes.cloned().collect())
 }
 
 async fn keys(State(shared): State<Arc<Shared>>) -> Response {
@@ -519,6 +573,7 @@ fn answer(status: StatusCode, body: &Value) -> Response {
     (status, headers, Bytes::from(body.to_string())).into_response()
 }
 
+const PROTECTED_RESOURCE: &str = "/oauth2/protected-resource";
 const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";

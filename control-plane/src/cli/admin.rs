@@ -11,13 +11,15 @@ use zeroize::Zeroizing;
 use super::{Outcome, show};
 
 mod commands;
+mod decisions;
 mod enforced;
 mod request;
 
 pub(crate) use commands::Admin;
 use commands::Policy;
 use enforced::Awaited;
-use request::{Asked, put, read_text, request};
+pub(super) use request::read_text;
+use request::{Asked, put, request};
 
 /// Which control plane, and as whom.
 #[derive(Args)]
@@ -47,6 +49,15 @@ impl Server {
             let (a, b) = (self.policy(from).await?, self.policy(to).await?);
             print!("{}", super::diff::unified(&a, &b, from, to));
             return Ok(std::process::ExitCode::SUCCESS);
+        }
+        if let Admin::Policy(Policy::ImportMcp(import)) = &command {
+            print!("{}", import.run(self.ca.as_deref()).await?);
+            return Ok(std::process::ExitCode::SUCCESS);
+        }
+        if let Admin::Decisions(args) = &command
+            && !args.gaps
+        {
+            return self.decisions(args).await;
         }
         if let Admin::Status { wait } = &command {
             self.wait(std::time::Duration::from_secs(*wait)).await;

@@ -151,6 +151,8 @@ impl Evidence {
                 && !report.is_lost(now)
                 && report.mode == "enforce"
                 && !report.workers.ends_with('+')
+                // One that is ahead enforces what somebody else has said.
+                && report.position.is_some_and(|at| at <= here)
                 && report.policy.is_some_and(|policy| policy >= its.at);
             if !enforces {
                 found.lacking.push(format!("{}/{}", report.who.node, report.who.envoy));

@@ -126,6 +126,11 @@ fn what_says_too_little_holds_it_too() {
         report_with(&plane, "canary", "a2", &format!("{here} 40 0"), &[other]);
         held(&plane, "it is not enforced by 1 of the cohort, as far as is known: /a2");
     }
+    // Or is where this database never was, by the word of a thief of the feed key.
+    let ahead = "9999999999.1";
+    let far = [("x-gatepass-position", ahead), ("x-gatepass-policy", ahead)];
+    report_with(&plane, "canary", "a2", &format!("{here} 40 0"), &far);
+    held(&plane, "it is not enforced by 1 of the cohort, as far as is known: /a2");
     report(&plane, "canary", "a2", &format!("{here} 40 0"));
     // And nothing elsewhere to compare with.
     report(&plane, "prod", "b1", &format!("{there} 99 0"));

@@ -10,6 +10,7 @@ mod bulk;
 mod canary;
 mod clients;
 mod cohorts;
+mod decisions;
 mod delegation;
 mod delta;
 mod exchange;

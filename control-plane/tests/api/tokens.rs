@@ -424,3 +424,22 @@ fn a_gatepass_that_no_gate_would_read_is_not_issued() {
     let scopes = ["orders.read"; 700].join(" ");
     assert_eq!(agent.refused(&plane, &Ask::read().with("scope", &scopes)), "invalid_request");
 }
+
+#[test]
+fn a_resource_says_whom_to_ask_and_for_which_scopes() {
+    let plane = Plane::furnished();
+    let path = |resource: &str| format!("/oauth2/protected-resource?resource={resource}");
+    let asked = |path: &str| send(plane.addresses().agents, "GET", path, &[], b"");
+    let metadata = asked(&path(ORDERS)).json();
+    assert_eq!(metadata["resource"], ORDERS);
+    assert_eq!(metadata["authorization_servers"], json!([plane.issuer]));
+    let scopes = metadata["scopes_supported"].as_array().unwrap();
+    assert!(scopes.contains(&json!("orders.write")), "{metadata}");
+    for (query, expected) in [
+        (path("https://nobody.example"), 404),
+        ("/oauth2/protected-resource".to_owned(), 400),
+        (format!("{}&resource={FILES}", path(ORDERS)), 400),
+    ] {
+        assert_eq!(asked(&query).status, expected, "{query}");
+    }
+}

@@ -10,9 +10,9 @@ use crate::bundle::{Action, BodyRule};
 use crate::decision::Header;
 use crate::denial::{Code, Denial};
 use crate::digest::BodyDigest;
-use crate::document::{Document, canonical};
+use crate::document::{self, Document, canonical};
 use crate::form::Form;
-use crate::inputs::same_header;
+use crate::inputs::{is_method_override, same_header};
 
 /// What there is of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,9 +81,19 @@ impl<'a> Read<'a> {
     pub(crate) fn has(&self, key: &str) -> bool {
         match self {
             Self::Nothing | Self::Bytes(_) => false,
-            Self::Json(document) => document.root().is_some_and(|root| root.has_like(key)),
             Self::Form(form) => form.has(key),
+            Self::Json(document) => document.root().is_some_and(|root| root.has(key)),
         }
+    }
+
+    /// Whether it has what some frameworks take for another method than the one that was decided on. A form
+    /// that has is none.
+    pub(crate) fn overrides_method(&self) -> bool {
+        let Self::Json(document) = self else { return false };
+        let overrides = |name: document::Value<'_, '_>| {
+            name.text().is_none_or(|name| is_method_override(name.split('\0').next().unwrap_or("")))
+        };
+        document.root().is_some_and(|root| root.members().any(|(name, _)| overrides(name)))
     }
 
     pub(crate) fn digest(&self) -> BodyDigest {
@@ -174,11 +184,18 @@ fn takes(action: &Action, essence: &str) -> bool {
         return action.content_types.iter().any(|known| known == essence);
     }
     match action.body {
-        BodyRule::Json => essence == "application/json" || essence.ends_with("+json"),
+        BodyRule::Json => essence.strip_prefix("application/").is_some_and(is_json),
         BodyRule::Form => essence == FORM,
         BodyRule::Digest => !essence.starts_with("multipart/"),
         BodyRule::None | BodyRule::Unread => true,
     }
+}
+
+/// `json`, or `<name>+json`. Some upstreams take by its beginning what is a form.
+fn is_json(subtype: &str) -> bool {
+    let named = subtype.strip_suffix("+json");
+    subtype == "json"
+        || named.is_some_and(|name| !name.contains('+') && !name.starts_with("x-www-form"))
 }
 
 /// To CGI and its heirs `content_type` is one of them.
@@ -218,6 +235,9 @@ mod tests {
             "application/json; x=1",
             "multipart/form-data; boundary=a",
             "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded+json",
+            "multipart/x+json",
+            "application/a+b+json",
             "json",
             "",
             "/json",

@@ -207,6 +207,32 @@ pub struct Input {
     pub name: String,
     pub kind: InputKind,
     pub source: Source,
+    /// What the record of a decision shows of it.
+    pub record: Recording,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// Not even that it was there.
+    None,
+    /// [`crate::record::pseudonym`].
+    Hash,
+    Value,
+}
+
+impl Recording {
+    /// Where the policy does not say. A text is whatever a caller wrote, so perhaps a name, an account or a
+    /// secret; a number says how much of something.
+    #[must_use]
+    pub const fn of(kind: &InputKind) -> Self {
+        match kind {
+            InputKind::Text | InputKind::TextSet => Self::None,
+            InputKind::Integer | InputKind::Decimal | InputKind::Money(_) | InputKind::Boolean => {
+                Self::Value
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

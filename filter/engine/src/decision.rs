@@ -4,7 +4,9 @@
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
 use crate::body::{self, Body, Read, Unfinished};
-use crate::bundle::{Action, ActionMode, BodyRule};
+use std::sync::Arc;
+
+use crate::bundle::{Action, ActionMode, BodyRule, Protocol};
 use crate::clock::Now;
 use crate::denial::{About, CallId, Code, Denial, HoldUntil};
 use crate::digest::{ActionFacts, BodyDigest};
@@ -14,10 +16,11 @@ use crate::gatepass::{Claims, Token};
 use crate::ids::Subject;
 use crate::inputs::Unclear;
 use crate::keyring::Speaking;
+use crate::listing::{Listed, Listing};
 use crate::position::Position;
 use crate::revocation::{Kind, Revocations};
 use crate::routes::{HostMatch, Matched, MatchedCalls, MatchedRoute};
-use crate::rpc::Message;
+use crate::rpc::{self, Message};
 use crate::target::{Ambiguous, Target, host};
 use crate::token_cache::TokenCache;
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
@@ -26,12 +29,14 @@ mod admission;
 mod credential;
 mod demands;
 mod line;
+mod noted;
 mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, scheme_and_token};
 use demands::{approval, assurance, binding, consumed, not_granted, restrictions, scopes, young};
 use line::RequestLine;
+pub use noted::{Noted, Seen};
 pub use standing::Standing;
 use standing::{Basis, Grant};
 
@@ -74,7 +79,11 @@ pub struct Permit {
     reason: Reason,
     action: Option<String>,
     strip_authorization: bool,
+    strip_replay: bool,
+    /// Boxed: few requests have one.
+    listing: Option<Box<Listing>>,
     standing: Standing,
+    noted: Noted,
 }
 
 /// Why a request may go on.
@@ -108,6 +117,12 @@ impl Permit {
         self.action.as_deref()
     }
 
+    /// For its record.
+    #[must_use]
+    pub const fn noted(&self) -> &Noted {
+        &self.noted
+    }
+
     /// What it rests on: for as long as the request is open.
     #[must_use]
     pub const fn standing(&self) -> &Standing {
@@ -118,6 +133,19 @@ impl Permit {
     #[must_use]
     pub fn into_standing(self) -> Standing {
         self.standing
+    }
+
+    /// Whether `Last-Event-ID` must not reach the upstream: it would send once more what was cut the first time.
+    #[must_use]
+    pub const fn strips_replay(&self) -> bool {
+        self.strip_replay
+    }
+
+    /// How the answer must be cut before the caller sees it. With it, the upstream must not be asked for a
+    /// content coding.
+    #[must_use]
+    pub fn listing(&self) -> Option<&Listing> {
+        self.listing.as_deref()
     }
 
     /// Whether the gatepass in `Authorization` is ours and must not reach the upstream.
@@ -169,6 +197,8 @@ fn run<T: Trace>(
         shadow: false,
         authentic: false,
         max_duration: None,
+        strip_replay: false,
+        listing: None,
     };
     match judge.judge(cache) {
         Ok((reason, basis)) => judge.permit(reason, basis),
@@ -216,6 +246,8 @@ struct Judge<'r, 'g, T> {
     /// A signature verified under one of our keys.
     authentic: bool,
     max_duration: Option<u32>,
+    strip_replay: bool,
+    listing: Option<Box<Listing>>,
 }
 
 /// What the route asks for.
@@ -225,6 +257,13 @@ struct Wanted<'a> {
     at: u32,
     action: &'a Action,
     found: MatchedRoute<'a>,
+}
+
+/// What the body of a call says.
+struct Called<'a> {
+    wanted: Wanted<'a>,
+    digest: BodyDigest,
+    listed: Option<Listed>,
 }
 
 /// What of the request line a decision goes on with.
@@ -242,7 +281,11 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         Decision::Allow(Permit {
             reason,
             action: self.about.action,
+            noted: self.about.noted,
             strip_authorization: self.authentic,
+            strip_replay: self.strip_replay,
+            // What is refused in shadow mode is refused nowhere, and so nothing is hidden.
+            listing: self.listing.filter(|_| matches!(basis, Basis::Granted(_))),
             standing: Standing::new(self.gate, basis, self.max_duration, self.now),
         })
     }
@@ -294,7 +337,13 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         };
         if let Some(calls) = &calls {
             // Which action it is stands in the body.
-            self.about.call = Some(CallId(None));
+            let (headers, audience) =
+                (self.request.headers, guarded.as_ref().map(|g| g.audience()));
+            self.about.call = Some(CallId {
+                id: None,
+                is_modern: rpc::is_modern(headers),
+                metadata: audience.and_then(|audience| self.metadata(audience)),
+            });
             self.shadow = calls.are_all_in_shadow();
         }
         let position = self.step(Check::Ready, self.ready(&credential))?;
@@ -333,6 +382,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         }
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
+        self.about.noted.verified(signed);
 
         let asking = match (&guarded, &target) {
             (Some(guarded), Some(target)) => {
@@ -364,12 +414,12 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let asking = asking.ok_or_else(no_route)?;
         let mut read = Read::Nothing;
         let mut digest = BodyDigest::Empty;
+        let mut listed = None;
         if let (None, Some(calls)) = (&wanted, &calls) {
             read = self.read_call(calls)?;
-            let (called, of_message) = self.called(calls, &read)?;
-            self.step(Check::Freshness, held.fresh(called.action))?;
-            wanted = Some(called);
-            digest = of_message;
+            let called = self.called(calls, &read)?;
+            self.step(Check::Freshness, held.fresh(called.wanted.action))?;
+            (wanted, digest, listed) = (Some(called.wanted), called.digest, called.listed);
         }
         let wanted = wanted.ok_or_else(no_route)?;
         let action = wanted.action;
@@ -382,6 +432,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             if calls.is_none() {
                 let most = wanted.found.route.max_body;
                 read = self.read(action, most)?;
+                let overrides = "a member that overrides the method";
+                let plain = !read.overrides_method();
+                self.step(Check::Body, check(plain, Code::AmbiguousRequest, overrides))?;
                 if pinned {
                     digest = read.digest();
                 }
@@ -399,6 +452,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             inputs: &inputs,
             body: digest,
         };
+        self.about.noted.inputs(wanted.found.route, &facts);
         let digest = if pinned { facts.digest() } else { None };
         let asked = Asked {
             action: &action.name,
@@ -421,6 +475,18 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
         self.step(Check::Consumption, consumed(action))?;
+        if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
+        {
+            let named = admission::named(claims, asking.audience);
+            let age = times.ends.since(claims.iat);
+            let usable = |action: &Action| {
+                named.contains(&*action.name) && admission::usable(claims, action, age)
+            };
+            let at = (asking.host, asking.target.path);
+            let actions = calls.actions(usable);
+            let listing = Listing::new(listed, Arc::clone(index), at, actions);
+            self.listing = Some(Box::new(listing));
+        }
         let identity = Identity {
             agent: claims.client_id.as_str().to_owned(),
             owner: claims.owner.as_str().to_owned(),
@@ -432,6 +498,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     /// The action of a route, from now on what the decision is about; none where it is public.
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
+        self.strip_replay |= found.is_beside_calls;
+        self.about.noted.route(found.at);
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
         self.shadow = action.mode == ActionMode::Shadow;
@@ -488,13 +556,17 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         &mut self,
         calls: &MatchedCalls<'w>,
         read: &Read<'r>,
-    ) -> Result<(Wanted<'w>, BodyDigest), Denial> {
+    ) -> Result<Called<'w>, Denial> {
         // INVARIANT: `check_call` lets only `body: json` have calls.
         let Read::Json(document) = read else { return Err(no_route()) };
         let message = self.step(Check::Call, Message::read(document, calls.protocol()))?;
-        self.about.call = Some(CallId(message.id.map(str::to_owned)));
+        if let Some(call) = &mut self.about.call {
+            call.id = message.id.map(str::to_owned);
+        }
+        self.about.noted.called(calls.protocol(), &message.method, message.name.as_deref());
         self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
         let found = calls.find(&message.method, message.name.as_deref());
+        let found = self.step(Check::Call, found)?;
         let wanted = found.and_then(|found| self.wanted(found));
         let wanted = wanted.ok_or_else(|| {
             Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
@@ -504,7 +576,23 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let fits = document.len() <= usize::try_from(wanted.found.route.max_body).unwrap_or(0);
         let fits = if fits { Ok(()) } else { Err(unfinished(Unfinished::TooLong)) };
         self.step(Check::Body, fits)?;
-        Ok((wanted, message.digest()))
+        let listed = match calls.protocol() {
+            Protocol::Mcp => {
+                self.strip_replay = true;
+                Listed::by(&message.method)
+            }
+            Protocol::JsonRpc => None,
+        };
+        Ok(Called { wanted, digest: message.digest(), listed })
+    }
+
+    /// Where the control plane of the gate's environment says whom to ask (RFC 9728): the issuer of its keys.
+    fn metadata(&self, audience: &str) -> Option<String> {
+        let issuer = self.gate.keyring().keys().first()?.issuer.trim_end_matches('/');
+        let plain =
+            |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\&#".contains(&b));
+        (plain(issuer) && plain(audience))
+            .then(|| format!("{issuer}/oauth2/protected-resource?resource={audience}"))
     }
 
     /// The issuer keys as they may speak at the time of this request.
@@ -729,6 +817,12 @@ pub fn alive(
 /// Credentials of a gatepass's shape that are looked at in a request that is not decided. Commas
 /// alone do not count: Digest (RFC 7616) has many.
 const MAX_FOREIGN_CREDENTIALS: usize = 4;
+
+/// Of a gatepass that may search and not delete.
+#[cfg(test)]
+pub(crate) fn listing_of_tests() -> Listing {
+    tests::listing()
+}
 
 #[cfg(test)]
 mod lifetimes;

@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use crate::decision::Noted;
 use crate::position::Position;
 
 /// The denial of one request. The code goes on the wire; the detail goes to the log and to
@@ -31,13 +32,30 @@ pub struct About {
     /// on the policy, may be held against the policy. Whoever has only a dead one, or one for another
     /// system, moves nothing.
     pub is_live: bool,
+    /// For its record.
+    pub noted: Noted,
     /// The request is a JSON-RPC message, or goes where only those go.
     pub call: Option<CallId>,
 }
 
-/// The `id` of a JSON-RPC message as it stands there, where it was read and has one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallId(pub Option<String>);
+/// What an answer to a JSON-RPC message has to know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallId {
+    /// As it stands there; none where the message was not read, or awaits no answer.
+    pub id: Option<String>,
+    /// Of MCP's revision 2026-07-28 or later, by its header.
+    pub is_modern: bool,
+    /// Where the caller learns whom to ask for a gatepass (RFC 9728), where that is known.
+    pub metadata: Option<String>,
+}
+
+/// How a denied JSON-RPC message is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallAnswer {
+    pub status: u16,
+    /// JSON-RPC's `error.code`.
+    pub code: i32,
+}
 
 /// What would have to come true for the same request to be decided otherwise soon. Only such a
 /// denial may be held by the shell, for a bounded time, and is then decided anew from the start.
@@ -113,20 +131,72 @@ impl Denial {
     }
 
     /// The value of `WWW-Authenticate` (RFC 6750 section 3), where the status asks for one. No
-    /// `error` member when no credential came.
+    /// `error` member when no credential came. Callers of JSON-RPC are told of the resource's metadata
+    /// too (RFC 9728 section 5.1).
     #[must_use]
     pub fn challenge(&self) -> Option<String> {
-        match self.0.code {
-            Code::NoCredential => Some("Bearer".to_owned()),
-            Code::InsufficientScope => Some(format!(
-                "Bearer error=\"insufficient_scope\", scope=\"{}\"",
-                self.0.missing_scopes.join(" ")
-            )),
-            code if code.status() == 401 => Some("Bearer error=\"invalid_token\"".to_owned()),
-            _ => None,
-        }
+        let metadata = self.0.about.call.as_ref().and_then(|call| call.metadata.as_deref());
+        let metadata = metadata.map(|uri| format!("resource_metadata=\"{uri}\""));
+        let parts: Vec<String> = match self.0.code {
+            Code::NoCredential => metadata.into_iter().collect(),
+            Code::InsufficientScope => {
+                let scope = format!("scope=\"{}\"", self.0.missing_scopes.join(" "));
+                [Some("error=\"insufficient_scope\"".to_owned()), Some(scope), metadata]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+            code if code.status() == 401 => [Some("error=\"invalid_token\"".to_owned()), metadata]
+                .into_iter()
+                .flatten()
+                .collect(),
+            _ => return None,
+        };
+        Some(if parts.is_empty() {
+            "Bearer".to_owned()
+        } else {
+            format!("Bearer {}", parts.join(", "))
+        })
+    }
+
+    /// The scopes that the gatepass lacks.
+    #[must_use]
+    pub fn missing_scopes(&self) -> &[String] {
+        &self.0.missing_scopes
+    }
+
+    /// How it is answered where the request is a JSON-RPC message.
+    ///
+    /// A call that was read, of a caller who is known, gets 200 and an error: it is the one form that every
+    /// client of MCP and A2A shows whole, and that leaves the session alive (docs/mcp.md). What the
+    /// protocol has a status for keeps it.
+    #[must_use]
+    pub fn call_answer(&self) -> Option<CallAnswer> {
+        let call = self.0.about.call.as_ref()?;
+        let status = self.0.code.status();
+        let code = match self.0.code {
+            Code::HeaderBodyMismatch => HEADER_MISMATCH,
+            Code::BodyMalformed => INVALID_REQUEST,
+            Code::NoRoute => METHOD_NOT_FOUND,
+            _ => OWN_CODES.saturating_sub(i32::from(status)),
+        };
+        let status = match self.0.code {
+            _ if call.id.is_none() || status == 401 || status == 400 => status,
+            Code::NoRoute if call.is_modern => 404,
+            Code::InsufficientScope if call.is_modern => status,
+            _ => 200,
+        };
+        Some(CallAnswer { status, code })
     }
 }
+
+/// MCP 2026-07-28: `HeaderMismatch`.
+const HEADER_MISMATCH: i32 = -32020;
+/// JSON-RPC 2.0 section 5.1.
+const INVALID_REQUEST: i32 = -32600;
+const METHOD_NOT_FOUND: i32 = -32601;
+/// Less the HTTP status: outside of what JSON-RPC and MCP keep for themselves.
+const OWN_CODES: i32 = -31_000;
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,6 +17,7 @@ mod text;
 
 pub use canonical::{canonical, canonical_without};
 pub use pointer::{Pointer, is_pointer};
+pub(crate) use text::folded as fold;
 
 /// A well-formed document of bounded depth and size.
 #[derive(Clone, Debug)]
@@ -187,6 +188,14 @@ impl<'d, 'a> Value<'d, 'a> {
         Ok(found)
     }
 
+    /// Whether some reader takes a member of this object for `name`, or there are too many to say.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let like =
+            |(nth, (key, _)): (usize, (Self, Self))| nth >= MAX_MEMBERS || key.reads_like(name);
+        self.members().enumerate().any(like)
+    }
+
     /// The elements of an array; none of anything else.
     pub fn elements(&self) -> impl Iterator<Item = Self> + use<'d, 'a> {
         let document = self.document;
@@ -227,13 +236,6 @@ impl<'d, 'a> Value<'d, 'a> {
     fn bytes(&self) -> &'a str {
         let (start, end) = self.span();
         self.document.text.get(start..end).unwrap_or_default()
-    }
-
-    /// Whether some reader takes a member of this object for `name`, or there are too many to say.
-    pub(crate) fn has_like(&self, name: &str) -> bool {
-        let like =
-            |(nth, (key, _)): (usize, (Self, Self))| nth >= MAX_MEMBERS || key.reads_like(name);
-        self.members().enumerate().any(like)
     }
 
     /// Whether some reader takes this name for `wanted`, which is printable ASCII: in any case, with or

@@ -271,7 +271,20 @@ impl Constraint<'_> {
 /// does not, for whoever resolves it.
 fn stays_below(text: &str, prefix: &str) -> bool {
     let climbs = |part: &str| matches!(part, "." | "..");
-    !prefix.contains('/') || !text.split(['/', '\\']).any(climbs)
+    !prefix.contains('/') || !(hides_a_step(text) || text.split(['/', '\\']).any(climbs))
+}
+
+/// Whether a path or URI has what whoever resolves it may make a step of: readers of URLs drop tabs and line
+/// feeds, and take `%2e%2e` for two dots.
+pub(crate) fn hides_a_step(text: &str) -> bool {
+    let coded = |bytes: &[u8]| {
+        let [b'%', high, low] = bytes else { return false };
+        matches!(
+            (high, low.to_ascii_lowercase()),
+            (b'2', b'e' | b'f' | b'5') | (b'5', b'c') | (b'0', b'0')
+        )
+    };
+    text.chars().any(char::is_control) || text.as_bytes().windows(3).any(coded)
 }
 
 /// `None`: the bound does not fit the kind. `Some(None)`: not comparable (another currency).
@@ -318,13 +331,17 @@ pub const ENTRY_TYPE: &str = "agent_action";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Currency, Input, InputKind, Source};
+    use crate::bundle::{Currency, Input, InputKind, Recording, Source};
     use crate::target::Target;
 
     /// The inputs of `/?v=<text>`, with `v` of this kind.
     fn check(kind: &InputKind, text: &str, constraint: &str, expected: Result<(), &str>) {
-        let inputs =
-            [Input { name: "v".into(), kind: kind.clone(), source: Source::Query("v".into()) }];
+        let inputs = [Input {
+            name: "v".into(),
+            kind: kind.clone(),
+            source: Source::Query("v".into()),
+            record: Recording::None,
+        }];
         let path = format!("/?v={text}");
         let target = Target::parse(path.as_bytes()).unwrap();
         let inputs = Inputs::read(&inputs, &[], &target, &[]).unwrap();
@@ -473,6 +490,7 @@ mod tests {
                 name: "v".into(),
                 kind: InputKind::Integer,
                 source: Source::Query("v".into()),
+                record: Recording::None,
             }];
             let path = format!("/?v={value}");
             let target = Target::parse(path.as_bytes()).unwrap();
@@ -509,6 +527,10 @@ mod tests {
             ("/public/a/..", false),
             ("/public/./a", false),
             ("/public/..\\secret", false),
+            ("/public/%2e%2E/secret", false),
+            ("/public/..%2fsecret", false),
+            ("/public/.\t./secret", false),
+            ("/public/a%20b", true),
         ] {
             assert_eq!(stays_below(text, "/public/"), holds, "{text}");
         }

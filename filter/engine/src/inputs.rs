@@ -17,7 +17,7 @@ mod keys;
 
 use keys::is_beside;
 pub use keys::same_header;
-pub(crate) use keys::{same_key, spells};
+pub(crate) use keys::{is_method_override, same_key, spells};
 
 /// A decimal with 4 places, as ten-thousandths (the range of Cedar's `decimal`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -467,6 +467,7 @@ const MAX_INPUT_BYTES: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Recording;
 
     #[test]
     fn decimals_have_one_reading() {
@@ -533,6 +534,7 @@ mod tests {
             name: "amount".into(),
             kind: InputKind::Money(Currency::From(Source::Query("currency".into()))),
             source: Source::Query("amount".into()),
+            record: Recording::None,
         }]));
         let path: &'static str = format!("/x?{text}").leak();
         let target: &'static Target<'static> =
@@ -572,6 +574,7 @@ mod tests {
             name: "team".into(),
             kind: InputKind::Text,
             source: Source::Header("x-team".into()),
+            record: Recording::None,
         }];
         let target = Target::parse(b"/").unwrap();
         let read = |headers: &[Header<'static>]| {

@@ -6,14 +6,16 @@
 //! most one route.
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::body::Read;
 use crate::bundle::{
     Action, ActionMode, Bundle, Call, Host, Protocol, Route, RouteTarget, Treatment,
 };
 use crate::decision::Header;
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
+use crate::document::fold;
+use crate::entry::hides_a_step;
 use crate::inputs::{Inputs, Unclear};
 use crate::rpc::Message;
 use crate::target::{Ambiguous, Target, decoded};
@@ -61,14 +63,25 @@ pub struct MatchedRoute<'a> {
     /// With its index in [`Bundle::actions`]; none where the route is public.
     pub action: Option<(u32, &'a Action)>,
     parameters: Vec<(&'a str, &'a str)>,
+    /// MCP calls are made at the same path: what is streamed here may be the answer to one of them.
+    pub is_beside_calls: bool,
     /// Those that do not stand in the body.
     pub inputs: Inputs<'a>,
+    pub at: RouteAt,
+}
+
+/// Where a route stands in the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteAt {
+    pub host: usize,
+    pub route: usize,
 }
 
 /// The routes of a path that differ in what is called.
 #[derive(Clone, Debug)]
 pub struct MatchedCalls<'a> {
     index: &'a Index,
+    host: usize,
     routes: &'a [Route],
     calls: &'a Calls,
     target: &'a Target<'a>,
@@ -130,6 +143,16 @@ impl Index {
         &self.bundle
     }
 
+    /// The host and the route that stand there.
+    #[must_use]
+    pub fn at(&self, at: RouteAt) -> Option<(&Host, &Route)> {
+        let host = self.bundle.hosts.get(at.host)?;
+        match &host.treatment {
+            Treatment::PassedThrough => None,
+            Treatment::Guarded(routes) => Some((host, routes.get(at.route)?)),
+        }
+    }
+
     /// `None` when the bundle knows no such host.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<HostMatch<'_>> {
@@ -181,15 +204,19 @@ impl<'i> GuardedHost<'i> {
         };
         match terminal {
             Terminal::Route(leaf) => {
-                let found = leaf.matched(index, routes, target);
+                let found = leaf.matched(index, self.at, routes, target);
                 let Some(mut found) = found else { return Ok(None) };
                 found.inputs =
                     Inputs::read(&found.route.inputs, &found.parameters, target, headers)?;
                 Ok(Some(Matched::Route(found)))
             }
-            Terminal::Calls(calls) => {
-                Ok(Some(Matched::Calls(MatchedCalls { index, routes, calls, target })))
-            }
+            Terminal::Calls(calls) => Ok(Some(Matched::Calls(MatchedCalls {
+                index,
+                host: self.at,
+                routes,
+                calls,
+                target,
+            }))),
         }
     }
 }
@@ -208,11 +235,29 @@ impl<'a> MatchedRoute<'a> {
 
 impl<'a> MatchedCalls<'a> {
     /// The route of a call, without its inputs; `None` when there is none.
-    #[must_use]
-    pub fn find(&self, method: &str, name: Option<&str>) -> Option<MatchedRoute<'a>> {
-        let named = self.calls.methods.get(method)?;
-        let leaf = name.and_then(|name| named.of.get(name)).or(named.any.as_ref())?;
-        leaf.matched(self.index, self.routes, self.target)
+    ///
+    /// # Errors
+    /// A name that no route has, and that some server takes for one that a route has.
+    pub fn find(
+        &self,
+        method: &str,
+        name: Option<&str>,
+    ) -> Result<Option<MatchedRoute<'a>>, Denial> {
+        let Some(named) = self.calls.methods.get(method) else { return Ok(None) };
+        let exact = name.and_then(|name| named.of.get(name));
+        if let (None, Some(name)) = (exact, name)
+            && named.is_second_spelling(name)
+        {
+            return Err(Denial::new(
+                Code::BodyMalformed,
+                "what is called is a second spelling of what a route names",
+            ));
+        }
+        Ok(exact.or(named.any.as_ref()).and_then(|leaf| self.matched(leaf)))
+    }
+
+    fn matched(&self, leaf: &'a Leaf) -> Option<MatchedRoute<'a>> {
+        leaf.matched(self.index, self.host, self.routes, self.target)
     }
 
     /// One of their actions: all of them read JSON alike.
@@ -220,7 +265,9 @@ impl<'a> MatchedCalls<'a> {
     pub fn any(&self) -> Option<&'a Action> {
         let named = self.calls.methods.values().next()?;
         let leaf = named.any.as_ref().or_else(|| named.of.values().next())?;
-        leaf.matched(self.index, self.routes, self.target)?.action.map(|(_, action)| action)
+        leaf.matched(self.index, self.host, self.routes, self.target)?
+            .action
+            .map(|(_, action)| action)
     }
 
     /// Holds the headers of the protocol against what the body says.
@@ -233,6 +280,24 @@ impl<'a> MatchedCalls<'a> {
             Protocol::Mcp => message.agrees(headers),
             Protocol::JsonRpc => Ok(()),
         }
+    }
+
+    /// Those of their actions that are usable.
+    pub(crate) fn actions(&self, usable: impl Fn(&Action) -> bool) -> HashSet<u32> {
+        let leaves =
+            self.calls.methods.values().flat_map(|named| named.of.values().chain(&named.any));
+        let mut looked = HashSet::new();
+        let targets = leaves.filter_map(|leaf| match self.routes.get(leaf.route)?.target {
+            RouteTarget::Public => None,
+            RouteTarget::Action(id) => Some(id),
+        });
+        targets
+            .filter(|id| looked.insert(*id))
+            .filter(|id| {
+                let at = usize::try_from(*id).ok();
+                at.and_then(|at| self.index.bundle.actions.get(at)).is_some_and(&usable)
+            })
+            .collect()
     }
 
     #[must_use]
@@ -271,7 +336,8 @@ struct Node {
 #[derive(Clone, Debug)]
 enum Terminal {
     Route(Leaf),
-    Calls(Calls),
+    /// Boxed: there are many nodes, and few of these.
+    Calls(Box<Calls>),
 }
 
 #[derive(Clone, Debug)]
@@ -279,6 +345,7 @@ struct Leaf {
     route: usize,
     /// Segment number and name.
     parameters: Vec<(usize, String)>,
+    is_beside_calls: bool,
 }
 
 /// The routes of one path that are for JSON-RPC messages.
@@ -294,6 +361,8 @@ struct Calls {
 #[derive(Clone, Debug, Default)]
 struct Named {
     of: HashMap<String, Leaf>,
+    /// Their names as readers that do not mind case or blanks have them.
+    folded: HashSet<String>,
     any: Option<Leaf>,
 }
 
@@ -302,6 +371,7 @@ impl Leaf {
     fn matched<'a>(
         &'a self,
         index: &'a Index,
+        host: usize,
         routes: &'a [Route],
         target: &'a Target<'a>,
     ) -> Option<MatchedRoute<'a>> {
@@ -320,8 +390,42 @@ impl Leaf {
             .iter()
             .filter_map(|(at, name)| target.segments.get(*at).map(|text| (name.as_str(), *text)))
             .collect();
-        Some(MatchedRoute { route, action, parameters, inputs: Inputs::default() })
+        Some(MatchedRoute {
+            route,
+            action,
+            parameters,
+            is_beside_calls: self.is_beside_calls,
+            inputs: Inputs::default(),
+            at: RouteAt { host, route: self.route },
+        })
     }
+}
+
+impl Named {
+    /// Whether some server takes a name that no route has for one that a route has: trimmed, in another case, or
+    /// resolved as a URI is.
+    fn is_second_spelling(&self, name: &str) -> bool {
+        let known = |name: &str| self.folded.contains(&folded(name));
+        let is_uri = name.contains("://");
+        known(name)
+            || (is_uri && !self.of.is_empty() && !is_resolved(name))
+            || (name.contains('%') && decoded(name).is_ok_and(|plain| known(&plain)))
+    }
+}
+
+fn folded(name: &str) -> String {
+    name.trim().chars().map(fold).collect()
+}
+
+/// Whether a URI is what a reader of URLs makes of it: nothing to resolve, and scheme and host in lower case.
+fn is_resolved(uri: &str) -> bool {
+    let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
+    let host = rest.split('/').next().unwrap_or_default();
+    let climbs = |part: &str| matches!(part, "." | "..");
+    !uri.contains(['\\', ' '])
+        && !hides_a_step(uri)
+        && !rest.split(['/', '?', '#']).any(climbs)
+        && !scheme.chars().chain(host.chars()).any(|c| c.is_ascii_uppercase())
 }
 
 impl Calls {
@@ -334,7 +438,10 @@ impl Calls {
         self.shadow &= shadow;
         let named = self.methods.entry(call.method.clone()).or_default();
         match &call.name {
-            Some(name) => named.of.insert(name.clone(), leaf).is_none(),
+            Some(name) => {
+                named.folded.insert(folded(name));
+                named.of.insert(name.clone(), leaf).is_none()
+            }
             None => named.any.replace(leaf).is_none(),
         }
     }
@@ -422,6 +529,11 @@ fn build_tries(
     let Treatment::Guarded(routes) = &host.treatment else {
         return Ok(tries);
     };
+    let is_mcp = |call: &Call| call.protocol == Protocol::Mcp;
+    let calls = routes.iter().filter(|route| route.call.as_ref().is_some_and(is_mcp));
+    let called: BTreeSet<&str> = calls.map(|route| route.path.as_str()).collect();
+    let called: Vec<Template> =
+        called.into_iter().filter_map(|path| Template::parse(path).ok()).collect();
     for (route_at, route) in routes.iter().enumerate() {
         let place = Place::Route { host: host_at, route: route_at };
         let template = Template::parse(&route.path).map_err(|what| flaw(place, what))?;
@@ -430,7 +542,8 @@ fn build_tries(
             let trie = tries
                 .entry(method.clone())
                 .or_insert_with(|| Trie { nodes: vec![Node::default()] });
-            if !insert(trie, &template, bundle, (route_at, route)) {
+            let beside = route.call.is_none() && called.iter().any(|call| call.meets(&template));
+            if !insert(trie, &template, bundle, (route_at, route), beside) {
                 return Err(flaw(
                     place,
                     format!("`{method} {}` is as specific as another route", route.path),
@@ -449,6 +562,7 @@ fn insert(
     template: &Template,
     bundle: &Bundle,
     (route_at, route): (usize, &Route),
+    is_beside_calls: bool,
 ) -> bool {
     let mut at = 0;
     for segment in &template.segments {
@@ -489,7 +603,7 @@ fn insert(
             Segment::Literal(_) => None,
         })
         .collect();
-    let leaf = Leaf { route: route_at, parameters };
+    let leaf = Leaf { route: route_at, parameters, is_beside_calls };
     let Some(node) = trie.nodes.get_mut(at) else { return false };
     match (&mut node.terminal, &route.call) {
         (None, None) => {
@@ -504,7 +618,7 @@ fn insert(
                 shadow: true,
             };
             let fits = calls.insert(call, leaf, route, is_in_shadow(bundle, route));
-            node.terminal = Some(Terminal::Calls(calls));
+            node.terminal = Some(Terminal::Calls(Box::new(calls)));
             fits
         }
         (Some(Terminal::Calls(calls)), Some(call)) => {
@@ -567,6 +681,16 @@ impl Template {
             return Err(format!("path `{text}` must not hold a query"));
         }
         Ok(Self { segments })
+    }
+
+    /// Whether some path is of both.
+    fn meets(&self, other: &Self) -> bool {
+        let one = |pair: (&Segment, &Segment)| match pair {
+            (Segment::Literal(a), Segment::Literal(b)) => a == b,
+            (Segment::Parameter(_), _) | (_, Segment::Parameter(_)) => true,
+        };
+        self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(one)
     }
 
     fn has(&self, name: &str) -> bool {

@@ -74,7 +74,8 @@ impl<'d, 'a> Message<'d, 'a> {
                 (_, Some(_)) => Err(mismatch(name)),
             }
         };
-        let demanded = only(VERSION_HEADER)?.is_some_and(|version| version >= FIRST_WITH_HEADERS);
+        only(VERSION_HEADER)?;
+        let demanded = is_modern(headers);
         let method = (self.method != ANSWERS).then_some(&*self.method);
         let agrees = match (only(METHOD_HEADER)?, method) {
             (None, Some(_)) => !demanded,
@@ -95,6 +96,10 @@ impl<'d, 'a> Message<'d, 'a> {
 
     /// Of `method` and `params` without `_meta`, in canonical JSON: `id` and `_meta` are others in each call.
     pub(crate) fn digest(&self) -> BodyDigest {
+        if self.method == ANSWERS {
+            // What is answered stands elsewhere.
+            return BodyDigest::None;
+        }
         let params = match self.params {
             Some(params) if params.is_object() => canonical_without(params, "_meta"),
             Some(params) => canonical(params),
@@ -110,6 +115,13 @@ impl<'d, 'a> Message<'d, 'a> {
     }
 }
 
+/// Whether a message is of the revision that has headers for what is called, or of a later one.
+#[must_use]
+pub fn is_modern(headers: &[Header<'_>]) -> bool {
+    let version = headers.iter().find(|header| header.name == VERSION_HEADER.as_bytes());
+    version.is_some_and(|header| header.value >= FIRST_WITH_HEADERS)
+}
+
 /// A header's value, which may be written as `=?base64?...?=` (MCP 2026-07-28, streamable HTTP).
 fn plain(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let coded = value.strip_prefix(b"=?base64?").and_then(|rest| rest.strip_suffix(b"?="));
@@ -123,7 +135,10 @@ fn plain(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 fn name<'a>(method: &str, params: Value<'_, 'a>) -> Result<Option<Cow<'a, str>>, Denial> {
     let Some(which) = name_member(method) else { return Ok(None) };
     let text = member(params, which)?.and_then(|value| value.text());
-    let text = text.filter(|text| !text.is_empty() && text.len() <= MAX_NAME_BYTES);
+    let fits = |text: &Cow<'_, str>| {
+        !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+    };
+    let text = text.filter(fits);
     text.map(Some).ok_or_else(|| malformed("what is called has no name"))
 }
 

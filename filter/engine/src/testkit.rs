@@ -16,7 +16,7 @@ use crate::batch::{Batch, Feed, Header, whole_digest};
 use crate::body::{Body, Unfinished};
 use crate::bundle::{
     Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use crate::clock::{Milliseconds, Now, UnixSeconds};
 use crate::decision::{Decision, Header as RequestHeader, Request, decide, decide_with};
@@ -403,7 +403,12 @@ pub(crate) fn bundle() -> Bundle {
         max_duration: 60,
         upgrade: None,
     };
-    let input = |name: &str, kind, source| Input { name: name.into(), kind, source };
+    let input = |name: &str, kind, source| Input {
+        name: name.into(),
+        record: Recording::of(&kind),
+        kind,
+        source,
+    };
     let query = |key: &str| Source::Query(key.into());
     let create = vec![
         input("customer", InputKind::Text, Source::Path("customer".into())),

@@ -11,6 +11,7 @@ pub mod http2;
 pub mod lasting;
 pub mod namespace;
 pub mod orders;
+pub mod peers;
 pub mod relay;
 pub mod seen;
 pub mod signed;

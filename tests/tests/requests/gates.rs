@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use gatepass::issue::{Constraint, Grant};
-use gatepass_engine::bundle::{Bundle, Input, InputKind, Route, RouteTarget, Source, Treatment};
+use gatepass_engine::bundle::{
+    Bundle, Input, InputKind, Recording, Route, RouteTarget, Source, Treatment,
+};
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode};
 use gatepass_tests::kit::bodies::{self, joined};
 use gatepass_tests::kit::orders::POLICY;
@@ -544,11 +546,13 @@ fn with_more_routes(mut bundle: Bundle) -> Bundle {
         name: "site".to_owned(),
         kind: InputKind::Text,
         source: Source::Header("x-site".to_owned()),
+        record: Recording::None,
     };
     let order_id = Input {
         name: "order".to_owned(),
         kind: InputKind::Text,
         source: Source::Query("order_id".to_owned()),
+        record: Recording::None,
     };
     let action = RouteTarget::Action(read);
     for host in &mut bundle.hosts {

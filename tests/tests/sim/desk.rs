@@ -1,6 +1,7 @@
 //! Agents that ask for gatepasses, and operators who stop things, publish policies and exchange keys: what
 //! the control plane is asked, and what it has answered.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -9,40 +10,45 @@ use gatepass::client::escaped;
 use gatepass::desk::assertion::ASSERTION_TYPE;
 use gatepass::keys::{KeyRole, SecretKey, Signer as _, public_text};
 use gatepass::server::Door;
-use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
+use super::audience::{AUDIENCES, Audience, OF_ALL};
 use super::clock::Moment;
+use super::mutant::Mutant;
 use super::pass::{Pass, Stopped};
 use super::plane::{ISSUER, Plane};
-use super::policy::{ACTIONS, AUDIENCE, Action, VARIANTS, Variant};
+use super::policy::{ACTIONS, AUDIENCE, Action, Variant};
 use super::random::Random;
+use super::trials::{Cohort, Doubt};
 
 /// What the simulation knows of the registry.
 pub(crate) struct Desk {
     agents: Vec<Agent>,
     pub(crate) passes: Vec<Pass>,
     pub(crate) known: Known,
-    /// Since when each action is not allowed by the policy in force.
-    pub(crate) withdrawn: [Option<Moment>; 3],
-    /// When the policy in force was published, and at which positions all of them were.
-    pub(crate) published: Moment,
-    positions: Vec<Position>,
+    /// By number: those in no cohort, and each cohort.
+    pub(crate) audiences: [Audience; AUDIENCES.len()],
     /// When keys were exchanged last.
     pub(crate) exchanged: Moment,
+    /// When each text was tried first in each cohort.
+    pub(crate) tried: BTreeMap<(usize, u64), Moment>,
     backups: Vec<Backup>,
     pub(crate) closed: bool,
-    made: u64,
+    /// A thief has the feed key, or there are gates that still believe it.
+    pub(crate) is_robbed: bool,
+    pub(crate) made: u64,
     rotations: u64,
-    /// Its policies say what is thought that they say.
-    is_honest: bool,
+    pub(crate) mutant: Option<Mutant>,
 }
 
 /// What a copy of the database brings back.
 #[derive(Clone)]
 pub(crate) struct Known {
+    /// Of all.
     pub(crate) policy: Variant,
-    versions: Vec<(u64, Variant)>,
+    pub(crate) versions: Vec<(u64, Variant)>,
+    /// By the numbers of their audiences; there is none of all.
+    pub(crate) cohorts: [Option<Cohort>; AUDIENCES.len()],
     agents: usize,
 }
 
@@ -65,20 +71,35 @@ struct Agent {
 pub(crate) struct Did {
     pub(crate) name: &'static str,
     pub(crate) what: String,
+    pub(crate) doubt: Doubt,
 }
 
-const BLUEPRINTS: [&str; 2] = ["buyer", "clerk"];
+impl Did {
+    const fn of(name: &'static str, what: String) -> Self {
+        Self { name, what, doubt: Doubt::None }
+    }
+}
+
+pub(crate) const BLUEPRINTS: [&str; 2] = ["buyer", "clerk"];
 const OWNERS: [&str; 3] = ["user:corp/ann", "user:corp/bob", "user:corp/cid"];
 
 impl Desk {
-    pub(crate) fn new(plane: &mut Plane, is_honest: bool) -> Self {
+    pub(crate) fn new(plane: &mut Plane, policy: Variant, mutant: Option<Mutant>) -> Self {
         for owner in OWNERS {
             let person = json!({ "id": owner, "name": owner, "contact": owner });
             plane.change("/v1/people", person, 0).unwrap();
         }
-        let policy = VARIANTS[0];
-        let text = policy.text(0, is_honest);
+        let text = policy.text(0, mutant != Some(Mutant::Lax));
         plane.change("/v1/policies", json!({ "content": text }), 0).unwrap();
+        let mut audiences: [Audience; AUDIENCES.len()] = Default::default();
+        let mut cohorts = [None; AUDIENCES.len()];
+        for (number, name) in AUDIENCES.into_iter().enumerate() {
+            if number != OF_ALL {
+                plane.change("/v1/cohorts", json!({ "name": name }), 0).unwrap();
+                cohorts[number] = Some(Cohort::default());
+            }
+            audiences[number].put(policy, 0, plane.position());
+        }
         let actions = ACTIONS.map(Action::name);
         for id in BLUEPRINTS {
             let ceiling = json!({
@@ -89,20 +110,20 @@ impl Desk {
                 json!({ "id": id, "purpose": "buys", "owners": "group", "ceiling": ceiling });
             plane.change("/v1/blueprints", blueprint, 0).unwrap();
         }
-        let known = Known { policy, versions: vec![(1, policy)], agents: 0 };
+        let known = Known { policy, versions: vec![(1, policy)], cohorts, agents: 0 };
         let mut desk = Self {
             agents: Vec::new(),
             passes: Vec::new(),
             known,
-            withdrawn: [None; 3],
-            published: 0,
-            positions: plane.position().into_iter().collect(),
+            audiences,
             exchanged: 0,
+            tried: BTreeMap::new(),
             backups: Vec::new(),
             closed: false,
+            is_robbed: false,
             made: 0,
             rotations: 0,
-            is_honest,
+            mutant,
         };
         for place in 0..6 {
             desk.register(plane, place, 0).unwrap();
@@ -151,7 +172,13 @@ impl Desk {
         let parent = (random.percent(20) && !recent.is_empty())
             .then(|| recent[random.index(recent.len())])
             .filter(|parent| parent.agent() != agent.id);
-        let allowed = ACTIONS.into_iter().filter(|action| self.known.policy.allows(*action));
+        // What is reached by another route still can be asked for: there may be a cohort that allows it.
+        let policies = || self.audiences.iter().filter_map(|audience| audience.policy);
+        let is_asked = |action: &Action| match action {
+            Action::List => policies().any(|policy| policy.allows(*action)),
+            Action::Read | Action::Create => self.known.policy.allows(*action),
+        };
+        let allowed = ACTIONS.into_iter().filter(is_asked);
         let actions: Vec<Action> = match (parent, random.below(3)) {
             (Some(parent), _) => parent.actions.clone(),
             (None, 0) => allowed.collect(),
@@ -255,16 +282,16 @@ impl Desk {
                 plane.change("/v1/stop", json!({}), at)?;
                 self.stopped(&Stopped::Everything("stop"), at);
                 self.closed = true;
-                Ok(Did { name: "everything stopped", what: String::new() })
+                Ok(Did::of("everything stopped", String::new()))
             }
-            284..388 => self.publish(plane, random, at),
+            284..388 => self.govern(plane, random, at),
             // Each lengthens the chain that is walked with every poll.
             388 => self.rotate_feed(plane, at),
             389..391 => self.rotate_issuer(plane, random, at),
             _ => {
                 let (copy, signed) = plane.backup();
                 self.backups.push(Backup { copy, signed, known: self.known.clone() });
-                Ok(Did { name: "backup", what: String::new() })
+                Ok(Did::of("backup", String::new()))
             }
         }
     }
@@ -272,7 +299,7 @@ impl Desk {
     pub(crate) fn open(&mut self, plane: &mut Plane, at: Moment) -> Result<Did, String> {
         plane.change("/v1/open", json!({}), at)?;
         self.closed = false;
-        Ok(Did { name: "issuance opened", what: String::new() })
+        Ok(Did::of("issuance opened", String::new()))
     }
 
     /// Whoever does not work is woken, or another is hired.
@@ -302,7 +329,7 @@ impl Desk {
             self.register(plane, random.index(6), at)?;
             self.agents.remove(place);
         }
-        Ok(Did { name: "agent woken", what: String::new() })
+        Ok(Did::of("agent woken", String::new()))
     }
 
     pub(crate) fn revoke(
@@ -330,7 +357,7 @@ impl Desk {
         let body = json!({ "kind": stopped.kind(), "id": stopped.id() });
         plane.change("/v1/revocations", body, at)?;
         self.stopped(&stopped, at);
-        Ok(Did { name: "revocation", what: format!("{} {}", stopped.kind(), stopped.id()) })
+        Ok(Did::of("revocation", format!("{} {}", stopped.kind(), stopped.id())))
     }
 
     fn lifecycle(
@@ -346,13 +373,13 @@ impl Desk {
                 plane.change(&format!("/v1/agents/{id}/suspend"), json!({}), at)?;
                 self.agents[place].works = false;
                 self.stopped(&Stopped::Agent(id.clone()), at);
-                Ok(Did { name: "agent suspended", what: id })
+                Ok(Did::of("agent suspended", id))
             }
             7 => {
                 plane.change(&format!("/v1/agents/{id}/retire"), json!({}), at)?;
                 self.agents[place].works = false;
                 self.stopped(&Stopped::Agent(id.clone()), at);
-                Ok(Did { name: "agent retired", what: id })
+                Ok(Did::of("agent retired", id))
             }
             _ => {
                 plane.change(&format!("/v1/blueprints/{blueprint}/disable"), json!({}), at)?;
@@ -360,58 +387,37 @@ impl Desk {
                     agent.works = false;
                 }
                 self.stopped(&Stopped::Blueprint(blueprint.to_owned()), at);
-                Ok(Did { name: "blueprint disabled", what: blueprint.to_owned() })
+                Ok(Did::of("blueprint disabled", blueprint.to_owned()))
             }
         }
     }
 
-    pub(crate) fn publish(
-        &mut self,
-        plane: &mut Plane,
-        random: &mut Random,
-        at: Moment,
-    ) -> Result<Did, String> {
-        if random.percent(30) && !self.known.versions.is_empty() {
-            let (version, variant) = random.pick(&self.known.versions);
-            plane.change(&format!("/v1/policies/{version}/rollback"), json!({}), at)?;
-            self.in_force(plane, variant, at);
-            return Ok(Did { name: "policy rolled back", what: format!("{version} {variant:?}") });
-        }
-        self.made += 1;
-        let variant = random.pick(&VARIANTS);
-        let body = json!({ "content": variant.text(self.made, self.is_honest) });
-        let done = plane.change("/v1/policies", body, at)?;
-        if let Some(version) = done["result"]["version"].as_u64() {
-            self.known.versions.push((version, variant));
-        }
-        self.in_force(plane, variant, at);
-        Ok(Did { name: "policy published", what: format!("{variant:?}") })
-    }
-
-    fn in_force(&mut self, plane: &Plane, variant: Variant, at: Moment) {
-        self.known.policy = variant;
-        self.published = at;
-        self.positions.extend(plane.position());
-        for (action, withdrawn) in ACTIONS.into_iter().zip(&mut self.withdrawn) {
-            if variant.allows(action) {
-                *withdrawn = None;
-            } else {
-                withdrawn.get_or_insert(at);
-            }
-        }
-    }
-
-    /// Which policy stood at a position: by its number, from 1.
-    pub(crate) fn policy_at(&self, at: Option<Position>) -> usize {
-        self.positions.iter().filter(|published| Some(**published) <= at).count()
+    /// Its policies say what is thought that they say.
+    pub(crate) fn is_honest(&self) -> bool {
+        self.mutant != Some(Mutant::Lax)
     }
 
     fn rotate_feed(&mut self, plane: &mut Plane, at: Moment) -> Result<Did, String> {
         self.may_rotate()?;
         let old = plane.feed_key().map(|kept| kept.public);
-        plane.rotate(KeyRole::Feed, old.into_iter().collect(), at)?;
+        plane.rotate(KeyRole::Feed, old.into_iter().collect(), false, at)?;
         self.exchanged = at;
-        Ok(Did { name: "feed key exchanged", what: String::new() })
+        Ok(Did::of("feed key exchanged", String::new()))
+    }
+
+    /// After a theft. A gate that the thief led ahead has closed issuance.
+    pub(crate) fn reset_feed(
+        &mut self,
+        plane: &mut Plane,
+        resets: bool,
+        at: Moment,
+    ) -> Result<u64, String> {
+        let old = plane.feed_key().map(|kept| kept.public);
+        plane.rotate(KeyRole::Feed, old.into_iter().collect(), resets, at)?;
+        self.exchanged = at;
+        // Refused where it was not.
+        let _ = self.open(plane, at);
+        Ok(plane.roots() as u64)
     }
 
     /// Another issuer key; the one before is dropped with it, or revoked, or believed until it is over.
@@ -429,7 +435,7 @@ impl Desk {
             // No more than a few at a time.
             _ => named.into_iter().rev().skip(2).collect(),
         };
-        plane.rotate(KeyRole::Issuer, dropped.clone(), at)?;
+        plane.rotate(KeyRole::Issuer, dropped.clone(), false, at)?;
         self.exchanged = at;
         for kid in dropped {
             self.stopped(&Stopped::Key(kid), at);
@@ -440,11 +446,14 @@ impl Desk {
                 self.stopped(&Stopped::Key(old), at);
             }
         }
-        Ok(Did { name: "issuer key exchanged", what: String::new() })
+        Ok(Did::of("issuer key exchanged", String::new()))
     }
 
     /// A chain has 64 documents at most.
     fn may_rotate(&mut self) -> Result<(), String> {
+        if self.is_robbed {
+            return Err("the newest root must be the one that resets".to_owned());
+        }
         self.rotations += 1;
         if self.rotations > 50 { Err("enough roots".to_owned()) } else { Ok(()) }
     }
@@ -464,7 +473,7 @@ impl Desk {
     /// After it: what was issued before is dead, and the registry is as the copy has it.
     pub(crate) fn restored(&mut self, plane: &mut Plane, at: Moment) {
         self.stopped(&Stopped::Everything("restore"), at);
-        self.in_force(plane, self.known.policy, at);
+        self.put_as_known(plane, at);
         for agent in &mut self.agents {
             let dossier = plane.get(&format!("/v1/agents/{}", agent.id), at);
             agent.works = dossier.is_ok_and(|dossier| dossier["agent"]["state"] == "active");

@@ -10,6 +10,7 @@ use gatepass_filter::positions::Enforced;
 use gatepass_tests::host::SharedData;
 
 use super::clock::{Clock, MINUTE, Moment, SECOND};
+use super::grace::Grace;
 use super::host::{CameTo, Died, VmHost};
 use super::mutant::Mutant;
 use super::policy::{Action, HOST};
@@ -22,6 +23,11 @@ pub(crate) struct Envoy {
     /// The main thread's first: it serves nothing.
     pub(crate) workers: Vec<Worker>,
     pub(crate) configuration: Vec<u8>,
+    /// The number of the one that it follows.
+    pub(crate) audience: usize,
+    pub(crate) grace: Option<Grace>,
+    /// A thief has told it something that it had to believe.
+    pub(crate) deceived: bool,
     /// The newest that any of its workers has answered from, and the number of the policy.
     pub(crate) served: (Option<Position>, usize),
     pub(crate) link: Link,
@@ -88,13 +94,15 @@ pub(crate) enum Link {
     Slow,
     /// Somebody sits in between.
     Hostile,
+    /// Somebody sits in between who has the feed's key.
+    Thief,
 }
 
 impl Envoy {
     pub(crate) fn new(
         clock: Clock,
         workers: usize,
-        configuration: Vec<u8>,
+        (audience, configuration): (usize, Vec<u8>),
         mut random: Random,
         mutant: Option<Mutant>,
     ) -> Self {
@@ -109,6 +117,9 @@ impl Envoy {
             shared,
             workers,
             configuration,
+            audience,
+            grace: None,
+            deceived: false,
             served: (None, 0),
             link: Link::Good,
             troubles: 0,
@@ -125,14 +136,24 @@ impl Envoy {
     }
 
     /// Another process in its place.
-    pub(crate) fn restart(&mut self, configuration: Vec<u8>, at: Moment) {
+    pub(crate) fn restart(&mut self, (audience, configuration): (usize, Vec<u8>), at: Moment) {
         self.shared = SharedData::default();
         self.shared.set_next_number(self.random.next() as u32 | 0xffff_0000);
-        self.configuration = configuration;
+        (self.audience, self.configuration) = (audience, configuration);
         // That of one process means nothing in another.
         self.kept.clear();
         self.served = (None, 0);
+        self.deceived = false;
         for place in 0..self.workers.len() {
+            self.reload(place, at);
+        }
+    }
+
+    /// Its plugin is configured anew: other VMs, beside what those before have shared.
+    pub(crate) fn reconfigure(&mut self, configuration: Vec<u8>, at: Moment) {
+        self.configuration = configuration;
+        for place in 0..self.workers.len() {
+            self.call(place, at, |vm| vm.shut_down());
             self.reload(place, at);
         }
     }
@@ -285,7 +306,7 @@ impl Envoy {
         if behind >= self.behind.0 || at > self.behind.1 + REMEMBERED {
             self.behind = (behind, at);
         }
-        if self.link == Link::Hostile {
+        if [Link::Hostile, Link::Thief].contains(&self.link) {
             self.kept_answer = Some(at);
         }
     }

@@ -10,9 +10,12 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod audience;
 mod clock;
 mod desk;
 mod envoy;
+mod grace;
+mod holds;
 mod host;
 mod mutant;
 mod network;
@@ -22,11 +25,14 @@ mod plane;
 mod policy;
 mod random;
 mod report;
+mod theft;
+mod trials;
 mod trouble;
 mod world;
 
 use clock::{HOUR, MINUTE, Moment};
 use mutant::Mutant;
+use policy::VARIANTS;
 use report::{Report, Rule};
 use world::{Plan, World};
 
@@ -61,6 +67,16 @@ fn caught(mutant: Mutant, rules: &[Rule]) {
         }
     }
     panic!("{mutant:?} was not caught");
+}
+
+/// There is a seed in which this very rule is broken, before any other.
+fn breaks(rule: Rule, change: impl Fn(Plan) -> Plan) {
+    let found = (1..=40).find(|seed| {
+        let report = World::run(change(Plan::of(*seed, HOUR / 4)));
+        report.violation.is_some_and(|violation| violation.rule == rule)
+    });
+    println!("{rule:?} is broken: seed {found:?}");
+    assert!(found.is_some(), "{rule:?} was never broken");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -108,7 +124,10 @@ fn a_worker_that_does_not_look_for_news_is_caught() {
 
 #[test]
 fn a_gate_that_does_not_mind_how_old_its_state_is_is_caught() {
-    caught(Mutant::Lax, &[Rule::Stale]);
+    // Who does not mind has not heard either what time it is.
+    caught(Mutant::Lax, &[Rule::Stale, Rule::Expired]);
+    let troubles = Some(4 * MINUTE);
+    breaks(Rule::Stale, |plan| Plan { mutant: Some(Mutant::Lax), troubles, ..plan });
 }
 
 #[test]
@@ -119,4 +138,28 @@ fn a_feed_that_loses_revocations_is_caught() {
 #[test]
 fn a_gate_that_hears_nothing_and_denies_all_is_caught() {
     caught(Mutant::Deaf, &[Rule::Owed]);
+}
+
+#[test]
+fn a_feed_that_tells_all_what_a_cohort_tries_is_caught() {
+    caught(Mutant::Mixed, &[Rule::Never, Rule::Owed]);
+    // Also where what is tried allows more.
+    let first = VARIANTS[1];
+    breaks(Rule::Never, |plan| Plan { mutant: Some(Mutant::Mixed), troubles: None, first, ..plan });
+}
+
+#[test]
+fn a_cohort_that_misses_revocations_is_caught() {
+    caught(Mutant::Spared, &[Rule::Push, Rule::Stale]);
+}
+
+#[test]
+fn a_promotion_that_nothing_holds_is_caught() {
+    caught(Mutant::Rash, &[Rule::Trial]);
+    breaks(Rule::Trial, |plan| Plan { mutant: Some(Mutant::Blind), troubles: None, ..plan });
+}
+
+#[test]
+fn a_root_that_brings_no_gate_back_is_caught() {
+    caught(Mutant::Stuck, &[Rule::Owed]);
 }

@@ -11,4 +11,14 @@ pub(crate) enum Mutant {
     Forgetful,
     /// The VMs of an Envoy ask the feed for nothing any more once they have heard it.
     Deaf,
+    /// Those in no cohort are told what is for a cohort, signed for them.
+    Mixed,
+    /// The deltas of cohorts have lost their revocations, and those of all others have not.
+    Spared,
+    /// What holds a promotion holds it no more.
+    Rash,
+    /// Nor do denials.
+    Blind,
+    /// The root after a theft does not reset.
+    Stuck,
 }

@@ -1,11 +1,14 @@
 //! Polls on their way: what an Envoy sends, how long the control plane holds it, and what comes back.
 
+use std::sync::Arc;
+
 use gatepass::keys::{SecretKey, Signer as _};
 use gatepass::server::Door;
 use gatepass_engine::batch::{Batch, Feed, Shape, whole_digest};
 use gatepass_engine::envelope::{PayloadType, Unverified};
 use gatepass_engine::position::Position;
 
+use super::audience::{AUDIENCES, OF_ALL};
 use super::clock::{Moment, SECOND};
 use super::envoy::Link;
 use super::mutant::Mutant;
@@ -21,6 +24,19 @@ pub(crate) struct Call {
     headers: Vec<(String, String)>,
     /// The control plane holds it, for who is here.
     held: Option<Position>,
+}
+
+impl Call {
+    /// The version of the root that its gate says it has.
+    fn root(&self) -> u64 {
+        let said = self.headers.iter().find(|(name, _)| name == "x-gatepass-root");
+        said.and_then(|(_, version)| version.parse().ok()).unwrap_or(0)
+    }
+
+    /// Its headers, without those that say where it goes.
+    fn sent(&self) -> Vec<(String, String)> {
+        self.headers.iter().filter(|(name, _)| !name.starts_with(':')).cloned().collect()
+    }
 }
 
 impl World {
@@ -45,6 +61,7 @@ impl World {
                 Link::Silent => {}
                 Link::Lossy if self.chance.percent(50) => {}
                 Link::Refused => self.answer_soon(id, 503, Vec::new()),
+                Link::Thief => self.thief_answers(id, envoy),
                 Link::Good | Link::Slow | Link::Hostile | Link::Lossy => {
                     let delay = self.latency();
                     self.after(delay, Event::Arrives(id));
@@ -78,11 +95,15 @@ impl World {
         }
         let slowest = call.headers.iter().find(|(name, _)| name == "x-gatepass-position");
         let slowest: Option<Position> = slowest.and_then(|(_, text)| text.parse().ok());
-        let mut granted = (wait * SECOND).min(self.plane.longest_wait());
+        let audience = parameter(&call.path, "audience").unwrap_or_default();
+        let Some(longest) = self.plane.longest_wait(audience) else { return self.say(id) };
+        let mut granted = (wait * SECOND).min(longest);
         if slowest < after {
             // It lags: its next report is wanted soon.
             granted = granted.min(SECOND + 500);
         }
+        let (path, headers) = (call.path.clone(), call.sent());
+        self.plane.hears(&path, &headers, self.now);
         if let Some(call) = self.calls.get_mut(&id) {
             call.held = after;
         }
@@ -123,18 +144,19 @@ impl World {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.held = None;
         // What there was to wait for has been waited for.
-        let path = match call.path.split_once("&wait=") {
+        let mut path = match call.path.split_once("&wait=") {
             Some((before, rest)) => {
                 let rest = rest.find('&').map_or("", |end| &rest[end..]);
                 format!("{before}&wait=0{rest}")
             }
             None => call.path.clone(),
         };
-        let headers = call.headers.iter().filter(|(name, _)| !name.starts_with(':'));
-        let headers: Vec<(String, String)> = headers.cloned().collect();
-        let headers: Vec<(&str, &str)> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let answer = self.plane.ask(Door::Feed, &path, &headers, None, self.now);
+        let headers = call.sent();
+        let is_of_all = parameter(&path, "audience") == Some(AUDIENCES[OF_ALL]);
+        if is_of_all && self.mutant == Some(Mutant::Mixed) {
+            path = path.replace("audience=prod", "audience=canary");
+        }
+        let answer = self.plane.ask(Door::Feed, &path, &borrowed(&headers), None, self.now);
         self.report.count(if answer.status == 200 { "poll answered" } else { "poll refused" });
         if answer.status != 200 {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -142,12 +164,21 @@ impl World {
         }
         let mut body = answer.body;
         if answer.status == 200 {
-            if self.mutant == Some(Mutant::Forgetful) {
+            let forgets = match self.mutant {
+                Some(Mutant::Forgetful) => true,
+                Some(Mutant::Spared) => !is_of_all,
+                _ => false,
+            };
+            if forgets {
                 body = self.altered(&body, |batch| {
                     if batch.header.shape() == Shape::Delta {
                         batch.revocations = None;
                     }
                 });
+            }
+            if is_of_all && self.mutant == Some(Mutant::Mixed) {
+                let of_all = AUDIENCES[OF_ALL];
+                body = self.altered(&body, |batch| batch.header.feed_audience = of_all.to_owned());
             }
             if let Some(bad) = self.bad_bundle {
                 body = self.altered(&body, |batch| {
@@ -173,6 +204,8 @@ impl World {
         match self.envoys[call.envoy].link {
             // Also what was held when the line went.
             Link::Silent | Link::Refused => {}
+            // It has the line to itself.
+            Link::Thief => {}
             Link::Lossy if self.chance.percent(50) => {}
             Link::Good | Link::Lossy => self.answer_soon(id, status, body),
             Link::Slow => {
@@ -180,14 +213,27 @@ impl World {
                 self.after(delay, Event::Answers { call: id, status, body });
             }
             Link::Hostile => {
-                let (status, body) = self.twisted(status, body);
+                let (envoy, root) = (call.envoy, call.root());
+                let (status, body) = self.twisted(envoy, root, status, body);
                 self.answer_soon(id, status, body);
             }
         }
     }
 
     /// What somebody without a key can make of an answer.
-    fn twisted(&mut self, status: u16, mut body: Vec<u8>) -> (u16, Vec<u8>) {
+    fn twisted(
+        &mut self,
+        envoy: usize,
+        root: u64,
+        status: u16,
+        mut body: Vec<u8>,
+    ) -> (u16, Vec<u8>) {
+        if self.theft.is_some()
+            && self.chance.percent(30)
+            && let Some(said) = self.said_by_thief(envoy, root)
+        {
+            return (200, said);
+        }
         match self.chance.below(8) {
             0 => body.truncate(self.chance.index(body.len().max(1))),
             // One bit of what comes last: the signature of a batch.
@@ -199,7 +245,12 @@ impl World {
             2 => body.clear(),
             3 if !self.said.is_empty() => body = self.chance.pick(&self.said),
             4 => {
-                let stranger = SecretKey::from_seed(&[99; 32]).unwrap();
+                // Its key may have been the right one once.
+                let stolen = self.theft.as_ref().filter(|theft| theft.reset.is_some());
+                let stranger = match stolen {
+                    Some(theft) => Arc::clone(&theft.key),
+                    None => Arc::new(SecretKey::from_seed(&[99; 32]).unwrap()),
+                };
                 body = resigned(&body, &stranger, |_| {});
             }
             5 => return (500, body),
@@ -274,6 +325,10 @@ fn resigned(body: &[u8], key: &SecretKey, change: impl Fn(&mut Batch<'_>)) -> Ve
         .collect();
     let batches = batches.iter().map(Vec::as_slice).collect();
     Feed { roots: feed.roots.clone(), batches }.encode().unwrap()
+}
+
+pub(crate) fn borrowed(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 fn parameter<'p>(path: &'p str, name: &str) -> Option<&'p str> {

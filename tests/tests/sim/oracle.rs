@@ -3,12 +3,14 @@
 //! *Stopped* means that whoever stopped it was answered at that moment: a revocation, the end of a task or an
 //! agent, a key that is gone, a policy that withdraws an action, a restored copy. *Calm* is an Envoy with
 //! which, and with the control plane, nothing was wrong for a while: no link that loses, no worker that
-//! sleeps, no clock that has jumped.
+//! sleeps, no clock that has jumped, and its feed audience is there.
 
 use gatepass_filter::positions::Enforced;
 
+use super::audience::{AUDIENCES, Answer, Audience};
 use super::clock::{Moment, SECOND};
 use super::envoy::Asked;
+use super::policy::Action;
 use super::report::Rule;
 use super::world::World;
 
@@ -16,24 +18,45 @@ impl World {
     /// Since when an Envoy and all that it needs are well.
     pub(crate) fn calm_since(&self, envoy: usize) -> Moment {
         let plane = if self.troubles > 0 { Moment::MAX } else { self.troubled };
-        self.envoys[envoy].calm_since().max(plane)
+        let audience = self.audience(envoy);
+        let said = if audience.policy.is_some() { audience.turned } else { Moment::MAX };
+        self.envoys[envoy].calm_since().max(plane).max(said)
+    }
+
+    fn audience(&self, envoy: usize) -> &Audience {
+        &self.desk.audiences[self.envoys[envoy].audience]
+    }
+
+    /// How long the policy that a worker decides by lets it let something on that it hears nothing more of.
+    fn bound(&self, envoy: usize, by: Enforced, action: Action) -> Moment {
+        let policy = self.audience(envoy).policy_at(by.policy);
+        self.with_grace(envoy, action, policy.map_or(0, |policy| policy.bound(action)))
     }
 
     /// A request was let on.
     pub(crate) fn allowed(&mut self, envoy: usize, place: usize, asked: &Asked, by: Enforced) {
         self.report.allowed += 1;
         self.report.mix(1);
-        if self.is_owed(envoy, asked) {
+        self.count_answered(envoy, Answer::Allowed);
+        if self.is_deceived(envoy) {
+            return self.allowed_by_deceived(envoy, asked);
+        }
+        if self.is_owed_by_grace(envoy, asked) {
+            self.report.count("owed by a grace");
+        }
+        if self.is_owed(envoy, asked) || self.is_owed_by_grace(envoy, asked) {
             self.report.owed += 1;
             self.report.owed_allowed += 1;
         }
         let action = asked.action;
-        let as_told = action.bound() + self.envoys[envoy].hidden(self.now) + SLACK;
+        let bound = self.bound(envoy, by, action);
+        let as_told = bound + self.envoys[envoy].hidden(self.now) + SLACK;
         self.served(envoy, place, by, "allow", Some(as_told));
         let pass = &self.desk.passes[asked.pass];
         let known = &self.envoys[envoy];
         let who = format!(
-            "envoy {envoy} ({:?}, its wall hides {} ms) worker {place}: {} with gatepass {}",
+            "envoy {envoy} of `{}` ({:?}, its wall hides {} ms) worker {place}: {} with gatepass {}",
+            AUDIENCES[known.audience],
             known.link,
             known.hidden(self.now),
             action.name(),
@@ -45,9 +68,15 @@ impl World {
             let what = format!("{who}, which was never issued for it (forged: {})", asked.forged);
             return self.report.violate(Rule::Never, self.now, what);
         }
-        let withdrawn = self.desk.withdrawn[action as usize].map(|since| (since, "policy"));
-        for (since, what) in pass.dead.into_iter().chain(withdrawn) {
-            if let Some(rule) = self.is_late(envoy, action.bound(), since, 0) {
+        // By what its own audience was told at that position, and not another one.
+        let policy = self.audience(envoy).policy_at(by.policy);
+        if !policy.is_some_and(|policy| policy.allows(action)) {
+            let what = format!("{who}, by {policy:?} of {:?}, which does not allow it", by.policy);
+            return self.report.violate(Rule::Never, self.now, what);
+        }
+        let stopped = self.audience(envoy).stopped(action);
+        for (since, what) in pass.dead.into_iter().chain(stopped) {
+            if let Some(rule) = self.is_late(envoy, bound, since, 0) {
                 let late = self.now - since;
                 let text =
                     format!("{who}, {late} ms after it was stopped ({what}), at {:?}", by.position);
@@ -56,11 +85,26 @@ impl World {
         }
         let pass = &self.desk.passes[asked.pass];
         let own = self.envoys[envoy].clock.unix(self.now).0;
-        let hidden = self.envoys[envoy].hidden(self.now).max(UNDER_WAY);
-        let heard = self.now.saturating_sub(action.bound() + hidden + SLACK);
-        if own >= pass.expires || self.signed_wall(heard) > pass.expires {
-            let text = format!("{who}, which expired at {}; its wall shows {own}", pass.expires);
+        let told = self.least_time(envoy, bound);
+        if own >= pass.expires || told > pass.expires * SECOND + SLACK {
+            let text = format!(
+                "{who}, which expired at {}; its wall shows {own}, and it was told {told}",
+                pass.expires
+            );
             self.report.violate(Rule::Expired, self.now, text);
+        }
+    }
+
+    /// Also whoever believes a thief lets on only what was issued for it, and only while it lasts: the feed's
+    /// key issues nothing.
+    fn allowed_by_deceived(&mut self, envoy: usize, asked: &Asked) {
+        let pass = &self.desk.passes[asked.pass];
+        let own = self.envoys[envoy].clock.unix(self.now).0;
+        let who = format!("envoy {envoy}, deceived: {} with {}", asked.action.name(), asked.pass);
+        if asked.forged || !pass.actions.contains(&asked.action) {
+            self.report.violate(Rule::Never, self.now, who);
+        } else if own >= pass.expires {
+            self.report.violate(Rule::Expired, self.now, who);
         }
     }
 
@@ -74,6 +118,13 @@ impl World {
         by: Enforced,
     ) {
         self.report.deny(code);
+        let own = self.envoys[envoy].clock.unix(self.now).0;
+        let pass = &self.desk.passes[asked.pass];
+        let lives = !asked.forged && pass.dead.is_none() && own < pass.expires;
+        self.count_answered(envoy, Answer::refused(code, lives));
+        if self.is_deceived(envoy) {
+            return;
+        }
         // These say that there is no state to answer from. So does a worker that could not apply all that it
         // has read: it refuses, and what a request lacks in itself is named before that (docs/exchange.md, the
         // second step of the check).
@@ -84,7 +135,7 @@ impl World {
         if self.desk.passes[asked.pass].dead.is_some() {
             self.report.dead_refused += 1;
         }
-        if self.is_owed(envoy, asked) {
+        if self.is_owed(envoy, asked) || self.is_owed_by_grace(envoy, asked) {
             self.report.owed += 1;
             let text = format!(
                 "envoy {envoy} worker {place}: {} with gatepass {} of second {}: {code}, although all is well \
@@ -100,6 +151,10 @@ impl World {
 
     /// A request that was let on goes on, although its worker has just looked.
     pub(crate) fn still_open(&mut self, envoy: usize, place: usize) {
+        if self.is_deceived(envoy) {
+            return;
+        }
+        let by = self.envoys[envoy].enforced(place);
         for asked in self.envoys[envoy].workers[place].asked.clone() {
             if !asked.open {
                 continue;
@@ -113,12 +168,16 @@ impl World {
             if own > pass.expires * SECOND + LOOKED {
                 let text = format!("{}, which expired at {}", who(), pass.expires);
                 self.report.violate(Rule::Expired, self.now, text);
-            } else if let Some((since, what)) = pass.dead
-                && let Some(rule) = self.is_late(envoy, asked.action.bound(), since, LOOKED)
-            {
-                let text =
-                    format!("{}, {} ms after it was stopped ({what})", who(), self.now - since);
-                self.report.violate(rule, self.now, text);
+                continue;
+            }
+            let bound = self.bound(envoy, by, asked.action);
+            let stopped = self.audience(envoy).stopped(asked.action);
+            for (since, what) in pass.dead.into_iter().chain(stopped) {
+                if let Some(rule) = self.is_late(envoy, bound, since, LOOKED) {
+                    let late = self.now - since;
+                    let text = format!("{}, {late} ms after it was stopped ({what})", who());
+                    self.report.violate(rule, self.now, text);
+                }
             }
         }
     }
@@ -144,7 +203,7 @@ impl World {
         longest: Option<Moment>,
     ) {
         // A VM that starts has its policy from a base that came later than the policy.
-        let policy = self.desk.policy_at(by.policy);
+        let policy = self.audience(envoy).number_at(by.policy);
         let calm_since = self.calm_since(envoy);
         let known = &mut self.envoys[envoy];
         let (position_before, policy_before) = known.served;
@@ -168,20 +227,26 @@ impl World {
         }
     }
 
+    fn count_answered(&mut self, envoy: usize, answer: Answer) {
+        let audience = self.envoys[envoy].audience;
+        self.desk.audiences[audience].answers(self.now, answer);
+    }
+
     /// Whether there is no reason to refuse it.
     fn is_owed(&self, envoy: usize, asked: &Asked) -> bool {
         let pass = &self.desk.passes[asked.pass];
         let own = self.envoys[envoy].clock.unix(self.now).0;
         let newest = own.max(self.plane.now(self.now));
         let epoch = self.plane.position().map(|at| at.epoch);
+        let audience = self.audience(envoy);
         self.calm_since(envoy).saturating_add(SETTLED) <= self.now
             && !asked.forged
             && pass.dead.is_none()
             && pass.actions.contains(&asked.action)
             && epoch == Some(pass.epoch)
             && pass.expires > newest + 5
-            && self.desk.known.policy.allows(asked.action)
-            && self.desk.published + PUSH < self.now
+            && audience.policy.is_some_and(|policy| policy.allows(asked.action))
+            && audience.published + PUSH < self.now
             // Where the key before is dropped at once, nobody waits until all have heard of the next: that one
             // is unknown for as long as a push takes.
             && self.desk.exchanged + PUSH < self.now
@@ -190,13 +255,13 @@ impl World {
 
 /// Milliseconds from the answer of whoever stops something until no worker of a calm Envoy lets it on: two
 /// ways of 60 ms at most, between two polls a pause of up to a second, and the next tick.
-const PUSH: Moment = 2 * SECOND;
+pub(crate) const PUSH: Moment = 2 * SECOND;
 /// What seconds and two monotonic clocks differ by.
-const SLACK: Moment = 2 * SECOND;
+pub(crate) const SLACK: Moment = 2 * SECOND;
 /// The longest that an answer can be under way: Envoy gives the poll up.
-const UNDER_WAY: Moment = 26 * SECOND;
+pub(crate) const UNDER_WAY: Moment = 26 * SECOND;
 /// From the end of the last trouble until all must be well: a poll that was lost is given up after 25 s.
-const SETTLED: Moment = 45 * SECOND;
+pub(crate) const SETTLED: Moment = 45 * SECOND;
 /// Open requests are looked at on ticks, here two seconds apart, and what the gate's own state is to blame for
 /// is borne for two seconds.
 const LOOKED: Moment = 5 * SECOND;

@@ -1,10 +1,14 @@
 //! The control plane: the shipped one in a directory, asked in process, on a clock of the simulation's.
 
+use std::future::{Future as _, poll_fn};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use gatepass::config::Config;
+use gatepass::grace_file::{Granting, What};
 use gatepass::keychain::{Kept, new_key};
 use gatepass::keys::KeyRole;
 use gatepass::root_file::{Wanted, newest, next, read, write_unsigned};
@@ -16,6 +20,8 @@ use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::clock::{Clock, Moment};
+use super::grace::Grace;
+use super::network::borrowed;
 
 /// The control plane and its disk.
 pub(crate) struct Plane {
@@ -25,6 +31,8 @@ pub(crate) struct Plane {
     /// The directory that it runs in; after a kill it is another one.
     dir: PathBuf,
     made: u64,
+    /// When it began to run.
+    pub(crate) started: Moment,
     time: Arc<AtomicU64>,
     pub(crate) clock: Clock,
     token: String,
@@ -68,6 +76,7 @@ impl Plane {
             running: None,
             dir,
             made: 0,
+            started: 0,
             time: Arc::new(AtomicU64::new(now.0)),
             clock,
             token: made.token.to_string(),
@@ -93,6 +102,7 @@ impl Plane {
         let clock: gatepass::feed::Clock =
             Arc::new(move || UnixSeconds(time.load(Ordering::SeqCst)));
         let config = Config::read(&self.dir).unwrap();
+        self.started = at;
         self.running = Some(self.runtime.block_on(Unserved::open(config, clock)).unwrap());
     }
 
@@ -132,10 +142,28 @@ impl Plane {
         self.running.as_ref().map(|running| running.db().book().position())
     }
 
-    /// The longest that a poll is held, in milliseconds.
-    pub(crate) fn longest_wait(&self) -> u64 {
-        let wait = |running: &Unserved| running.db().book().standing().borrow().longest_wait;
-        self.running.as_ref().map_or(0, |running| wait(running).as_millis() as u64)
+    /// The longest that a poll of an audience is held, in milliseconds; `None` where nothing is said to it.
+    pub(crate) fn longest_wait(&self, audience: &str) -> Option<u64> {
+        let standing = self.running.as_ref()?.db().book().standing_of(audience)?;
+        Some(standing.longest_wait.as_millis() as u64)
+    }
+
+    /// What a poll that is held says of its Envoy is taken in when it comes. Its answer is asked for again
+    /// when there is one: nobody waits for it here.
+    pub(crate) fn hears(&mut self, path: &str, headers: &[(String, String)], at: Moment) {
+        self.set_time(at);
+        let Some(running) = &self.running else { return };
+        let headers = borrowed(headers);
+        let poll = running.ask(Door::Feed, "GET", path, &headers, Vec::new());
+        self.runtime.block_on(async {
+            let mut poll = pin!(poll);
+            // As far as it goes without the timer.
+            poll_fn(|context| {
+                let _ = poll.as_mut().poll(context);
+                Poll::Ready(())
+            })
+            .await;
+        });
     }
 
     pub(crate) fn ask(
@@ -188,6 +216,7 @@ impl Plane {
         &mut self,
         role: KeyRole,
         drop: Vec<String>,
+        reset: bool,
         at: Moment,
     ) -> Result<Kept, Refused> {
         let kept = new_key(&self.dir, role).map_err(|error| error.to_string())?;
@@ -195,7 +224,8 @@ impl Plane {
             KeyRole::Feed => gatepass_engine::root::Role::Feed,
             _ => gatepass_engine::root::Role::Issuer,
         };
-        let wanted = Wanted { add: vec![(named, kept.public.clone())], drop, ..Wanted::default() };
+        let wanted =
+            Wanted { add: vec![(named, kept.public.clone())], drop, reset, ..Wanted::default() };
         let roots = self.dir.join("roots");
         let now = UnixSeconds(self.now(at));
         let previous = read(&newest(&roots).unwrap()).unwrap();
@@ -211,6 +241,27 @@ impl Plane {
         let envelope = std::fs::read_to_string(signed).unwrap();
         self.change("/v1/roots", json!({ "envelope": envelope }), at)?;
         Ok(kept)
+    }
+
+    /// Signs a grace where the root keys are. The control plane takes no part in it.
+    pub(crate) fn grant(&mut self, actions: Vec<String>, seconds: u64, at: Moment) -> Grace {
+        self.made += 1;
+        let now = self.clock.unix(at);
+        let granting = Granting {
+            root: newest(&self.dir.join("roots")).unwrap(),
+            root_dirs: vec![self.temporary.path().join("roots")],
+            what: What::New { actions, seconds },
+            out: self.temporary.path().join(format!("grace-{}.json", self.made)),
+        };
+        let granted = granting.sign(now).unwrap();
+        assert!(granted.is_complete());
+        let document = granted.document;
+        Grace::new(granted.base64, document.issued_at.0, document.expires.0, at)
+    }
+
+    /// How many root documents there are: so many is the version of the newest. 0 while it is stopped.
+    pub(crate) fn roots(&self) -> usize {
+        self.running.as_ref().map_or(0, |running| running.db().book().roots().len())
     }
 
     /// The key that signs batches now.

@@ -35,12 +35,6 @@ impl Action {
             Self::Create => "/orders?amount=5.00&currency=EUR",
         }
     }
-
-    /// The longest that any of the policies lets a gate decide it without having heard anything.
-    pub(crate) fn bound(self) -> Moment {
-        let longest = VARIANTS.iter().map(|variant| variant.bound(self)).max();
-        longest.unwrap_or(0) * SECOND
-    }
 }
 
 /// One of the policies.
@@ -53,13 +47,15 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
-    const fn bound(&self, action: Action) -> u64 {
+    /// The longest that a gate which decides by it lets an action on without having heard anything.
+    pub(crate) const fn bound(&self, action: Action) -> Moment {
         let [read, list, create] = self.bounds;
-        match action {
+        let seconds = match action {
             Action::Read => read,
             Action::List => list,
             Action::Create => create,
-        }
+        };
+        seconds * SECOND
     }
 
     pub(crate) const fn allows(&self, action: Action) -> bool {
@@ -70,7 +66,7 @@ impl Variant {
         }
     }
 
-    /// `number` makes it another text. One that is not honest says of each bound what its risk allows at
+    /// `number` makes it another policy, by which nobody has decided before. One that is not honest says of each bound what its risk allows at
     /// the most.
     pub(crate) fn text(&self, number: u64, is_honest: bool) -> String {
         let [read, list, create] = if is_honest { self.bounds } else { [3_600, 900, 300] };
@@ -80,8 +76,7 @@ impl Variant {
             if self.creates { "orders.write" } else { "orders.nobody" },
         );
         format!(
-            "# number {number}
-actions:
+            "actions:
   orders:create:
     risk: high
     staleness: {create}s
@@ -106,6 +101,8 @@ hosts:
           id: {{type: text, path: id}}
       - match: GET {listing}
         action: orders:list
+      - match: GET /number-{number}
+        public: true
 "
         )
     }

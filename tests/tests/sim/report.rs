@@ -53,6 +53,8 @@ pub(crate) enum Rule {
     Never,
     /// Denied though all was well.
     Owed,
+    /// A policy or a cohort was changed although that had to be refused, or is not as it was left.
+    Trial,
 }
 
 impl Report {

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatepass::server::Door;
 
+use super::audience::AUDIENCES;
 use super::clock::{HOUR, MINUTE, Moment, SECOND};
 use super::envoy::Link;
 use super::host::VM_ID;
@@ -36,6 +37,10 @@ pub(crate) enum Trouble {
         was: i64,
     },
     BadBundle,
+    /// Of the feed's key, on this Envoy's line.
+    Theft {
+        envoy: usize,
+    },
 }
 
 impl World {
@@ -52,12 +57,19 @@ impl World {
             72..78 => self.overwrite(envoy),
             78..88 => self.plane_down(),
             88..92 => self.plane_jumps(),
-            92..96 => self.many_changes(),
+            92..94 => self.many_changes(),
+            94..96 => self.steal(envoy),
             _ => self.bad_bundle(),
         }
     }
 
-    fn begins(&mut self, name: &'static str, envoy: Option<usize>, lasts: Moment, over: Trouble) {
+    pub(crate) fn begins(
+        &mut self,
+        name: &'static str,
+        envoy: Option<usize>,
+        lasts: Moment,
+        over: Trouble,
+    ) {
         self.report.count(name);
         self.report.note(self.now, format_args!("{name}: {over:?} for {lasts} ms"));
         match envoy {
@@ -67,7 +79,7 @@ impl World {
         self.after(lasts, super::world::Event::Over(over));
     }
 
-    fn ends(&mut self, envoy: Option<usize>) {
+    pub(crate) fn ends(&mut self, envoy: Option<usize>) {
         match envoy {
             Some(envoy) => {
                 self.envoys[envoy].troubles -= 1;
@@ -80,7 +92,7 @@ impl World {
         }
     }
 
-    fn lasts(&mut self) -> Moment {
+    pub(crate) fn lasts(&mut self) -> Moment {
         self.chance.of_any_size(SECOND, LONGEST_TROUBLE)
     }
 
@@ -96,7 +108,7 @@ impl World {
                 Link::Silent => "link silent",
                 Link::Lossy => "link lossy",
                 Link::Slow => "link slow",
-                Link::Hostile => "link hostile",
+                Link::Hostile | Link::Thief => "link hostile",
             };
             let lasts = self.lasts();
             self.begins(name, Some(envoy), lasts, Trouble::Link { envoy });
@@ -166,25 +178,40 @@ impl World {
         // A baseline is of today, and a gate refuses one that is dated ahead of its clock.
         let own = self.envoys[envoy].clock.unix(self.now).0;
         let ahead = self.plane.now(self.now).saturating_sub(own);
-        let baseline = if self.chance.percent(50) && ahead < 20 { self.baseline() } else { None };
+        // It may be given to others meanwhile.
+        let audience = match self.chance.percent(20) {
+            true => self.chance.index(AUDIENCES.len()),
+            false => self.envoys[envoy].audience,
+        };
+        let has_baseline = self.chance.percent(50) && ahead < 20;
+        let baseline = if has_baseline { self.baseline(audience) } else { None };
         self.report.note(
             self.now,
-            format_args!("envoy {envoy} is up, with a baseline: {}", baseline.is_some()),
+            format_args!(
+                "envoy {envoy} is up, of `{}`, with a baseline: {}",
+                AUDIENCES[audience],
+                baseline.is_some()
+            ),
         );
-        let configuration = configuration(&self.plane, baseline);
-        self.envoys[envoy].restart(configuration, self.now);
+        // What was granted stays in the configuration, or not.
+        let grace = self.envoys[envoy].grace.take().filter(|_| self.chance.percent(50));
+        let least_root = self.least_root();
+        let configured = configuration(&self.plane, audience, least_root, baseline, grace.as_ref());
+        self.envoys[envoy].grace = grace;
+        let configured = (audience, configured);
+        self.envoys[envoy].restart(configured, self.now);
         for place in 0..self.envoys[envoy].workers.len() {
             self.ticks_from_now(envoy, place);
             self.follow_up(envoy, place);
         }
     }
 
-    fn baseline(&mut self) -> Option<String> {
+    fn baseline(&mut self, audience: usize) -> Option<String> {
         if !self.plane.is_running() || self.bad_bundle.is_some() {
             return None;
         }
-        let path = "/v1/feed?audience=prod&wait=0";
-        let answer = self.plane.ask(Door::Feed, path, &[], None, self.now);
+        let path = format!("/v1/feed?audience={}&wait=0", AUDIENCES[audience]);
+        let answer = self.plane.ask(Door::Feed, &path, &[], None, self.now);
         (answer.status == 200).then(|| STANDARD.encode(answer.body))
     }
 
@@ -257,6 +284,7 @@ impl World {
         if !self.plane.is_running() {
             return;
         }
+        self.gone = self.goes();
         if self.chance.percent(70) {
             self.plane.kill()
         } else {
@@ -268,6 +296,7 @@ impl World {
         let lasts = self.lasts();
         let name = if restored { "control plane restored" } else { "control plane down" };
         self.begins(name, None, lasts, Trouble::PlaneDown { restored });
+        self.expect_grace();
     }
 
     fn plane_jumps(&mut self) {
@@ -300,8 +329,10 @@ impl World {
         if self.bad_bundle.is_some() || !self.plane.is_running() {
             return;
         }
-        let published = self.desk.publish(&mut self.plane, &mut self.chance, self.now);
-        if published.is_ok() {
+        let published = self.desk.publish_anywhere(&mut self.plane, &mut self.chance, self.now);
+        if let Ok(did) = published {
+            self.report.note(self.now, format_args!("{} {}", did.name, did.what));
+            self.doubt(did.name, &did.what, did.doubt);
             self.bad_bundle = self.plane.position();
             let lasts = self.chance.of_any_size(SECOND, 10 * MINUTE);
             self.begins("bad bundle", None, lasts, Trouble::BadBundle);
@@ -317,7 +348,7 @@ impl World {
                 self.ends(Some(envoy));
             }
             Trouble::Links => {
-                for envoy in &mut self.envoys {
+                for envoy in self.envoys.iter_mut().filter(|envoy| envoy.link != Link::Thief) {
                     envoy.link = Link::Good;
                 }
                 self.ends(None);
@@ -332,20 +363,26 @@ impl World {
                 self.ends(Some(envoy));
             }
             Trouble::PlaneDown { restored } => {
+                self.gone = None;
                 self.plane.start(self.now);
                 if restored {
                     self.desk.restored(&mut self.plane, self.now);
                 }
+                self.look_at_cohorts();
                 self.ends(None);
             }
             Trouble::PlaneWall { was } => {
                 self.set_plane_clock(was);
                 self.ends(None);
             }
+            Trouble::Theft { envoy } => self.theft_is_over(envoy),
             Trouble::BadBundle => {
                 // Its successor mends it, once the control plane can be asked.
                 let mended = self.plane.is_running()
-                    && self.desk.publish(&mut self.plane, &mut self.chance, self.now).is_ok();
+                    && self
+                        .desk
+                        .replace_policies(&mut self.plane, &mut self.chance, self.now)
+                        .is_ok();
                 if mended {
                     self.bad_bundle = None;
                     self.mended = self.now;

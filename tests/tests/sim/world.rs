@@ -9,16 +9,20 @@ use std::collections::BTreeMap;
 use gatepass_engine::position::Position;
 use serde_json::json;
 
+use super::audience::AUDIENCES;
 use super::clock::{Clock, HOUR, MINUTE, Moment, SECOND};
 use super::desk::Desk;
 use super::envoy::{Asked, Envoy};
+use super::grace::{Gone, Grace};
+use super::holds::Member;
 use super::host::CameTo;
 use super::mutant::Mutant;
 use super::network::Call;
 use super::plane::Plane;
-use super::policy::ACTIONS;
+use super::policy::{ACTIONS, VARIANTS, Variant};
 use super::random::Random;
 use super::report::Report;
+use super::theft::Theft;
 use super::trouble::Trouble;
 
 /// What is simulated.
@@ -33,6 +37,8 @@ pub(crate) struct Plan {
     /// How often something goes wrong, on the average: every so many milliseconds.
     pub(crate) troubles: Option<Moment>,
     pub(crate) mutant: Option<Mutant>,
+    /// The policy that is there when it begins.
+    pub(crate) first: Variant,
 }
 
 impl Plan {
@@ -45,7 +51,12 @@ impl Plan {
             _ => 20,
         };
         let troubles = Some(every * MINUTE);
-        Self { seed, lasts, envoys, workers, troubles, mutant: None }
+        Self { seed, lasts, envoys, workers, troubles, mutant: None, first: VARIANTS[0] }
+    }
+
+    /// The first Envoy is in no cohort and the second in one; of the third it depends.
+    const fn audience(&self, envoy: usize) -> usize {
+        if envoy < 2 { envoy } else { self.seed as usize / 2 % AUDIENCES.len() }
     }
 }
 
@@ -73,6 +84,12 @@ pub(crate) struct World {
     pub(crate) mended: Moment,
     /// Answers of the past.
     pub(crate) said: Vec<Vec<u8>>,
+    /// Who was there when a cohort last got a policy to try.
+    pub(crate) members: BTreeMap<usize, Vec<Member>>,
+    /// The control plane.
+    pub(crate) gone: Option<Gone>,
+    /// The last one.
+    pub(crate) theft: Option<Theft>,
     /// The control plane's clock, from each moment on.
     clocks: Vec<(Moment, Clock)>,
 }
@@ -95,6 +112,10 @@ pub(crate) enum Event {
     Ask {
         envoy: usize,
     },
+    /// Beside those who always ask.
+    AskOnce {
+        envoy: usize,
+    },
     Show {
         envoy: usize,
         pass: usize,
@@ -114,6 +135,8 @@ pub(crate) enum Event {
     Operate,
     Tidy,
     Trouble,
+    /// Somebody grants it, if the control plane is gone.
+    Grace,
     Over(Trouble),
 }
 
@@ -148,11 +171,12 @@ impl World {
         let plane_clock = clock();
         let clocks: Vec<Clock> = (0..plan.envoys).map(|_| clock()).collect();
         let mut plane = Plane::new(plane_clock);
-        let desk = Desk::new(&mut plane, plan.mutant != Some(Mutant::Lax));
-        let configuration = configuration(&plane, None);
-        let envoys = clocks.into_iter().map(|clock| {
+        let desk = Desk::new(&mut plane, plan.first, plan.mutant);
+        let envoys = clocks.into_iter().enumerate().map(|(envoy, clock)| {
             let random = random.fork();
-            Envoy::new(clock, plan.workers, configuration.clone(), random, plan.mutant)
+            let audience = plan.audience(envoy);
+            let configured = (audience, configuration(&plane, audience, 1, None, None));
+            Envoy::new(clock, plan.workers, configured, random, plan.mutant)
         });
         let envoys: Vec<Envoy> = envoys.collect();
         let report = Report::of(plan.seed);
@@ -175,6 +199,9 @@ impl World {
             bad_bundle: None,
             mended: 0,
             said: Vec::new(),
+            members: BTreeMap::new(),
+            gone: None,
+            theft: None,
             clocks: vec![(0, plane_clock)],
         };
         for envoy in 0..plan.envoys {
@@ -230,6 +257,7 @@ impl World {
                 self.after(next, Event::Ask { envoy });
                 self.ask(envoy);
             }
+            Event::AskOnce { envoy } => self.ask_living(envoy),
             Event::Show { envoy, pass } => self.show(envoy, pass),
             Event::Ends { envoy, place, generation, context } => {
                 let worker = &self.envoys[envoy].workers[place];
@@ -259,6 +287,7 @@ impl World {
             }
             Event::Tidy => {
                 self.after(10 * MINUTE, Event::Tidy);
+                self.look_for_deceived();
                 self.plane.tidy(self.now);
             }
             Event::Trouble => {
@@ -268,6 +297,7 @@ impl World {
                 }
                 self.trouble();
             }
+            Event::Grace => self.grant(),
             Event::Over(trouble) => self.over(trouble),
         }
     }
@@ -377,6 +407,21 @@ impl World {
         self.show(envoy, issued - 1 - back);
     }
 
+    /// Somebody who wants to know whether it works has a gatepass that lives.
+    fn ask_living(&mut self, envoy: usize) {
+        let now = self.plane.now(self.now);
+        let newest = self.desk.passes.len().saturating_sub(20);
+        let lives = |number: &usize| {
+            let pass = &self.desk.passes[*number];
+            pass.dead.is_none() && pass.expires > now
+        };
+        let living: Vec<usize> = (newest..self.desk.passes.len()).filter(lives).collect();
+        if !living.is_empty() {
+            let number = self.asking.pick(&living);
+            self.show(envoy, number);
+        }
+    }
+
     fn show(&mut self, envoy: usize, number: usize) {
         let place = 1 + self.asking.index(self.plan.workers);
         let worker = &self.envoys[envoy].workers[place];
@@ -448,6 +493,7 @@ impl World {
                 self.report.count(did.name);
                 let at = self.plane.position().map(|at| at.to_string()).unwrap_or_default();
                 self.report.note(self.now, format_args!("{} {} ({at})", did.name, did.what));
+                self.doubt(did.name, &did.what, did.doubt);
             }
             Err(why) => {
                 self.report.count("change refused");
@@ -463,25 +509,44 @@ impl World {
         self.clocks.push((self.now, self.plane.clock));
     }
 
-    /// The least that was signed as the time at a moment.
-    pub(crate) fn signed_wall(&self, at: Moment) -> u64 {
-        let clock = self.clocks.iter().rev().find(|(since, _)| *since <= at);
-        clock.map_or(0, |(_, clock)| clock.unix(at).0)
+    /// The root below which Envoys that are configured now believe none.
+    pub(crate) fn least_root(&self) -> u64 {
+        let reset = self.theft.as_ref().and_then(|theft| theft.reset);
+        reset.map_or(1, |(version, _)| version)
+    }
+
+    /// The least that the signer's clock has shown of the present since a moment, in milliseconds: as far
+    /// behind as it was then.
+    pub(crate) fn least_signed(&self, since: Moment) -> u64 {
+        let first = self.clocks.iter().rposition(|(from, _)| *from <= since).unwrap_or(0);
+        let clocks = self.clocks.iter().skip(first);
+        clocks.map(|(_, clock)| clock.wall(self.now)).min().unwrap_or(0)
     }
 }
 
 /// The plugin's configuration.
-pub(crate) fn configuration(plane: &Plane, baseline: Option<String>) -> Vec<u8> {
+pub(crate) fn configuration(
+    plane: &Plane,
+    audience: usize,
+    least_root: u64,
+    baseline: Option<String>,
+    grace: Option<&Grace>,
+) -> Vec<u8> {
     let mut configuration = json!({
         "environment": "prod",
-        "feed_audience": "prod",
+        "feed_audience": AUDIENCES[audience],
         "control_plane": { "cluster": "gatepass_control_plane", "authority": "gatepass" },
         "roots": { "keys": plane.pinned.keys, "threshold": plane.pinned.threshold },
-        "min_root_version": 1,
+        "min_root_version": least_root,
         "mode": "enforce",
+        // Their posts are not part of what is simulated: its network carries polls.
+        "records": { "enabled": false },
     });
     if let Some(baseline) = baseline {
         configuration["baseline"] = baseline.into();
+    }
+    if let Some(grace) = grace {
+        configuration["grace"] = grace.base64.clone().into();
     }
     configuration.to_string().into_bytes()
 }

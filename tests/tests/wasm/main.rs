@@ -19,6 +19,7 @@ mod life;
 mod open_streams;
 mod permits;
 mod poison;
+mod records;
 mod second_plugin;
 mod shadow;
 mod staleness;

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::commands::{
-    Admin, Agent, Audit, Blueprint, Cohort, JoinToken, Operator, Person, Policy, Proposal, Token,
-    Which, Why,
+    Admin, Agent, Audit, Blueprint, Cohort, JoinToken, Operator, Person, Policy, Proposal, Task,
+    Token, Which, Why,
 };
 use crate::cli::{Outcome, now};
 
@@ -104,9 +104,10 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
                 Asked::post("/v1/policies/withdraw", why, members)
             }
             // INVARIANT: answered before; asking for the list is harmless.
-            Policy::Check { .. } | Policy::Publish { .. } | Policy::Diff { .. } => {
-                Asked::get("/v1/policies")
-            }
+            Policy::Check { .. }
+            | Policy::ImportMcp(_)
+            | Policy::Publish { .. }
+            | Policy::Diff { .. } => Asked::get("/v1/policies"),
         },
         Admin::Cohort(cohort) => match cohort {
             Cohort::Add { name, why } => Asked::post("/v1/cohorts", why, json!({ "name": name })),
@@ -172,6 +173,13 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             Asked::post("/v1/roots", why, json!({ "envelope": read_text(&document)? }))
         }
         Admin::Fleet => Asked::get("/v1/fleet"),
+        // The decisions themselves are asked for page by page.
+        Admin::Decisions(args) => Asked::get(match args.verify {
+            true => "/v1/decision-reporters?verify=true",
+            false => "/v1/decision-reporters",
+        }),
+        Admin::Explain { id } => Asked::get(format!("/v1/decisions/{}", part(&id))),
+        Admin::Task(Task::Show { id }) => Asked::get(format!("/v1/tasks/{}/decisions", part(&id))),
         Admin::Status { .. } => Asked::get("/v1/environment"),
         Admin::Audit(Audit::Verify { anchor }) => Asked::get(match anchor {
             Some(anchor) => format!("/v1/audit/verify?anchor={}", part(&anchor)),
@@ -250,7 +258,7 @@ fn until(days: u64) -> u64 {
     now().0 + (days * 24 * 3600).min(MAX_TOKEN_LIFE - 60)
 }
 
-pub(super) fn read_text(path: &std::path::Path) -> Outcome<String> {
+pub(in crate::cli) fn read_text(path: &std::path::Path) -> Outcome<String> {
     std::fs::read_to_string(path).map_err(|error| format!("`{}`: {error}", path.display()).into())
 }
 

@@ -3,6 +3,8 @@
 //!
 //! What only a request has (inputs, body, who presents it) is not looked at; the gate does.
 
+use std::collections::HashSet;
+
 use super::check;
 use super::demands::{approved, assurance, bindable, consumed, restrictions, scopes, young};
 use crate::bundle::{Action, Route, RouteTarget, Treatment};
@@ -33,6 +35,22 @@ pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
         admitted.map_err(|denial| denial.about(about))?;
     }
     Ok(())
+}
+
+/// The actions that some entry names here.
+pub(super) fn named<'c>(claims: &'c Claims<'_>, audience: &str) -> HashSet<&'c str> {
+    let here = |locations: Option<&[&str]>| locations.is_none_or(|all| all.contains(&audience));
+    let named = claims.authorization_details.named();
+    named.filter(|(_, locations)| here(*locations)).map(|(name, _)| name).collect()
+}
+
+/// Whether the gatepass may be of use for an action that it names, if perhaps only once somebody has approved it.
+pub(super) fn usable(claims: &Claims<'_>, action: &Action, age: u64) -> bool {
+    young(claims, action, age).is_ok()
+        && scopes(claims, action).is_ok()
+        && restrictions(claims, action).is_ok()
+        && bindable(action).is_ok()
+        && assurance(claims, action).is_ok()
 }
 
 /// What the action asks of a gatepass, whatever the request.

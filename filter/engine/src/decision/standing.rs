@@ -23,7 +23,7 @@ use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::demands::young;
-use super::{Decision, Request, alive, decide_with, fresh, in_force, in_step};
+use super::{Decision, Noted, Request, alive, decide_with, fresh, in_force, in_step};
 use crate::bundle::Action;
 use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
 use crate::denial::{About, Code, Denial};
@@ -254,6 +254,7 @@ impl Standing {
             Basis::Granted(grant) => About {
                 agent: Some(grant.signed.agent().to_owned()),
                 action: self.action(grant).map(|action| action.name.clone()),
+                noted: Noted::of(&grant.signed),
                 ..About::default()
             },
             Basis::Public | Basis::PassedThrough | Basis::Shadow => About::default(),

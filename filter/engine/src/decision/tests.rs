@@ -28,6 +28,10 @@ use crate::testkit::{
 
 type Change = fn(&mut Scene);
 
+pub(super) fn listing() -> Listing {
+    calls::listing()
+}
+
 /// Decides the good scene with `change` in every way that there is: `decide`, `explain`, and in
 /// shadow mode. `None` is allowed.
 fn check(change: impl FnOnce(&mut Scene), expected: Option<Code>) {

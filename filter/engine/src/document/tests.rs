@@ -144,6 +144,8 @@ fn a_member_on_the_way_stands_there_once_and_plainly() {
         r#"{"order":{"am\u006funt":1}}"#,
         r#"{"order":{"amount":1,"am\u006funt":2}}"#,
         r#"{"order":{"amount":1,"AM\u004FUNT":2}}"#,
+        r#"{"order":{"amount\u0000":9,"amount":1}}"#,
+        r#"{"order":{"amount\u0000x":9}}"#,
     ] {
         amount(twice, Err(Twice));
     }
@@ -304,7 +306,13 @@ fn canonical_text_is_that_of_rfc_8785() {
     let expected = "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}";
     assert_eq!(canonical(document.root().unwrap()).as_deref(), Some(expected));
     // What could be written alike and is not the same has no canonical text.
-    for bad in [r#"{"a":1,"\u0061":2}"#, "[9007199254740993]", "[[{\"a\":1,\"a\":1}]]"] {
+    for bad in [
+        r#"{"a":1,"\u0061":2}"#,
+        r#"{"a":1,"A":2}"#,
+        "{\"k\":1,\"\u{212a}\":2}",
+        "[9007199254740993]",
+        "[[{\"a\":1,\"a\":1}]]",
+    ] {
         let document = Document::read(bad.as_bytes()).unwrap();
         assert_eq!(canonical(document.root().unwrap()), None, "{bad}");
     }

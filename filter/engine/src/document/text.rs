@@ -71,7 +71,7 @@ pub(super) fn characters(written: &str) -> impl Iterator<Item = char> {
 
 /// What readers that do not mind case make of a character. Beside ASCII: the Kelvin sign and the long s, which
 /// Go folds, and the two Turkish letters, which Java and .NET do.
-pub(super) const fn folded(c: char) -> char {
+pub(crate) const fn folded(c: char) -> char {
     match c {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

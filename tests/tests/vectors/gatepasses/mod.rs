@@ -32,14 +32,16 @@ pub(crate) fn book() -> Book {
 }
 
 /// Codes that no vector can have yet.
-pub(crate) const NOT_REACHABLE: [(Code, &str); 10] = [
+pub(crate) const NOT_REACHABLE: [(Code, &str); 12] = [
     (Code::PolicyDenied, "no policy condition is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy condition is evaluated; a bundle with one is refused"),
     (Code::Replayed, "nothing is consumed at the gate; `uses` is refused before"),
     (Code::ReplayTableFull, "there is no replay table"),
-    (Code::BodyTooLarge, "no body is read"),
-    (Code::BodyMalformed, "no body is read"),
-    (Code::HeaderBodyMismatch, "no body is read"),
+    (Code::BodyTooLarge, "these requests have no body that is read: `tests/tests/requests`"),
+    (Code::BodyMalformed, "these requests have no body that is read: `tests/tests/requests`"),
+    (Code::BodyTooSlow, "these requests have no body that is read: `tests/tests/requests`"),
+    (Code::GateBusy, "these requests have no body that is read: `tests/tests/requests`"),
+    (Code::HeaderBodyMismatch, "these requests have no body that is read: `tests/tests/requests`"),
     (Code::TooManyOpen, "a gate that has one request open has room for more"),
     (Code::DurationOver, "it ends what is open"),
     (Code::PolicyChanged, "it ends what is open"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::body::Unfinished;
-use crate::bundle::{Currency, Input, InputKind, Route, Source, Treatment};
+use crate::bundle::{Currency, Input, InputKind, Recording, Route, Source, Treatment};
 
 pub(super) fn routes(scene: &mut Scene) -> &mut Vec<Route> {
     match &mut scene.bundle.hosts[0].treatment {
@@ -14,7 +14,7 @@ pub(super) fn routes(scene: &mut Scene) -> &mut Vec<Route> {
 }
 
 pub(super) fn input(name: &str, kind: InputKind, source: Source) -> Input {
-    Input { name: name.into(), kind, source }
+    Input { name: name.into(), record: Recording::of(&kind), kind, source }
 }
 
 fn place(pointer: &str) -> Source {
@@ -104,6 +104,12 @@ fn pinned(scene: &mut Scene) {
 
 /// The code, what is right, and the one thing that makes it wrong.
 const TWINS: &[(Code, Change, Change)] = &[
+    // Some frameworks take another method, or another amount, from where nobody looked.
+    (Code::AmbiguousRequest, order, |s| with(s, "{\"order\"", "{\"_method\":\"DELETE\",\"order\"")),
+    (Code::AmbiguousRequest, order, |s| with(s, "{\"order\"", "{\"dry\":true,\"order\"")),
+    (Code::AmbiguousRequest, order, |s| s.path.push_str("&currency=USD")),
+    (Code::BodyMalformed, form, |s| with(s, "x=1", "_method=DELETE")),
+    (Code::BodyMalformed, form, |s| with(s, "x=1", "amount%00x=5000")),
     (Code::ConstraintViolated, order, |s| with(s, "100.00", "500.01")),
     (
         Code::ConstraintViolated,

@@ -70,7 +70,11 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::ConstraintViolated, search, |s| body(s, "\"limit\":10", "\"limit\":11")),
     (Code::BodyMalformed, search, |s| body(s, "\"limit\":10", "\"limit\":10,\"limit\":11")),
     (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"delete\"")),
-    (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"Search\"")),
+    // What no route names goes to the route of all others, unless some server takes it for what one names.
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"Search\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search \"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search\\u0000\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"\u{17f}earch\"")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "tools/list2")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "Tools/call")),
     (Code::ActionNotGranted, search, |s| body(s, "tools/call", "initialize")),
@@ -200,6 +204,18 @@ fn a_call_is_the_action_of_its_method_and_name() {
     assert_eq!(of("tools/call", json!({"name": "delete"})), Ok("tools:other".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///a"})), Ok("files:read".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///b"})), Err(Code::NoRoute));
+    for second in [
+        "FILE:///a",
+        "file:///A",
+        "file:///x/../a",
+        "file:///%2e%2e/a",
+        "file:///%61",
+        "file:///a ",
+        "file:\\\\\\a",
+    ] {
+        let denied = of("resources/read", json!({"uri": second}));
+        assert!(matches!(denied, Err(Code::BodyMalformed | Code::NoRoute)), "{second}: {denied:?}");
+    }
     assert_eq!(of("resources/read", json!({"name": "file:///a"})), Err(Code::BodyMalformed));
     assert_eq!(of("prompts/get", json!({"name": "search"})), Err(Code::NoRoute));
     assert_eq!(of("initialize", json!({})), Ok("mcp:session".into()));
@@ -268,4 +284,156 @@ fn a_call_is_pinned_without_what_differs_in_each() {
         },
         Some(Code::ConstraintViolated),
     );
+}
+
+fn list(scene: &mut Scene) {
+    served(scene);
+    say(scene, json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
+}
+
+fn permit(scene: &Scene) -> Permit {
+    match scene.decide() {
+        Decision::Allow(permit) => permit,
+        Decision::Deny(denial) => panic!("{denial}"),
+        Decision::Read(awaited) => panic!("{awaited:?}"),
+    }
+}
+
+/// Of a gatepass that may search and not delete.
+pub(super) fn listing() -> Listing {
+    permit(&Scene::with(list)).listing().unwrap().clone()
+}
+
+#[test]
+fn a_list_shows_what_the_gatepass_is_good_for() {
+    let sees = |change: Change| {
+        let scene = Scene::with(|s| {
+            list(s);
+            change(s);
+        });
+        let text = r#"{"result":{"tools":[{"name":"search"},{"name":"delete"}]}}"#;
+        let cut = permit(&scene).listing().unwrap().message(text.as_bytes()).unwrap();
+        let cut = cut.unwrap_or_else(|| text.to_owned());
+        (cut.contains("search"), cut.contains("delete"))
+    };
+    assert_eq!(sees(|_| {}), (true, false));
+    assert_eq!(
+        sees(|s| {
+            s.pass.entry("actions", json!(["mcp:session", "tools:other"]));
+        }),
+        (false, true)
+    );
+    let both: Change = |s| {
+        s.pass.entry("actions", json!(["mcp:session", "tools:search", "tools:other"]));
+    };
+    assert_eq!(sees(both), (true, true));
+    assert_eq!(
+        sees(|s| {
+            s.pass.entry("actions", json!(["mcp:session", "tools:search", "tools:other"]));
+            s.bundle.actions[5].scopes_all = vec!["x".into()];
+        }),
+        (true, false)
+    );
+    assert_eq!(
+        sees(|s| {
+            s.pass.entry("actions", json!(["mcp:session", "tools:search", "tools:other"]));
+            s.bundle.actions[4].assurance = Assurance::Attested;
+            s.pass.set("assurance", json!("federated"));
+        }),
+        (false, true)
+    );
+    // Nothing is hidden where nothing is refused, and nothing of what is no list.
+    let shadow = Scene::with(|s| {
+        list(s);
+        s.bundle.actions[3].mode = crate::bundle::ActionMode::Shadow;
+    });
+    assert_eq!(permit(&shadow).listing(), None);
+    assert_eq!(permit(&Scene::with(search)).listing(), None);
+}
+
+#[test]
+fn what_was_cut_is_not_sent_once_more() {
+    let streamed = |template: &str, path: &str| {
+        let (template, path) = (template.to_owned(), path.to_owned());
+        let scene = Scene::with(|s| {
+            served(s);
+            let stream = Route {
+                methods: vec!["GET".into()],
+                path: template.clone(),
+                target: RouteTarget::Action(7),
+                ..routes(s)[1].clone()
+            };
+            s.bundle.actions.push(action("mcp:stream"));
+            routes(s).push(stream);
+            s.pass.entry("actions", json!(["mcp:stream"]));
+            (s.method, s.path) = ("GET", path);
+            s.headers.clear();
+        });
+        permit(&scene).strips_replay()
+    };
+    assert!(streamed("/mcp", "/mcp"));
+    assert!(streamed("/{any}", "/mcp"));
+    assert!(!streamed("/other", "/other"));
+    assert!(!streamed("/{any}/x", "/mcp/x"));
+}
+
+#[test]
+fn a_denied_call_is_answered_as_its_clients_understand() {
+    let answered = |change: Change| {
+        let scene = Scene::with(|s| {
+            search(s);
+            change(s);
+        });
+        let Decision::Deny(denial) = scene.decide() else { panic!("allowed") };
+        let call = denial.whom().call.clone().unwrap();
+        let answer = denial.call_answer().unwrap();
+        (answer.status, answer.code, call.id, denial.challenge())
+    };
+    let modern: Change = |s| {
+        header(s, "mcp-protocol-version", "2026-07-28");
+        header(s, "mcp-method", "tools/call");
+        header(s, "mcp-name", "search");
+    };
+    let id = Some("7".to_owned());
+    let (status, code, of, challenge) = answered(|s| s.scheme = None);
+    assert_eq!((status, code, of), (401, -31_401, None));
+    assert!(
+        challenge.as_ref().unwrap().starts_with("Bearer resource_metadata=\"https://"),
+        "{challenge:?}"
+    );
+    assert!(challenge.unwrap().ends_with("?resource=https://orders.example\""));
+    assert_eq!(answered(|s| body(s, "abc", "x")), (200, -31_403, id.clone(), None));
+    assert_eq!(answered(|s| body(s, "tools/call", "x")).0, 200);
+    assert_eq!(answered(|s| body(s, "\"2.0\"", "2")), (400, -32_600, None, None));
+    let scope = |s: &mut Scene| s.bundle.actions[4].scopes_all = vec!["crm:write".into()];
+    let (status, _, _, challenge) =
+        answered(|s| s.bundle.actions[4].scopes_all = vec!["crm:write".into()]);
+    assert_eq!(status, 200);
+    assert!(
+        challenge
+            .unwrap()
+            .starts_with("Bearer error=\"insufficient_scope\", scope=\"crm:write\", ")
+    );
+    let (status, code, of, _) = {
+        let scene = Scene::with(|s| {
+            search(s);
+            modern(s);
+            scope(s);
+        });
+        let Decision::Deny(denial) = scene.decide() else { panic!("allowed") };
+        let answer = denial.call_answer().unwrap();
+        (answer.status, answer.code, denial.whom().call.clone().unwrap().id, ())
+    };
+    assert_eq!((status, code, of), (403, -31_403, id.clone()));
+    let (status, code, of, _) = answered(|s| {
+        header(s, "mcp-protocol-version", "2026-07-28");
+        header(s, "mcp-method", "tools/list");
+    });
+    assert_eq!((status, code, of), (400, -32_020, id));
+    // What is no call is answered as before.
+    let Decision::Deny(denial) = Scene::with(|s| s.scheme = None).decide() else {
+        panic!("allowed")
+    };
+    assert_eq!(denial.call_answer(), None);
+    assert_eq!(denial.challenge().as_deref(), Some("Bearer"));
 }
