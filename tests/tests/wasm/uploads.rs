@@ -1,7 +1,7 @@
 //! Bodies that wait: bounded in number, bytes and time, in all and for each agent, and given back however they end.
 
 use gatepass::publish::Changes;
-use gatepass_engine::bundle::{Currency, Input, InputKind, Source, Treatment};
+use gatepass_engine::bundle::{Currency, Input, InputKind, Recording, Source, Treatment};
 use gatepass_tests::host::{Request, Stream};
 use gatepass_tests::kit::bodies::{HOST, MOST, ORDER, POLICY, USUAL, joined, order};
 use gatepass_tests::kit::signed::grant;
@@ -279,6 +279,7 @@ fn the_dearest_body_does_not_stop_a_worker() {
                     name: format!("i{nth}"),
                     kind: InputKind::Money(Currency::From(place(format!("c{nth}")))),
                     source: place(format!("a{nth}")),
+                    record: Recording::None,
                 };
                 route.inputs = (0..32).map(input).collect();
             }
