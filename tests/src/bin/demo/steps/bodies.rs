@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gatepass_tests::kit::desk::Issued;
+use gatepass_tests::kit::desk::{Issued, PATIENCE, quoted};
 use gatepass_tests::kit::orders::HOST;
 use gatepass_tests::kit::wire::{Connection, Response, request};
 use gatepass_tests::kit::world::Failed;
@@ -68,7 +68,8 @@ impl Demo {
         self.tool(name, &pass, "wipe", &json!({"confirm": true}), "no_route")?;
         let dear = json!({"amount": "900.00", "currency": "EUR"});
         let name = "one that it may, with an argument over its limit";
-        self.tool(name, &pass, "pay", &dear, "constraint_violated")?;
+        let id = self.tool(name, &pass, "pay", &dear, "constraint_violated")?;
+        self.explained(&id)?;
         let ran = self.scene.tools.ran()?.join(", ");
         self.tell("the server has run the one that was allowed", "", "search", &ran);
         Ok(())
@@ -81,13 +82,31 @@ impl Demo {
         tool: &str,
         arguments: &Value,
         expected: &str,
-    ) -> Result<(), Failed> {
+    ) -> Result<String, Failed> {
         let answer = self.call(pass, "tools/call", Some(tool), arguments)?;
         let denied = answer.pointer("/error/data/code");
         let said = denied.or_else(|| answer.pointer("/result/content/0/text"));
         let got = said.and_then(Value::as_str).unwrap_or("no answer").to_owned();
         let how = format!("  # MCP tools/call {tool} {arguments}");
         self.tell(name, &how, expected, &got);
+        let id = answer.pointer("/error/data/decision_id").and_then(Value::as_str);
+        Ok(id.unwrap_or_default().to_owned())
+    }
+
+    /// What the denied caller has is enough to find out why.
+    fn explained(&mut self, id: &str) -> Result<(), Failed> {
+        let command = ["explain", id];
+        let start = Instant::now();
+        let mut said = self.scene.desk.run(&command)?;
+        while !said.ok && start.elapsed() < PATIENCE {
+            said = self.scene.desk.run(&command)?;
+        }
+        let found = |what: &str| said.text.contains(what);
+        let told = ["constraint_violated", "shop:pay", "900.0000 EUR"];
+        let got = told.iter().filter(|what| found(what)).copied().collect::<Vec<_>>().join(", ");
+        let how = format!("  gatepass {}", quoted(&command));
+        let name = "the decision is found by its id and explained";
+        self.summary.step(name, &how, &told.join(", "), &got, start.elapsed());
         Ok(())
     }
 
