@@ -5,6 +5,7 @@ mod bodies;
 mod calls;
 mod grace;
 mod live;
+mod noted;
 mod passing;
 mod restrictions;
 mod revocation;

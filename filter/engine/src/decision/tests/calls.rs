@@ -40,11 +40,11 @@ fn route_of(scene: &mut Scene, action: u32) -> &mut Route {
     routes(scene).iter_mut().find(|route| route.target == target).unwrap()
 }
 
-fn say(scene: &mut Scene, message: serde_json::Value) {
+pub(super) fn say(scene: &mut Scene, message: serde_json::Value) {
     scene.body = Some(message.to_string().into_bytes());
 }
 
-fn search(scene: &mut Scene) {
+pub(super) fn search(scene: &mut Scene) {
     served(scene);
     scene.pass.entry("constraints", json!({"query": {"prefix": "a"}, "limit": {"max": 10}}));
     scene.pass.entry("actions", json!(["tools:search"]));
@@ -55,7 +55,7 @@ fn search(scene: &mut Scene) {
     );
 }
 
-fn body(scene: &mut Scene, old: &str, new: &str) {
+pub(super) fn body(scene: &mut Scene, old: &str, new: &str) {
     let text = String::from_utf8(scene.body.clone().unwrap()).unwrap();
     assert!(text.contains(old), "{old} in {text}");
     scene.body = Some(text.replacen(old, new, 1).into_bytes());
