@@ -68,12 +68,13 @@ fn framed(ask: &Ask, parts: &[&[u8]], trailers: &[(&[u8], &[u8])]) -> Sent {
 fn a_body_within_its_bounds_arrives_as_it_was_sent() {
     let mut turn = turn();
     let (paid, sent) = (pass(&turn, "bodies:pay", true), pass(&turn, "bodies:send", true));
-    let bodies: [&[u8]; 6] = [
+    let bodies: [&[u8]; 7] = [
         ORDER,
         br#" { "amount" : 500 , "currency" : "EUR" } "#,
         br#"{"amount":"0.0001","currency":"EUR","more":[1e400,"\u00e9\ud83d\ude00",{"x":1,"x":2}]}"#,
         "{\"currency\":\"EUR\",\"amount\":499.9999,\"é\":\"\u{7f}\"}".as_bytes(),
         br#"{"amount":"\u0031\u0030\u0030","currency":"EUR"}"#,
+        br#"{"amount":"1","currency":"EUR","method":"card"}"#,
         b"\r\n\t{\"amount\":1,\"currency\":\"EUR\"}\n",
     ];
     for listener in [RAW, SHIPPED] {
@@ -134,6 +135,8 @@ fn what_a_body_says_is_held_against_the_gatepass() {
         (br#"{"amount":"100.00"}"#.into(), VIOLATED),
         (br#"{"currency":"EUR"}"#.into(), VIOLATED),
         (br#"[{"amount":"100.00","currency":"EUR"}]"#.into(), VIOLATED),
+        (br#"{"amount":"100.00","currency":"EUR","_method":"DELETE"}"#.into(), AMBIGUOUS),
+        (br#"{"amount":"100.00","currency":"EUR","_Meth\u006fd":"DELETE"}"#.into(), AMBIGUOUS),
         (br#""amount""#.into(), VIOLATED),
         (br#"{"order":{"amount":1,"currency":"EUR"}}"#.into(), VIOLATED),
         // Twice, or in a second spelling.
@@ -278,7 +281,8 @@ fn forms_are_read_as_the_most_tolerant_upstream_does() {
     let mut turn = turn();
     let signed = pass(&turn, "bodies:sign", true);
     let of = |body: &str| ask("/sign", &signed).with("content-type", FORM).body(body);
-    for good in ["amount=100.00", "x=1&amount=500&x=2&y", "amount=499.9999&amounts=900"] {
+    for good in ["amount=100.00", "x=1&amount=500&x=2&y", "amount=499.9999&amounts=900&method=card"]
+    {
         for sent in of(good).both() {
             turn.arrives(RAW, &sent, "bodies:sign", good.as_bytes());
         }
@@ -303,6 +307,7 @@ fn forms_are_read_as_the_most_tolerant_upstream_does() {
         ("amount=100&amount%00=900", MALFORMED),
         ("amount=100&amount%00x=900", MALFORMED),
         ("amount=100;amount=900", MALFORMED),
+        ("amount=100&_method=DELETE", MALFORMED),
         ("amount=100&x=%zz", MALFORMED),
         ("amount=100&x=%ff", MALFORMED),
         ("amount=100&x= ", MALFORMED),
