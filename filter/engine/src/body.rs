@@ -10,10 +10,9 @@ use crate::bundle::{Action, BodyRule};
 use crate::decision::Header;
 use crate::denial::{Code, Denial};
 use crate::digest::BodyDigest;
-use crate::document::{Document, canonical};
+use crate::document::{self, Document, canonical};
 use crate::form::Form;
-use crate::inputs::same_header;
-use crate::target::METHOD_OVERRIDES;
+use crate::inputs::{is_method_override, same_header};
 
 /// What there is of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +81,19 @@ impl<'a> Read<'a> {
     pub(crate) fn has(&self, key: &str) -> bool {
         match self {
             Self::Nothing | Self::Bytes(_) => false,
-            Self::Json(document) => document.root().is_some_and(|root| root.has_like(key)),
             Self::Form(form) => form.has(key),
+            Self::Json(document) => document.root().is_some_and(|root| root.has(key)),
         }
     }
 
-    /// Whether it has what some frameworks take for another method than the one that was decided on.
+    /// Whether it has what some frameworks take for another method than the one that was decided on. A form
+    /// that has is none.
     pub(crate) fn overrides_method(&self) -> bool {
-        METHOD_OVERRIDES.iter().any(|key| self.has(key))
+        let Self::Json(document) = self else { return false };
+        let overrides = |name: document::Value<'_, '_>| {
+            name.text().is_none_or(|name| is_method_override(name.split('\0').next().unwrap_or("")))
+        };
+        document.root().is_some_and(|root| root.members().any(|(name, _)| overrides(name)))
     }
 
     pub(crate) fn digest(&self) -> BodyDigest {

@@ -188,10 +188,12 @@ impl<'d, 'a> Value<'d, 'a> {
         Ok(found)
     }
 
-    /// Whether some reader finds this member.
+    /// Whether some reader takes a member of this object for `name`, or there are too many to say.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.members().any(|(key, _)| key.reads_like(name))
+        let like =
+            |(nth, (key, _)): (usize, (Self, Self))| nth >= MAX_MEMBERS || key.reads_like(name);
+        self.members().enumerate().any(like)
     }
 
     /// The elements of an array; none of anything else.
@@ -234,13 +236,6 @@ impl<'d, 'a> Value<'d, 'a> {
     fn bytes(&self) -> &'a str {
         let (start, end) = self.span();
         self.document.text.get(start..end).unwrap_or_default()
-    }
-
-    /// Whether some reader takes a member of this object for `name`, or there are too many to say.
-    pub(crate) fn has_like(&self, name: &str) -> bool {
-        let like =
-            |(nth, (key, _)): (usize, (Self, Self))| nth >= MAX_MEMBERS || key.reads_like(name);
-        self.members().enumerate().any(like)
     }
 
     /// Whether some reader takes this name for `wanted`, which is printable ASCII: in any case, with or

@@ -17,7 +17,7 @@ mod keys;
 
 use keys::is_beside;
 pub use keys::same_header;
-pub(crate) use keys::{same_key, spells};
+pub(crate) use keys::{is_method_override, same_key, spells};
 
 /// A decimal with 4 places, as ten-thousandths (the range of Cedar's `decimal`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -280,6 +280,7 @@ fn the_dearest_body_does_not_stop_a_worker() {
                     name: format!("i{nth}"),
                     kind: InputKind::Money(Currency::From(place(format!("c{nth}")))),
                     source: place(format!("a{nth}")),
+                    record: Recording::None,
                 };
                 route.inputs = (0..32).map(input).collect();
             }

@@ -2,7 +2,7 @@
 //! refused beside it.
 
 use crate::document::Pointer;
-use crate::target::decoded;
+use crate::target::{METHOD_OVERRIDES, decoded};
 
 /// Header names compared as upstreams do: any case, and whatever is no letter or digit alike, as
 /// CGI and its heirs read it.
@@ -30,6 +30,13 @@ pub(crate) fn same_key(a: &str, b: &str) -> bool {
         text.chars().filter(means).map(|c| c.to_ascii_lowercase())
     }
     plain(a).eq(plain(b))
+}
+
+/// Whether some framework takes the value of this key for the method (PHP makes `_` of `.` and of a blank).
+pub(crate) fn is_method_override(key: &str) -> bool {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let key = || key.trim_start_matches([' ', '+']).chars().map(plain);
+    METHOD_OVERRIDES.iter().any(|name| key().eq(name.chars().map(plain)))
 }
 
 /// Whether a key is the first or last name of a pointer or a form's key, or has one of them as a part, as
@@ -69,6 +76,16 @@ mod tests {
             ["order", "id", "order_ids", "x[order_id]", "order\u{e9}id", "", "[]", "id[order]"]
         {
             assert!(!spells(other, "order_id"), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_names_another_method() {
+        for named in ["_method", "_METHOD", ".method", " _method", "X-HTTP-Method-Override"] {
+            assert!(is_method_override(named), "{named}");
+        }
+        for other in ["method", "methods", "_methods", "x-method", ""] {
+            assert!(!is_method_override(other), "{other}");
         }
     }
 

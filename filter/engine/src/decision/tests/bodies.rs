@@ -257,6 +257,21 @@ fn decided(scene: &Scene) -> Result<Option<u32>, Code> {
     }
 }
 
+/// A word like another is none of the frameworks' names for it.
+#[test]
+fn a_way_to_pay_is_no_method_of_http() {
+    let scene = Scene::with(|s| {
+        order(s);
+        with(s, "{\"order\"", "{\"method\":\"card\",\"httpMethod\":\"PUT\",\"order\"");
+    });
+    check_scene(&scene, None, "in JSON");
+    let scene = Scene::with(|s| {
+        form(s);
+        with(s, "x=1", "method=card&http_method=PUT");
+    });
+    check_scene(&scene, None, "in a form");
+}
+
 #[test]
 fn a_body_is_awaited_only_once_all_else_holds() {
     let awaits = |change: Change| {
