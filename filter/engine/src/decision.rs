@@ -457,9 +457,6 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             if calls.is_none() {
                 let most = wanted.found.route.max_body;
                 read = self.read(action, most)?;
-                let overrides = "a member that overrides the method";
-                let plain = !read.overrides_method();
-                self.step(Check::Body, check(plain, Code::AmbiguousRequest, overrides))?;
                 if pinned {
                     digest = read.digest();
                 }
