@@ -276,7 +276,6 @@ fn the_dearest_body_does_not_stop_a_worker() {
             for route in routes.iter_mut().filter(|route| route.path == "/large") {
                 let place = |name: String| Source::Body(format!("/{name}"));
                 let input = |nth: usize| Input {
-                    record: Recording::None,
                     name: format!("i{nth}"),
                     kind: InputKind::Money(Currency::From(place(format!("c{nth}")))),
                     source: place(format!("a{nth}")),
