@@ -36,7 +36,11 @@ impl Server {
                 print(format.line(decision).as_deref())?;
             }
         }
-        while args.follow {
+        if !args.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // Until it is interrupted, or the server is gone.
+        loop {
             let page =
                 self.page(&format!("after={newest}&wait=20&limit={MAX_PAGE}{filters}")).await?;
             newest = page.newest;
@@ -44,7 +48,6 @@ impl Server {
                 print(format.line(decision).as_deref())?;
             }
         }
-        Ok(ExitCode::SUCCESS)
     }
 
     async fn page(&self, query: &str) -> Outcome<Page> {
