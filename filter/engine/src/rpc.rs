@@ -87,7 +87,7 @@ impl<'d, 'a> Message<'d, 'a> {
         }
         // Others are the server's to ask for: an extension may have more calls with a name.
         let agrees = match (only(NAME_HEADER)?, self.name.as_deref()) {
-            (None, Some(_)) => !demanded,
+            (None, Some(_)) => !(demanded && is_named_in_header(&self.method)),
             (Some(said), Some(name)) => plain(said).as_deref() == Some(name.as_bytes()),
             (None | Some(_), None) => true,
         };
@@ -148,6 +148,12 @@ fn name_member(method: &str) -> Option<&'static str> {
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some("uri"),
         _ => None,
     }
+}
+
+/// Whether MCP demands `Mcp-Name` for it. What 2026-07-28 no longer has, `resources/subscribe` for one, is the
+/// server's to refuse.
+fn is_named_in_header(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
 /// Whether calls of this MCP method say what exactly they mean.

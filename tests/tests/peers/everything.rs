@@ -1,7 +1,10 @@
 //! A server as it is published, npm's `@modelcontextprotocol/server-everything`, guarded by the policy that
 //! `gatepass policy import-mcp` makes of it.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use gatepass_tests::kit::desk::binary;
 use gatepass_tests::kit::peers::{Sdk, Server};
@@ -75,9 +78,8 @@ fn a_published_server_works_behind_the_policy_that_is_made_of_it() {
 fn post(shop: &Shop, token: &str, session: Option<&str>, body: &Value) -> Response {
     let mut more = format!("authorization: Bearer {token}\r\n");
     if let Some(session) = session {
-        more.push_str(&format!(
-            "mcp-session-id: {session}\r\nmcp-protocol-version: 2025-11-25\r\n"
-        ));
+        let head = "mcp-protocol-version: 2025-11-25\r\nmcp-session-id: ";
+        more = [more.as_str(), head, session, "\r\n"].concat();
     }
     let body = body.to_string();
     let request = format!(
@@ -119,10 +121,9 @@ fn a_replayed_stream_does_not_bring_the_list_that_was_cut() {
 }
 
 /// What is answered within a second: a stream does not end by itself.
-fn beginning(address: std::net::SocketAddr, request: &[u8]) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+fn beginning(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     stream.write_all(request).unwrap();
     let mut out = Vec::new();
     let mut piece = [0; 4_096];

@@ -20,6 +20,8 @@ const ALL: [&str; 9] = [
 ];
 /// What an agent needs to speak MCP at all.
 const SESSION: [&str; 2] = ["shop:session", "shop:stream"];
+/// One of each protocol era, and of each language.
+const TWO: [Sdk; 2] = [Sdk::PythonBefore, Sdk::NodeNow];
 const WITH_SCOPE: (&str, &str) = ("scope", "shop.pay");
 
 fn shop(server: Server) -> Shop {
@@ -71,11 +73,11 @@ fn refusal(answer: &Value, step: usize) -> (i64, &str, Vec<&str>) {
     )
 }
 
-fn allowed_as_without_a_gate(server: Server) {
+fn allowed_as_without_a_gate(server: Server, streams: bool, sdks: &[Sdk]) {
     let shop = shop(server);
     let actions = ["shop:search", "shop:count", "shop:prices", "shop:greet", "shop:ask"];
     let token = gatepass(&shop, &actions);
-    for sdk in Sdk::MCP {
+    for &sdk in sdks {
         let mut todo = vec![
             search(),
             // It reports its progress: messages that come before the answer.
@@ -90,6 +92,8 @@ fn allowed_as_without_a_gate(server: Server) {
         let straight = ask(sdk, &shop.straight("/mcp"), "", &todo);
         assert_eq!(ask(sdk, &shop.at("/mcp"), &token, &todo), straight, "{sdk:?}");
         assert_eq!(told(&straight, 0)["text"], "found pens", "{sdk:?}: {straight}");
+        let steps = told(&straight, 1)["progress"].as_array().map(Vec::len);
+        assert!(!streams || steps == Some(3), "{sdk:?}: {straight}");
         let version = if Sdk::STATELESS.contains(&sdk) { "2026-07-28" } else { "2025-11-25" };
         assert_eq!(straight["version"], version, "{sdk:?}");
     }
@@ -97,27 +101,15 @@ fn allowed_as_without_a_gate(server: Server) {
 
 #[test]
 fn what_is_allowed_is_told_as_without_a_gate() {
-    allowed_as_without_a_gate(Server::mcp().unwrap());
+    allowed_as_without_a_gate(Server::mcp().unwrap(), true, &Sdk::MCP);
 }
 
 #[test]
 fn so_it_is_where_the_server_answers_without_streams() {
-    allowed_as_without_a_gate(Server::mcp_without_streams().unwrap());
+    allowed_as_without_a_gate(Server::mcp_without_streams().unwrap(), false, &TWO);
 }
 
-#[test]
-fn progress_comes_through() {
-    let shop = shop(Server::mcp().unwrap());
-    let token = gatepass(&shop, &["shop:count"]);
-    for sdk in Sdk::MCP {
-        let answer = ask(sdk, &shop.at("/mcp"), &token, &[call("count", json!({ "to": 2 }))]);
-        assert_eq!(told(&answer, 0)["text"], "counted to 2", "{sdk:?}: {answer}");
-        let steps = told(&answer, 0)["progress"].as_array().unwrap_or_else(|| panic!("{answer}"));
-        assert_eq!(steps.len(), 2, "{sdk:?}: {answer}");
-    }
-}
-
-fn lists_are_cut(server: Server) {
+fn lists_are_cut(server: Server, sdks: &[Sdk]) {
     let shop = before_it_was_asked_for(server);
     let lists = ["tools", "resources", "prompts"];
     let todo = lists.map(|what| json!({ "do": what }));
@@ -133,11 +125,13 @@ fn lists_are_cut(server: Server) {
     let paying_without = shop.gatepass(&paying, &json!({}));
     let paying = shop.gatepass_with(&paying, &json!({}), &[WITH_SCOPE]);
     shop.publish(POLICY);
-    for sdk in Sdk::MCP {
-        let all = seen(sdk, &shop.straight("/mcp"), "");
-        assert_eq!(all[0].as_array().map(Vec::len), Some(28), "{sdk:?}: {all}");
+    for &sdk in sdks {
         let cut = json!([["search", "count"], ["shop://prices"], ["greet"]]);
         assert_eq!(seen(sdk, &gate, &some), cut, "{sdk:?}");
+    }
+    for sdk in TWO {
+        let all = seen(sdk, &shop.straight("/mcp"), "");
+        assert_eq!(all[0].as_array().map(Vec::len), Some(28), "{sdk:?}: {all}");
         assert_eq!(seen(sdk, &gate, &none), json!([[], [], []]), "{sdk:?}");
         // What awaits an approval is shown, and what lacks a scope is not.
         assert_eq!(seen(sdk, &gate, &paying)[0], json!(["pay", "wipe"]), "{sdk:?}");
@@ -147,12 +141,12 @@ fn lists_are_cut(server: Server) {
 
 #[test]
 fn lists_show_what_the_caller_may_call() {
-    lists_are_cut(Server::mcp().unwrap());
+    lists_are_cut(Server::mcp().unwrap(), &Sdk::MCP);
 }
 
 #[test]
 fn so_they_do_where_the_server_answers_without_streams() {
-    lists_are_cut(Server::mcp_without_streams().unwrap());
+    lists_are_cut(Server::mcp_without_streams().unwrap(), &TWO);
 }
 
 #[test]

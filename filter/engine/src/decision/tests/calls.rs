@@ -55,6 +55,17 @@ pub(super) fn search(scene: &mut Scene) {
     );
 }
 
+fn subscribe(scene: &mut Scene) {
+    served(scene);
+    let (method, uri) = ("resources/subscribe", "file:///a");
+    let session = route_of(scene, 3).clone();
+    let call = Call { protocol: Protocol::Mcp, method: method.into(), name: Some(uri.to_owned()) };
+    routes(scene).push(Route { call: Some(call), ..session });
+    header(scene, "mcp-protocol-version", "2026-07-28");
+    header(scene, "mcp-method", method);
+    say(scene, json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"uri": uri}}));
+}
+
 pub(super) fn body(scene: &mut Scene, old: &str, new: &str) {
     let text = String::from_utf8(scene.body.clone().unwrap()).unwrap();
     assert!(text.contains(old), "{old} in {text}");
@@ -145,6 +156,8 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| s.headers[1].1 = b"2026-07-28".to_vec(),
     ),
+    // What that revision no longer has needs none for its name, and must not have another.
+    (Code::HeaderBodyMismatch, subscribe, |s| header(s, "mcp-name", "file:///b")),
     // Each route has a bound of its own, whatever the others of its path read.
     (
         Code::BodyTooLarge,
