@@ -160,7 +160,8 @@ impl Signers {
         &self.issuers
     }
 
-    /// That there is one for each role but `redeem`, which not every environment needs: without, nothing that is signed here would be believed.
+    /// That there is one for each role but `redeem`, which not every environment needs: without, nothing that is
+    /// signed here would be believed.
     ///
     /// # Errors
     /// [`DbError::NoKey`].
