@@ -44,9 +44,11 @@ mod metrics;
 mod open;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod poll;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod progress;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod questions;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod report;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
