@@ -15,6 +15,7 @@ use crate::decision::Header;
 use crate::denial::{Code, Denial};
 use crate::digest::{BodyDigest, quote};
 use crate::document::{Document, Found, Twice, Value, canonical, canonical_without};
+use crate::inputs::same_header;
 
 /// One call or notification, or the answer to what the server has asked.
 #[derive(Debug)]
@@ -68,10 +69,12 @@ impl<'d, 'a> Message<'d, 'a> {
             Denial::new(Code::HeaderBodyMismatch, what)
         };
         let only = |name: &str| {
-            let mut found = headers.iter().filter(|one| one.name == name.as_bytes());
+            let mut found = headers.iter().filter(|one| same_header(one.name, name.as_bytes()));
             match (found.next(), found.next()) {
-                (found, None) => Ok(found.map(|header| header.value)),
-                (_, Some(_)) => Err(mismatch(name)),
+                (None, None) => Ok(None),
+                // To CGI and its heirs `mcp_name` is one of them.
+                (Some(header), None) if header.name == name.as_bytes() => Ok(Some(header.value)),
+                (Some(_), _) | (None, Some(_)) => Err(mismatch(name)),
             }
         };
         only(VERSION_HEADER)?;

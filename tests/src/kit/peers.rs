@@ -56,7 +56,8 @@ impl Server {
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
         let mut command = node(script)?;
         command.arg("streamableHttp").env("PORT", port.to_string()).stdout(Stdio::null());
-        let server = Self::spawn(command, SocketAddr::from(([127, 0, 0, 1], port)))?;
+        let server =
+            Self::spawn(&command, SocketAddr::from(([127, 0, 0, 1], port)), Stdio::null())?;
         let start = Instant::now();
         while TcpStream::connect(server.address).is_err() {
             if start.elapsed() > PATIENCE {
@@ -70,8 +71,9 @@ impl Server {
     /// A server that tells its port on the first line.
     fn python(script: &str, arguments: &[&str]) -> Result<Self, Failed> {
         let mut command = python("now", script)?;
-        command.args(arguments).stdout(Stdio::piped());
-        let mut server = Self::spawn(command, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        command.args(arguments);
+        let mut server =
+            Self::spawn(&command, SocketAddr::from(([127, 0, 0, 1], 0)), Stdio::piped())?;
         let mut line = String::new();
         if let Some(told) = server.child.stdout.take() {
             BufReader::new(told).read_line(&mut line)?;
@@ -83,10 +85,17 @@ impl Server {
         Ok(server)
     }
 
-    fn spawn(mut command: Command, address: SocketAddr) -> Result<Self, Failed> {
+    fn spawn(command: &Command, address: SocketAddr, told: Stdio) -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
         let said = File::create(folder.path().join(SAID))?;
-        let child = command.stdin(Stdio::null()).stderr(said).spawn()?;
+        // It ends with whoever holds the other end of its shell's standard input, however that ends: a test that
+        // is killed leaves nothing behind.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$@\" </dev/null & cat >/dev/null; kill -9 $!", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        let values =
+            command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value)));
+        let child = shell.envs(values).stdin(Stdio::piped()).stdout(told).stderr(said).spawn()?;
         Ok(Self { child, address, folder })
     }
 
@@ -120,8 +129,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It is gone already where these fail.
-        drop(self.child.kill());
+        // Its shell ends it, and is gone already where this fails.
+        drop(self.child.stdin.take());
         drop(self.child.wait());
     }
 }

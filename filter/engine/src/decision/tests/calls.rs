@@ -137,6 +137,7 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| header(s, "mcp-name", "search"),
     ),
+    (Code::HeaderBodyMismatch, search, |s| header(s, "mcp_name", "search")),
     // The revision that has the headers demands them.
     (
         Code::HeaderBodyMismatch,
