@@ -9,10 +9,10 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim redeems
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
-demo: setup filter
+demo: setup agents-now filter
 	$(CARGO) build --locked --quiet -p gatepass -p gatepass-tests --bins
 	$(CARGO) run --locked --quiet -p gatepass-tests --bin demo -- $(if $(KEEP),--keep)
 
@@ -53,14 +53,21 @@ $(PEERS)/ready: $(TOOLS)/ready tests/peers-js/package.json tests/peers-js/packag
 
 # The SDKs of MCP and A2A, their servers and the MCP conformance package, as the lock files have them:
 # tests/tests/peers runs them. Of Python's MCP SDK two versions, each with what it brings.
-$(AGENTS)/ready: $(TOOLS)/ready $(wildcard tests/peers-agents/*.json tests/peers-agents/*.mjs tests/peers-agents/*.txt)
+.PHONY: agents-now
+agents-now: $(AGENTS)/now/ready
+$(AGENTS)/now/ready: tests/peers-agents/requirements.txt
+	mkdir -p $(AGENTS)
+	python3 -m venv $(AGENTS)/now
+	$(AGENTS)/now/bin/pip install --quiet --disable-pip-version-check -r tests/peers-agents/requirements.txt
+	touch $@
+
+$(AGENTS)/ready: $(AGENTS)/now/ready $(TOOLS)/ready $(wildcard tests/peers-agents/*.json tests/peers-agents/*.mjs tests/peers-agents/*.txt)
 	mkdir -p $(AGENTS)
 	cp $(wildcard tests/peers-agents/*.json tests/peers-agents/*.mjs) $(AGENTS)
 	PATH="$(CURDIR)/$(TOOLS)/bin:$$PATH" npm ci --prefix $(AGENTS) --no-audit --no-fund --silent
-	python3 -m venv $(AGENTS)/now
-	$(AGENTS)/now/bin/pip install --quiet --disable-pip-version-check -r tests/peers-agents/requirements.txt
 	python3 -m venv $(AGENTS)/before
 	$(AGENTS)/before/bin/pip install --quiet --disable-pip-version-check -r tests/peers-agents/requirements-before.txt
+	touch $(AGENTS)/before/ready
 	touch $@
 
 filter:
@@ -81,6 +88,11 @@ deny:
 unit:
 	GATEPASS_PYTHON=$(CURDIR)/$(TOOLS)/bin/python $(CARGO) test --locked --workspace --all-targets --no-fail-fast
 	$(CARGO) test --locked --workspace --doc
+
+## Ten thousand requests with gatepasses of one use over two Envoys: one of each is let on.
+redeems: setup filter
+	$(CARGO) build --locked --quiet -p gatepass
+	GATEPASS_REDEEMS=10000 $(CARGO) test --locked -p gatepass-tests --test uses -- --nocapture of_concurrent_requests
 
 ## Long (half an hour): which changes to the deciding code do its own tests not notice? See
 ## docs/mutants.md. cargo-mutants works in a copy of the tree; only dependencies are optimised.

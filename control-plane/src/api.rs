@@ -12,6 +12,7 @@ use endpoint::text;
 
 mod admin;
 mod auth;
+mod decisions;
 mod endpoint;
 mod feed;
 mod fleet;
@@ -19,6 +20,7 @@ mod oauth;
 mod openapi;
 mod problem;
 mod reads;
+mod redeem;
 mod status;
 
 pub use openapi::document as openapi;

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 mod admin;
 mod ask;
+mod decisions;
 mod descriptors;
 mod diff;
 mod envoy;

@@ -21,6 +21,32 @@ pub struct Config {
     pub filter: Option<PathBuf>,
     /// Gatepasses that one agent may ask for in a minute.
     pub issued_per_minute: u32,
+    pub decisions: Retention,
+}
+
+/// How long decisions are kept, and how many entries of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    #[serde(default = "retained_days")]
+    pub days: u32,
+    #[serde(default = "retained_rows")]
+    pub rows: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { days: retained_days(), rows: retained_rows() }
+    }
+}
+
+const fn retained_days() -> u32 {
+    30
+}
+
+/// Some 6 GB.
+const fn retained_rows() -> u64 {
+    10_000_000
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +60,8 @@ struct File {
     filter: Option<PathBuf>,
     #[serde(default = "issued_per_minute")]
     issued_per_minute: u32,
+    #[serde(default)]
+    decisions: Retention,
 }
 
 /// One listener.
@@ -108,6 +136,7 @@ impl Config {
             },
             filter: file.filter.map(|filter| dir.join(filter)),
             issued_per_minute: file.issued_per_minute,
+            decisions: file.decisions,
         };
         config.check()?;
         Ok(config)
@@ -130,6 +159,9 @@ impl Config {
         }
         if self.issued_per_minute == 0 {
             return refuse("`issued_per_minute` is at least 1");
+        }
+        if self.decisions.days == 0 || self.decisions.rows < 1_000 {
+            return refuse("`decisions` are kept for at least 1 of `days` and 1000 of `rows`");
         }
         Ok(())
     }
@@ -174,6 +206,7 @@ pub const FILE: &str = "gatepass.toml";
 pub const FEED_KEY: &str = "feed.key";
 pub const ISSUER_KEY: &str = "issuer.key";
 pub const AUDIT_KEY: &str = "audit.key";
+pub const REDEEM_KEY: &str = "redeem.key";
 
 #[cfg(test)]
 mod tests {
@@ -208,6 +241,9 @@ mod tests {
             ("join_token", "certificate", "client_ca"),
             ("[metrics]", "[metric]", "metric"),
             ("[admin]", "issued_per_minute = 0\n[admin]", "at least 1"),
+            ("[admin]", "[decisions]\ndays = 0\n[admin]", "`decisions`"),
+            ("[admin]", "[decisions]\nrows = 999\n[admin]", "`decisions`"),
+            ("[admin]", "[decisions]\nmonths = 1\n[admin]", "months"),
         ] {
             let error = read(&GOOD.replacen(from, to, 1)).unwrap_err();
             assert!(error.contains(names), "{to}: {error}");

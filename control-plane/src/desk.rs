@@ -16,6 +16,7 @@ pub mod operators;
 pub mod policies;
 pub mod proposals;
 pub mod rates;
+pub mod redeem;
 pub mod refused;
 pub mod tasks;
 pub mod token;

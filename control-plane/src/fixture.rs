@@ -3,8 +3,8 @@
 
 use gatepass_engine::body::Body;
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Host, Risk, Route, RouteTarget,
-    Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Host, Risk, Route,
+    RouteTarget, Treatment, Uses,
 };
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
@@ -164,6 +164,7 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -195,6 +196,7 @@ pub(crate) fn ask(gate: &Gate, action: &str, token: &str) -> Result<(), Code> {
             other => panic!("{other:?}"),
         },
         Decision::Deny(denial) => Err(denial.code()),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }

@@ -38,6 +38,8 @@ pub struct Keychain {
 pub struct Signers {
     feed: Option<Kept>,
     audit: Option<Kept>,
+    /// An environment from before there were uses has none, and works without.
+    redeem: Vec<Kept>,
     /// All that are named, in the order of the document.
     issuers: Vec<Kept>,
 }
@@ -87,6 +89,7 @@ impl Keychain {
             return Signers {
                 feed: first(KeyRole::Feed),
                 audit: first(KeyRole::Audit),
+                redeem: first(KeyRole::Redeem).into_iter().collect(),
                 issuers: first(KeyRole::Issuer).into_iter().collect(),
             };
         };
@@ -101,6 +104,7 @@ impl Keychain {
         Signers {
             feed: named(Role::Feed).pop(),
             audit: named(Role::Audit).pop(),
+            redeem: named(Role::Redeem),
             issuers: named(Role::Issuer),
         }
     }
@@ -145,12 +149,19 @@ impl Signers {
         self.audit.as_ref().ok_or(DbError::NoKey(KeyRole::Audit))
     }
 
+    /// All that are named: while one takes the place of another, gates believe one or the other.
+    #[must_use]
+    pub fn redeem(&self) -> &[Kept] {
+        &self.redeem
+    }
+
     #[must_use]
     pub fn issuers(&self) -> &[Kept] {
         &self.issuers
     }
 
-    /// That there is one for each role: without, nothing that is signed here would be believed.
+    /// That there is one for each role but `redeem`, which not every environment needs: without, nothing that is
+    /// signed here would be believed.
     ///
     /// # Errors
     /// [`DbError::NoKey`].
@@ -237,12 +248,13 @@ const fn made_for(role: Role) -> Option<KeyRole> {
         Role::Feed => Some(KeyRole::Feed),
         Role::Issuer => Some(KeyRole::Issuer),
         Role::Audit => Some(KeyRole::Audit),
-        Role::Receipt | Role::Redeem => None,
+        Role::Redeem => Some(KeyRole::Redeem),
+        Role::Receipt => None,
     }
 }
 
 /// What the control plane signs with.
-pub const ROLES: [KeyRole; 3] = [KeyRole::Feed, KeyRole::Issuer, KeyRole::Audit];
+pub const ROLES: [KeyRole; 4] = [KeyRole::Feed, KeyRole::Issuer, KeyRole::Audit, KeyRole::Redeem];
 /// Key files of one directory.
 const MAX_KEY_FILES: usize = 96;
 

@@ -182,6 +182,8 @@ pub enum KeyRole {
     Feed,
     Issuer,
     Audit,
+    /// Verdicts on uses and records.
+    Redeem,
     /// An agent's own, for its client assertions.
     Agent,
 }
@@ -194,6 +196,7 @@ impl KeyRole {
             Self::Feed => "feed",
             Self::Issuer => "issuer",
             Self::Audit => "audit",
+            Self::Redeem => "redeem",
             Self::Agent => "agent",
         }
     }
@@ -232,6 +235,7 @@ fn article(role: KeyRole) -> &'static str {
         KeyRole::Feed => "a feed",
         KeyRole::Issuer => "an issuer",
         KeyRole::Audit => "an audit",
+        KeyRole::Redeem => "a redeem",
         KeyRole::Agent => "an agent's",
     }
 }

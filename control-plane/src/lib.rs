@@ -17,6 +17,7 @@ pub mod audit;
 pub mod client;
 pub mod config;
 pub mod db;
+pub mod decisions;
 pub mod desk;
 pub mod feed;
 pub mod filter_file;

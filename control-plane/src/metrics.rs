@@ -28,6 +28,24 @@ pub(crate) struct PollOutcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Redeemed {
+    /// `granted`, `spent`, `stored`, `refused` or `error`.
+    pub(crate) verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PostOutcome {
+    /// `taken`, `known`, `refused`, `denied`, `busy`.
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RecordKind {
+    /// `entry` or `gap`.
+    pub(crate) kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FleetState {
     /// `lost`, `ahead`, `cold`, `stale`, `lagging` or `enforcing`.
     pub(crate) state: &'static str,
@@ -39,6 +57,9 @@ pub struct Metrics {
     pub(crate) issued: Family<Outcome, Counter>,
     pub(crate) changes: Family<ChangeName, Counter>,
     pub(crate) polls: Family<PollOutcome, Counter>,
+    pub(crate) redeemed: Family<Redeemed, Counter>,
+    pub(crate) record_posts: Family<PostOutcome, Counter>,
+    pub(crate) records: Family<RecordKind, Counter>,
     pub(crate) epoch: Gauge<u64, AtomicU64>,
     pub(crate) sequence: Gauge<u64, AtomicU64>,
     pub(crate) followers: Gauge<u64, AtomicU64>,
@@ -59,6 +80,22 @@ impl Metrics {
         registry.register("changes", "Changes asked for by operators", changes.clone());
         let polls = Family::<PollOutcome, Counter>::default();
         registry.register("feed_polls", "Polls of the feed", polls.clone());
+        let redeemed = Family::<Redeemed, Counter>::default();
+        registry.register("redeemed", "Uses and records that gates asked about", redeemed.clone());
+        let record_posts = Family::<PostOutcome, Counter>::default();
+        registry.register(
+            "record_posts",
+            "Batches of decisions that gates told",
+            record_posts.clone(),
+        );
+        let records = Family::<RecordKind, Counter>::default();
+        registry.register(
+            "records",
+            "Entries of decisions, and gaps noticed in them",
+            records.clone(),
+        );
+        // A series that is absent until its first event cannot be alerted on.
+        drop(records.get_or_create(&RecordKind { kind: "gap" }));
         let epoch = Gauge::default();
         registry.register("epoch", "Epoch of the newest position", epoch.clone());
         let sequence = Gauge::default();
@@ -98,6 +135,9 @@ impl Metrics {
             issued,
             changes,
             polls,
+            redeemed,
+            record_posts,
+            records,
             epoch,
             sequence,
             followers,

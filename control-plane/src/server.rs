@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatepass_engine::record::MAX_BATCH_BYTES;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, DbError};
+use crate::decisions::Decisions;
 use crate::desk::Refused;
 use crate::desk::apply::{self, By};
 use crate::desk::change::{AdoptRoot, Change};
@@ -42,6 +44,11 @@ pub struct Shared {
     pub(crate) filter: Option<FilterFile>,
     /// Polls held at once.
     pub(crate) polls: tokio::sync::Semaphore,
+    /// Questions of gates in progress.
+    pub(crate) redeems: tokio::sync::Semaphore,
+    pub(crate) decisions: Arc<Decisions>,
+    /// Batches of decisions that are read at once.
+    pub(crate) posts: tokio::sync::Semaphore,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -63,6 +70,8 @@ impl Shared {
         stop: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, ServerError> {
         let db = Db::open(&config.dir, keys, clock).await?;
+        // After the lock of the directory is held.
+        let decisions = Decisions::open(&config.dir, config.decisions).await?;
         let (environment, issuer): (String, String) =
             sqlx::query_as("SELECT name, issuer FROM environment")
                 .fetch_one(db.readers())
@@ -78,6 +87,9 @@ impl Shared {
             metrics: Metrics::new(),
             filter,
             polls: tokio::sync::Semaphore::new(MAX_POLLS),
+            redeems: tokio::sync::Semaphore::new(MAX_REDEEMS),
+            decisions,
+            posts: tokio::sync::Semaphore::new(MAX_POSTS),
             stop,
         });
         adopt_roots(&shared).await?;
@@ -128,6 +140,7 @@ impl Server {
         for task in self.tasks {
             let _ = task.await;
         }
+        self.shared.decisions.close().await;
         self.shared.db.close().await;
     }
 }
@@ -176,6 +189,8 @@ impl Listeners {
         let polls = Limits {
             connections: 2 * MAX_POLLS,
             requests: 2 * MAX_POLLS,
+            // Read only of whom is known, and of MAX_POSTS at once.
+            body_bytes: MAX_BATCH_BYTES,
             untimed_paths,
             ..none.clone()
         };
@@ -217,16 +232,21 @@ async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = tidy_once(&shared).await {
             tracing::error!(%error, "the database could not be tidied");
         }
+        if let Err(error) = shared.decisions.prune(shared.db.now()).await {
+            tracing::error!(%error, "old records could not be forgotten");
+        }
     }
 }
 
-/// Spent assertions and gatepasses that have expired.
+/// Spent assertions and uses, and gatepasses that have expired; records of 90 days ago.
 async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
     let tidied = shared.db.write(async |tx| {
         let now = crate::db::signed(tx.now().0);
         // Past the clock skew that an assertion is allowed.
         for statement in [
             "DELETE FROM spent WHERE until < ? - 60",
+            "DELETE FROM uses WHERE until < ? - 60",
+            "DELETE FROM confirmed_records WHERE stored_at < ? - 7776000",
             "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
             "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",
         ] {
@@ -258,4 +278,8 @@ pub enum ServerError {
 
 /// Of 10,000 Envoys, and of those that have just gone and are not missed yet.
 const MAX_POLLS: usize = 16_384;
+/// Of gates that show a certificate; each holds a body of 16 KiB at most.
+const MAX_REDEEMS: usize = 1_024;
+/// 16 MiB of batches that are held at once.
+const MAX_POSTS: usize = 64;
 const TIDY_EVERY: Duration = Duration::from_secs(60);

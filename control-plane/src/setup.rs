@@ -14,7 +14,7 @@ use gatepass_engine::keyring::{Algorithm, IssuerKey};
 use gatepass_engine::root::{Document, MAX_DOCUMENT_LIFE, Role};
 use zeroize::Zeroizing;
 
-use crate::config::{AUDIT_KEY, FEED_KEY, FILE, ISSUER_KEY};
+use crate::config::{AUDIT_KEY, FEED_KEY, FILE, ISSUER_KEY, REDEEM_KEY};
 use crate::db::{self, DbError, FirstOperator, Genesis};
 use crate::desk::apply::SYSTEM;
 use crate::desk::operators::{MAX_TOKEN_LIFE, OPERATOR_PREFIX, digest, new_secret};
@@ -72,11 +72,13 @@ impl Init {
         let feed = key(FEED_KEY, KeyRole::Feed)?;
         let issuer = key(ISSUER_KEY, KeyRole::Issuer)?;
         let audit = key(AUDIT_KEY, KeyRole::Audit)?;
+        let redeem = key(REDEEM_KEY, KeyRole::Redeem)?;
         let expires = now.plus(MAX_DOCUMENT_LIFE);
         let named = [
             (Role::Feed, feed.public()),
             (Role::Issuer, issuer.public()),
             (Role::Audit, audit.public()),
+            (Role::Redeem, redeem.public()),
         ];
         let document = roots::first(&self.environment, &self.roots, &named, expires);
         let unsigned = roots_dir.join("1.unsigned.json");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::code::Code;
+use crate::manifest::ClientCertificate;
 use crate::plugin::PluginConfig;
 use crate::process::Settings;
 use crate::template::{self, TemplateError};
@@ -53,7 +54,26 @@ pub struct Bootstrap {
     pub(crate) settings: Settings,
     node: String,
     listeners: Vec<Listener>,
-    feeds: Vec<(String, String)>,
+    feeds: Vec<Feed>,
+}
+
+/// A cluster of control planes.
+#[derive(Clone, Debug)]
+struct Feed {
+    cluster: String,
+    address: String,
+    tls: Option<FeedTls>,
+}
+
+/// How Envoy and the control plane know each other.
+#[derive(Clone, Debug)]
+pub struct FeedTls {
+    /// The server name to demand.
+    pub sni: String,
+    /// The authorities that Envoy believes.
+    pub ca: PathBuf,
+    /// What Envoy shows of itself.
+    pub client: ClientCertificate,
 }
 
 impl Bootstrap {
@@ -75,7 +95,19 @@ impl Bootstrap {
 
     /// Adds a cluster of that name at `address` (`host:port`), for a gate that polls elsewhere.
     pub fn feed_named(mut self, cluster: &str, address: impl ToString) -> Self {
-        self.feeds.push((cluster.to_owned(), address.to_string()));
+        self.feeds.push(Feed {
+            cluster: cluster.to_owned(),
+            address: address.to_string(),
+            tls: None,
+        });
+        self
+    }
+
+    /// The last feed is read over mTLS.
+    pub fn feed_tls(mut self, tls: FeedTls) -> Self {
+        if let Some(feed) = self.feeds.last_mut() {
+            feed.tls = Some(tls);
+        }
         self
     }
 
@@ -108,7 +140,7 @@ impl Bootstrap {
     pub fn render(&self, access_log: &Path) -> Result<String, RenderError> {
         let listeners = each(&self.listeners, Listener::values)?;
         let upstreams = each(&self.listeners, Listener::upstream_values)?;
-        let feeds = each(&self.feeds, |(name, address)| cluster_values(name, address))?;
+        let feeds = each(&self.feeds, Feed::values)?;
         let values = json!({
             "node": self.node,
             "stats_tags": true,
@@ -120,6 +152,22 @@ impl Bootstrap {
             "code_hosts": [],
         });
         Ok(template::render(TEMPLATE, &values)?)
+    }
+}
+
+impl Feed {
+    fn values(&self) -> Result<Value, RenderError> {
+        let mut values = cluster_values(&self.cluster, &self.address)?;
+        if let (Some(tls), Some(values)) = (&self.tls, values.as_object_mut()) {
+            crate::fields::host_name("feed_sni", &tls.sni)?;
+            values.insert("tls".to_owned(), json!(true));
+            values.insert("sni".to_owned(), json!(tls.sni));
+            values.insert("ca".to_owned(), json!(utf8(&tls.ca)?));
+            values.insert("client".to_owned(), json!(true));
+            values.insert("certificate".to_owned(), json!(utf8(&tls.client.certificate)?));
+            values.insert("key".to_owned(), json!(utf8(&tls.client.key)?));
+        }
+        Ok(values)
     }
 }
 

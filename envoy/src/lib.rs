@@ -38,11 +38,11 @@ mod process;
 mod template;
 
 pub use binary::{ENVOY_VERSION, EnvoyBinary, FindError};
-pub use bootstrap::{Bootstrap, FEED_CLUSTER, Gate, Listener, RenderError};
+pub use bootstrap::{Bootstrap, FEED_CLUSTER, FeedTls, Gate, Listener, RenderError};
 pub use code::{CODE_CLUSTER, Code};
 pub use fields::FieldError;
 pub use manifest::{ClientCertificate, Manifest, Platform, Side, Target};
 pub use operator::OperatorConfig;
-pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Roots};
+pub use plugin::{ControlPlane, Mode, PluginConfig, PluginConfigError, Records, Roots};
 pub use process::{Envoy, EnvoyError, HotRestart, LaunchError, Settings};
 pub use template::TemplateError;

@@ -32,11 +32,24 @@ pub struct PluginConfig {
     /// How long a request whose gatepass is newer than the gate is held, in milliseconds.
     #[serde(default = "default_hold_ms")]
     pub hold_ms: u64,
+    /// Which decisions are told to the control plane; all of them unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<Records>,
     /// Whether denials are answered or only recorded.
     pub mode: Mode,
     /// Test only: responses carry `x-gatepass-vm` and `x-gatepass-position`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expose_position: bool,
+}
+
+/// Which decisions are told to the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Records {
+    /// Whether any are.
+    pub enabled: bool,
+    /// Of a thousand low-risk requests that go on, so many have a record; the others are counted.
+    pub low_allows_per_mille: u32,
 }
 
 /// Where the feed is polled.
@@ -112,6 +125,7 @@ impl PluginConfig {
             baseline: None,
             grace: None,
             hold_ms: default_hold_ms(),
+            records: None,
             mode: Mode::Enforce,
             expose_position: false,
         }

@@ -160,8 +160,10 @@ extern "C" fn proxy_on_response_body(id: u32, size: usize, ends: bool) -> Next {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_trailers(_: u32, _: usize) -> Next {
-    crate::request::on_response_trailers()
+extern "C" fn proxy_on_response_trailers(id: u32, _: usize) -> Next {
+    request(id).map_or_else(crate::request::on_unknown_response_trailers, |request| {
+        request.on_response_trailers()
+    })
 }
 
 /// The last call for a context: what follows, `proxy_on_log` and `proxy_on_delete`, is not exported.

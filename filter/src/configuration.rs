@@ -23,6 +23,7 @@ pub struct Configuration {
     /// The DSSE JSON envelope of a grace document.
     pub grace: Option<Vec<u8>>,
     pub hold: HoldMilliseconds,
+    pub records: RecordRules,
     /// Test only: responses say which VM answered, and from which position.
     pub expose_position: bool,
     /// What the shared keys of this gate start with.
@@ -35,6 +36,31 @@ pub struct FeedAddress {
     pub cluster: String,
     pub authority: String,
     pub path_prefix: String,
+}
+
+/// Which decisions are told to the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordRules {
+    #[serde(default = "all_enabled")]
+    pub enabled: bool,
+    /// Of a thousand low-risk requests that go on, so many have a record.
+    #[serde(default = "all_of_a_thousand")]
+    pub low_allows_per_mille: u32,
+}
+
+impl Default for RecordRules {
+    fn default() -> Self {
+        Self { enabled: all_enabled(), low_allows_per_mille: all_of_a_thousand() }
+    }
+}
+
+const fn all_enabled() -> bool {
+    true
+}
+
+const fn all_of_a_thousand() -> u32 {
+    1_000
 }
 
 /// How long a request may be held, in milliseconds.
@@ -87,6 +113,8 @@ struct Wire {
     baseline: Option<String>,
     grace: Option<String>,
     hold_ms: Option<u64>,
+    #[serde(default)]
+    records: RecordRules,
     mode: WireMode,
     #[serde(default)]
     expose_position: bool,
@@ -139,6 +167,9 @@ impl Wire {
         if hold > MAX_HOLD {
             return Err(format!("`hold_ms`: expected 0 to {MAX_HOLD}"));
         }
+        if self.records.low_allows_per_mille > all_of_a_thousand() {
+            return Err("`records.low_allows_per_mille`: expected 0 to 1000".to_owned());
+        }
         let pinned = Pinned::new(
             &self.environment,
             &self.roots.keys,
@@ -167,6 +198,7 @@ impl Wire {
             baseline,
             grace,
             hold: HoldMilliseconds(hold),
+            records: self.records,
             expose_position: self.expose_position,
             prefix,
         })
@@ -243,6 +275,7 @@ mod tests {
         assert_eq!(parsed.hold, HoldMilliseconds(2_000));
         assert_eq!(parsed.settings.mode, Mode::Enforce);
         assert!(!parsed.expose_position);
+        assert_eq!(parsed.records, RecordRules { enabled: true, low_allows_per_mille: 1_000 });
     }
 
     #[test]
@@ -276,6 +309,12 @@ mod tests {
         check(|v| v["min_root_version"] = json!(0), "`min_root_version`");
         check(|v| v["hold_ms"] = json!(60_000), "`hold_ms`: expected 0 to 10000");
         check(|v| v["hold_ms"] = json!(-1), "`hold_ms`: invalid value");
+        check(|v| v["records"] = json!(false), "`records`");
+        check(|v| v["records"] = json!({"low_allows": 5}), "unknown field `low_allows`");
+        check(
+            |v| v["records"] = json!({"low_allows_per_mille": 1_001}),
+            "`records.low_allows_per_mille`: expected 0 to 1000",
+        );
         check(|v| v["baseline"] = json!("%"), "`baseline`");
         check(|v| v["baseline"] = json!("AAAA"), "`baseline`");
         check(|v| v["grace"] = json!("%"), "`grace`: expected base64");

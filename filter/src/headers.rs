@@ -26,11 +26,13 @@ pub(crate) fn prepare_upstream(
             host::remove_header(Map::Request, b"dpop")?;
         }
     }
-    if permit.strips_replay() {
-        host::remove_header(Map::Request, b"last-event-id")?;
-    }
-    if permit.listing().is_some() {
-        host::remove_header(Map::Request, b"accept-encoding")?;
+    let listing = permit.listing().is_some();
+    for header in headers {
+        let is = |name: &[u8]| gatepass_engine::inputs::same_header(header.name, name);
+        let coded_or_a_part = is(b"accept-encoding") || is(b"range") || is(b"if-range");
+        if (permit.strips_replay() && is(b"last-event-id")) || (listing && coded_or_a_part) {
+            host::remove_header(Map::Request, header.name)?;
+        }
     }
     if let (Reason::Decided(identity), Some(action)) = (permit.reason(), permit.action()) {
         host::set_header(Map::Request, "x-gatepass-agent", &identity.agent)?;

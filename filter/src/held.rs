@@ -59,3 +59,5 @@ thread_local! {
 
 /// Requests held by one worker.
 const MAX_HELD: usize = 256;
+/// Bytes of a body that wait with one.
+pub(crate) const MAX_HELD_BODY: usize = 64 * 1024;

@@ -117,9 +117,14 @@ pub(crate) fn send_local_response(
     })
 }
 
-/// Sends a request without a body to a cluster and gives the token that its answer will carry. The
-/// answer comes to the context that is effective now.
-pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32> {
+/// Sends a request to a cluster and gives the token that its answer will carry. The
+/// answer comes to the root of the context that is effective now.
+pub(crate) fn call(
+    cluster: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32> {
     let headers = crate::pairs::write(headers);
     let none = crate::pairs::write(&[]);
     let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
@@ -131,8 +136,8 @@ pub(crate) fn call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -
             cluster.len(),
             headers.as_ptr(),
             headers.len(),
-            core::ptr::null(),
-            0,
+            body.as_ptr(),
+            body.len(),
             none.as_ptr(),
             none.len(),
             timeout,
@@ -165,6 +170,16 @@ pub(crate) fn set_filter_state(name: &str, value: &str) {
     // denying for, so the status is dropped.
     let _ =
         unsafe { raw::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// An attribute of the effective context's stream, such as `connection` and then a member's name, with NUL
+/// between. One that there is none of is an error like any other.
+pub(crate) fn property(path: &str) -> Result<Vec<u8>> {
+    let mut out = Returned::default();
+    // SAFETY: the host reads `path` within its length, and writes as in `map`.
+    let status =
+        unsafe { raw::proxy_get_property(path.as_ptr(), path.len(), &mut out.data, &mut out.size) };
+    out.bytes(status)
 }
 
 pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32> {
@@ -200,6 +215,11 @@ pub(crate) fn now() -> Result<Now> {
     let unix = clock(REALTIME)?.checked_div(1_000_000_000).unwrap_or(0);
     let monotonic = clock(MONOTONIC)?.checked_div(1_000_000).unwrap_or(0);
     Ok(Now { unix: UnixSeconds(unix), monotonic: Milliseconds(monotonic) })
+}
+
+/// Unix milliseconds, for records alone: what is decided goes by [`now`].
+pub(crate) fn wall_milliseconds() -> Result<u64> {
+    Ok(clock(REALTIME)?.checked_div(1_000_000).unwrap_or(0))
 }
 
 fn clock(id: u32) -> Result<u64> {
@@ -353,6 +373,12 @@ mod raw {
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_close_stream(stream: u32) -> u32;
         pub(super) fn proxy_set_effective_context(id: u32) -> u32;
+        pub(super) fn proxy_get_property(
+            path: *const u8,
+            path_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_set_property(
             path: *const u8,
             path_size: usize,

@@ -22,6 +22,7 @@ pub mod node;
 pub mod pace;
 pub mod pairs;
 pub mod positions;
+pub mod records;
 pub mod shared;
 pub mod tally;
 
@@ -45,6 +46,10 @@ mod open;
 mod poll;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod progress;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod questions;
+#[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
+mod report;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]
 mod request;
 #[cfg(any(target_arch = "wasm32", feature = "native-for-tests"))]

@@ -15,12 +15,15 @@ pub(crate) fn prepare(headers: &[Header<'_>]) -> Result<Option<Form>, Failed> {
     if !all(b":status").all(|header| header.value.starts_with(b"2")) {
         return Ok(None);
     }
+    // A part of a list cannot be cut.
+    if all(b":status").any(|header| header.value == b"206") {
+        return Err(Failed);
+    }
     if !all(b"content-encoding").all(|header| header.value.eq_ignore_ascii_case(b"identity")) {
         return Err(Failed);
     }
-    // The length changes.
-    if all(b"content-length").next().is_some() {
-        host::remove_header(Map::Response, b"content-length")?;
+    for header in headers.iter().filter(|header| OF_THE_WHOLE.contains(&header.name)) {
+        host::remove_header(Map::Response, header.name)?;
     }
     let is_stream = |header: &Header<'_>| {
         let essence = header.value.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -29,6 +32,10 @@ pub(crate) fn prepare(headers: &[Header<'_>]) -> Result<Option<Form>, Failed> {
     let events = all(b"content-type").any(is_stream);
     Ok(Some(if events { Form::Events } else { Form::Document }))
 }
+
+/// What says something of the bytes as they were.
+const OF_THE_WHOLE: [&[u8]; 5] =
+    [b"content-length", b"etag", b"digest", b"content-digest", b"repr-digest"];
 
 /// Puts what may go on in the place of one piece.
 ///

@@ -24,10 +24,12 @@ pub trait Host {
     fn set_header(&mut self, map: u32, name: &[u8], value: Option<&[u8]>) -> bool;
     fn buffer(&mut self, buffer: u32) -> Option<Vec<u8>>;
     fn reply(&mut self, status: u32, details: &[u8], headers: &[u8], body: &[u8]) -> bool;
-    /// The token of a call of these headers, which is given up after so many milliseconds.
-    fn call(&mut self, cluster: &[u8], headers: &[u8], timeout: u32) -> Option<u32>;
+    /// The token of a call of these headers and this body, which is given up after so many milliseconds.
+    fn call(&mut self, cluster: &[u8], headers: &[u8], body: &[u8], timeout: u32) -> Option<u32>;
     fn continue_request(&mut self) -> bool;
     fn close_request(&mut self) -> bool;
+    /// An attribute of the stream; `None` where there is none.
+    fn property(&mut self, path: &[u8]) -> Option<Vec<u8>>;
     fn set_property(&mut self, name: &[u8], value: &[u8]);
     fn define_metric(&mut self, kind: u32, name: &[u8]) -> u32;
     fn increment_metric(&mut self, id: u32, by: i64);
@@ -112,7 +114,8 @@ impl Vm {
 
     pub fn response_trailers(&self, context: u32) -> bool {
         let _called = self.called(context);
-        crate::request::on_response_trailers() == Next::Continue
+        let next = self.requests.get(&context).map(GuardedRequest::on_response_trailers);
+        next.unwrap_or_else(crate::request::on_unknown_response_trailers) == Next::Continue
     }
 
     /// A request has ended, however it did.

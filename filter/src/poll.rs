@@ -127,7 +127,7 @@ impl Poll {
         ];
         headers.extend(join.as_deref().map(|join| ("authorization", join)));
         let timeout = timeout(whole, wait, staleness, failures);
-        match host::call(&feed.cluster, &headers, timeout) {
+        match host::call(&feed.cluster, &headers, &[], timeout) {
             Ok(token) => {
                 let life = timeout.as_millis().try_into().unwrap_or(u64::MAX);
                 self.in_flight =
@@ -169,7 +169,7 @@ fn random() -> u64 {
 
 /// The fleet's token, from the environment of the VM: the plugin's configuration shows in
 /// `/config_dump`.
-fn join_token() -> Option<String> {
+pub(crate) fn join_token() -> Option<String> {
     std::env::var(JOIN_TOKEN).ok().filter(|token| is_token(token))
 }
 

@@ -1,17 +1,19 @@
 //! How far a request has come, and its next step: decided on what there is of it, as often as something changes.
 //!
-//! A request waits for at most one thing at a time: the gate's own state ([`crate::held`]) or its body
-//! ([`crate::uploads`]). Whatever ends the wait decides it once more, from the start and on the newest state.
+//! A request waits for at most one thing at a time: the gate's own state ([`crate::held`]), its body
+//! ([`crate::uploads`]) or the control plane's word ([`crate::questions`]). Whatever ends the wait decides it
+//! once more, from the start and on the newest state.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gatepass_engine::body::{Body, Unfinished};
 use gatepass_engine::clock::{Milliseconds, Now};
-use gatepass_engine::denial::Denial;
 use gatepass_engine::listing::Listing;
+use gatepass_engine::redeem::{Confirmation, Redemption};
 
-use crate::held::HeldRequest;
+use crate::decision_id::DecisionId;
+use crate::held::{HeldRequest, MAX_HELD_BODY};
 use crate::host::{self, Buffer, Failed, Map};
 use crate::pairs;
 use crate::shell::{Shell, Verdict};
@@ -24,6 +26,8 @@ pub(crate) enum Stage {
     Held,
     /// Waits for its body.
     Reading,
+    /// Waits for the control plane to confirm a use or a record.
+    Waiting,
     Allowed,
     Denied,
 }
@@ -47,6 +51,12 @@ pub(crate) struct Progress {
     came: Cell<Came>,
     /// How its answer is cut, until that has begun.
     listing: RefCell<Option<Listing>>,
+}
+
+/// What the control plane was asked about a request, and under which id.
+pub(crate) struct Asked {
+    pub(crate) id: DecisionId,
+    pub(crate) redemption: Box<Redemption>,
 }
 
 /// What is known of the body when a request is decided.
@@ -85,7 +95,7 @@ impl Progress {
     /// Nothing was said to the caller or the upstream yet.
     pub(crate) fn waits(&self) -> bool {
         match self.stage() {
-            Stage::Undecided | Stage::Held | Stage::Reading => true,
+            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Waiting => true,
             Stage::Allowed | Stage::Denied => false,
         }
     }
@@ -102,16 +112,18 @@ impl Progress {
         self.came.set(came);
     }
 
-    /// The body, as far as a decision asks for it. What Envoy says and what it hands over must be one.
+    /// The body, as far as a decision can ask for it: whichever policy is read just before it. What is whole
+    /// was waited for, and so is bounded. What Envoy says and what it hands over must be one.
     fn known(&self) -> Known {
         match self.came() {
             Came::NoBody => Known::None,
             Came::Some(_) => Known::ToCome,
             Came::Trailers => Known::Unfinished(Unfinished::Trailers),
-            // An empty buffer is none to some hosts.
-            Came::Whole(0) => Known::Whole(Vec::new()),
-            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size) {
+            // One more than there is, which would go on unseen.
+            Came::Whole(size) => match host::buffer(Buffer::RequestBody, size.saturating_add(1)) {
                 Ok(bytes) if bytes.len() == size => Known::Whole(bytes),
+                // An empty buffer is none to some hosts.
+                Err(Failed) if size == 0 => Known::Whole(Vec::new()),
                 Ok(_) | Err(Failed) => Known::Unfinished(Unfinished::Broken),
             },
         }
@@ -132,11 +144,7 @@ impl Progress {
     ) -> Result<(), Failed> {
         let bytes = host::map(Map::Request)?;
         let headers = pairs::read(&bytes).map_err(|_| Failed)?;
-        let known = why.map_or_else(
-            // The body of an action that reads none may be long, and is not fetched.
-            || if shell.reads_bodies() { self.known() } else { self.unread() },
-            Known::Unfinished,
-        );
+        let known = why.map_or_else(|| self.known(), Known::Unfinished);
         let stage = match shell.decide(now, &headers, known.as_body())? {
             Verdict::Allowed(open, listing) => {
                 shell.watch(self.context, open, bytes, known);
@@ -144,6 +152,7 @@ impl Progress {
                 Stage::Allowed
             }
             Verdict::Denied => Stage::Denied,
+            Verdict::Asks(redemption, id) => shell.ask(now, &headers, self, redemption, id)?,
             Verdict::Awaited(awaited) => {
                 match shell.uploads.begin(self, &awaited, now) {
                     Ok(()) => Stage::Reading,
@@ -154,9 +163,11 @@ impl Progress {
                             Stage::Allowed
                         }
                         Verdict::Denied => Stage::Denied,
-                        Verdict::Holdable(denial) => self.refuse(shell, &denial, now)?,
+                        Verdict::Holdable(denial) => {
+                            shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
+                        }
                         // Never: it has said why there is none.
-                        Verdict::Awaited(_) => return Err(Failed),
+                        Verdict::Awaited(_) | Verdict::Asks(..) => return Err(Failed),
                     },
                 }
             }
@@ -165,13 +176,15 @@ impl Progress {
                 let deadline = deadline.unwrap_or(now.monotonic.plus(hold));
                 let request = HeldRequest { deadline, progress: Rc::clone(self) };
                 let is_first = self.stage() != Stage::Held;
-                if now.monotonic < deadline && shell.held.push(request) {
+                // What Envoy keeps of it meanwhile is in no other account.
+                let is_short = !matches!(self.came(), Came::Whole(size) if size > MAX_HELD_BODY);
+                if now.monotonic < deadline && is_short && shell.held.push(request) {
                     if is_first {
                         shell.count_held();
                     }
                     Stage::Held
                 } else {
-                    self.refuse(shell, &denial, now)?
+                    shell.refuse_held(now, &denial, &headers).map(|()| Stage::Denied)?
                 }
             }
         };
@@ -179,15 +192,39 @@ impl Progress {
         Ok(())
     }
 
-    fn refuse(&self, shell: &mut Shell, denial: &Denial, now: Now) -> Result<Stage, Failed> {
-        shell.refuse_held(now, denial).map(|()| Stage::Denied)
-    }
-
-    /// The body where no action of the policy reads one.
-    fn unread(&self) -> Known {
-        match self.came() {
-            Came::NoBody => Known::None,
-            Came::Some(_) | Came::Whole(_) | Came::Trailers => Known::ToCome,
-        }
+    /// Decides the request, whose context is the effective one, with what the control plane has confirmed.
+    ///
+    /// # Errors
+    /// As [`Progress::decide`].
+    pub(crate) fn decide_confirmed(
+        &self,
+        shell: &mut Shell,
+        question: Asked,
+        confirmation: Confirmation,
+        now: Now,
+    ) -> Result<(), Failed> {
+        let bytes = host::map(Map::Request)?;
+        let headers = pairs::read(&bytes).map_err(|_| Failed)?;
+        let known = self.known();
+        let Asked { id, redemption } = question;
+        let body = known.as_body();
+        let stage = match shell.decide_confirmed(now, &headers, body, confirmation, id)? {
+            Verdict::Allowed(open, listing) => {
+                shell.watch(self.context, open, bytes, known);
+                *self.listing.borrow_mut() = listing;
+                Stage::Allowed
+            }
+            Verdict::Denied => Stage::Denied,
+            // It is spent or stored already, so it is not held for what would let it on later.
+            Verdict::Holdable(denial) => {
+                shell.refuse(&denial, &headers, id.as_str()).map(|()| Stage::Denied)?
+            }
+            Verdict::Awaited(_) | Verdict::Asks(..) => {
+                let denial = redemption.unconfirmed("it was confirmed, and more is asked for");
+                shell.refuse(&denial, &headers, id.as_str()).map(|()| Stage::Denied)?
+            }
+        };
+        self.set(stage);
+        Ok(())
     }
 }

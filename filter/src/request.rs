@@ -9,6 +9,7 @@ use gatepass_engine::listing::Cut;
 
 use crate::answer;
 use crate::headers;
+use crate::held::MAX_HELD_BODY;
 use crate::host::{self, Failed, Map};
 use crate::listed;
 use crate::pairs;
@@ -51,13 +52,14 @@ impl GuardedRequest {
         }
     }
 
-    /// Envoy would buffer what a held request sends, for anybody.
+    /// Envoy would buffer what a held request sends, for anybody, and what one sends that waits.
     fn drop_held(&self) {
         let answered = host::now().and_then(|now| {
             let mut guard = self.shell.try_borrow_mut().map_err(|_| Failed)?;
             let shell = guard.as_mut().ok_or(Failed)?;
             shell.held.drop_context(self.progress.context);
-            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY))
+            shell.forget(self.progress.context);
+            shell.refuse_held(now, &Denial::body_too_large(MAX_HELD_BODY), &[])
         });
         self.progress.set(Stage::Denied);
         if answered.is_err() {
@@ -74,7 +76,9 @@ impl GuardedRequest {
     fn goes_on(&self) -> Next {
         match self.progress.stage() {
             Stage::Allowed => Next::Continue,
-            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Denied => Next::Pause,
+            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Waiting | Stage::Denied => {
+                Next::Pause
+            }
         }
     }
 
@@ -88,13 +92,13 @@ impl GuardedRequest {
     pub(crate) fn on_body(&self, size: usize, ends: bool) -> Next {
         self.progress.note(if ends { Came::Whole(size) } else { Came::Some(size) });
         match self.progress.stage() {
-            Stage::Held if size > MAX_HELD_BODY => self.drop_held(),
+            Stage::Held | Stage::Waiting if size > MAX_HELD_BODY => self.drop_held(),
             Stage::Reading => match self.grow(size) {
                 Err(why) => self.judge(Some(why)),
                 Ok(()) if ends => self.judge(None),
                 Ok(()) => {}
             },
-            Stage::Undecided | Stage::Held | Stage::Allowed | Stage::Denied => {}
+            Stage::Undecided | Stage::Held | Stage::Waiting | Stage::Allowed | Stage::Denied => {}
         }
         self.goes_on()
     }
@@ -142,6 +146,16 @@ impl GuardedRequest {
         }
     }
 
+    pub(crate) fn on_response_trailers(&self) -> Next {
+        clean_trailers(Map::ResponseTrailers);
+        // The end of the body is not told of then: what waits for it is lost, and the caller must see that.
+        let waits = |cut: &Option<Cut>| cut.as_ref().is_some_and(|cut| !cut.is_done());
+        if self.cut.try_borrow().map_or(true, |cut| waits(&cut)) {
+            let _ = host::close_request();
+        }
+        Next::Continue
+    }
+
     pub(crate) fn on_done(&self) {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
@@ -150,13 +164,15 @@ impl GuardedRequest {
             match self.progress.stage() {
                 Stage::Held => shell.held.drop_context(self.progress.context),
                 Stage::Reading => shell.uploads.remove(self.progress.context),
+                Stage::Waiting => shell.forget(self.progress.context),
                 Stage::Undecided | Stage::Allowed | Stage::Denied => {}
             }
         }
     }
 }
 
-pub(crate) fn on_response_trailers() -> Next {
+/// Of a request that nobody knew.
+pub(crate) fn on_unknown_response_trailers() -> Next {
     clean_trailers(Map::ResponseTrailers);
     Next::Continue
 }
@@ -171,6 +187,3 @@ fn clean_trailers(map: Map) {
         let _ = host::close_request();
     }
 }
-
-/// Bytes of a body that wait with a held request.
-const MAX_HELD_BODY: usize = 64 * 1024;

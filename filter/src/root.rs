@@ -51,6 +51,7 @@ impl Root {
         let Some(shell) = guard.as_mut() else { return };
         let mut room = ANSWERED_AT_ONCE;
         shell.end_permits(now, &mut room);
+        shell.ask_again(now, &mut room);
         let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
             let is_due = news || request.deadline <= now.monotonic;
@@ -133,6 +134,10 @@ impl Root {
         if let Ok(mut guard) = self.shell.try_borrow_mut()
             && let Some(shell) = guard.as_mut()
         {
+            if shell.confirmed(token, now) {
+                let _ = host::set_effective_context(self.context);
+                return;
+            }
             shell.polled(token, now);
         }
         self.work_off_held(now);

@@ -10,14 +10,15 @@ use gatepass_engine::clock::{Now, UnixSeconds};
 use gatepass_engine::decision::{Awaited, Decision, Header, Permit, Reason, Request, decide_with};
 use gatepass_engine::denial::{About, Denial};
 use gatepass_engine::listing::Listing;
+use gatepass_engine::record::Outcome;
+use gatepass_engine::redeem::Redemption;
 use gatepass_engine::refusal::Refusal;
-use gatepass_engine::routes::Index;
 use gatepass_engine::token_cache::TokenCache;
 use gatepass_engine::{Gate, Mode};
 
 use crate::answer;
 use crate::configuration::Configuration;
-use crate::decision_id::DecisionIds;
+use crate::decision_id::{DecisionId, DecisionIds};
 use crate::exchange::{Checked, Exchange};
 use crate::headers;
 use crate::held::Held;
@@ -30,8 +31,14 @@ use crate::pairs;
 use crate::poll::{Poll, Status};
 use crate::positions::{Enforced, OwnPlace, Slowest, slowest};
 use crate::progress::Known;
+use crate::questions::Questions;
+use crate::records::Records;
+use crate::report::Report;
 use crate::tally::{self, Tally};
 use crate::uploads::Uploads;
+
+mod note;
+mod redeem;
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -41,6 +48,7 @@ pub(crate) struct Shell {
     pub(crate) held: Held,
     pub(crate) uploads: Uploads,
     pub(crate) open: Open,
+    questions: Questions,
     /// Something was read since the held requests were decided last: only then can they be decided
     /// otherwise, and up to 256 signatures on each tick would be a quarter of the worker.
     pub(crate) news: bool,
@@ -49,6 +57,8 @@ pub(crate) struct Shell {
     exchange: Exchange,
     metrics: Metrics,
     tally: Tally,
+    records: Records,
+    report: Report,
     vm: VmId,
     ids: DecisionIds,
     place: OwnPlace,
@@ -69,6 +79,8 @@ pub(crate) enum Verdict {
     Holdable(Denial),
     /// Its body is to be read first.
     Awaited(Awaited),
+    /// All else holds, and the control plane is to be asked: [`Shell::ask`].
+    Asks(Box<Redemption>, DecisionId),
 }
 
 impl Shell {
@@ -81,6 +93,7 @@ impl Shell {
         if let Some(envelope) = &configuration.grace {
             gate.take_grace(envelope.clone());
         }
+        gate.key_replays(&host::random().map_err(|_| no_randomness())?);
         let random = host::random().map_err(|_| no_randomness())?;
         let vm = VmId(u64::from_le_bytes(random.first_chunk().copied().unwrap_or_default()));
         let exchange = Exchange::new(configuration.prefix.clone());
@@ -89,12 +102,15 @@ impl Shell {
             held: Held::default(),
             uploads: Uploads::default(),
             open: Open::default(),
+            questions: Questions::default(),
             news: false,
             gate,
             cache: TokenCache::new(MAX_CACHE_BYTES),
             exchange,
             metrics: Metrics::default(),
             tally: Tally::default(),
+            records: Records::default(),
+            report: Report::default(),
             vm,
             ids: DecisionIds::new(host::random().map_err(|_| no_randomness())?),
             place: OwnPlace::default(),
@@ -111,6 +127,7 @@ impl Shell {
     pub(crate) fn start(&mut self, now: Now) {
         self.lead(now);
         self.check(now);
+        self.begin_records(now);
         let shadow = u64::from(self.configuration.settings.mode == Mode::Shadow);
         self.metrics.gauge("gatepass_mode_shadow", shadow);
         // A series that is absent until its first event cannot be alerted on.
@@ -120,6 +137,13 @@ impl Shell {
             "gatepass_requests_held",
             "gatepass_grace_refused",
             "gatepass_permits_ended",
+            "gatepass_redeem.asked",
+            "gatepass_redeem.confirmed",
+            "gatepass_redeem.spent",
+            "gatepass_redeem.failed",
+            "gatepass_verdicts_refused",
+            "gatepass_records_dropped",
+            "gatepass_record_posts_failed",
         ] {
             self.metrics.count(name, 0);
         }
@@ -134,9 +158,20 @@ impl Shell {
     ) -> Result<Verdict, Failed> {
         #[cfg(not(feature = "unchecked-for-tests"))]
         self.check(now);
+        self.records.begin(now.monotonic, self.gate.age(now));
         let request = Request { headers, body };
         let id = self.ids.next(now.unix);
-        match decide_with(&request, &self.gate, &mut self.cache, now) {
+        let decision = decide_with(&request, &self.gate, &mut self.cache, now);
+        self.carry_out(decision, headers, id)
+    }
+
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        headers: &[Header<'_>],
+        id: DecisionId,
+    ) -> Result<Verdict, Failed> {
+        match decision {
             Decision::Allow(permit) => {
                 let watched = permit.standing().may_end(&self.gate);
                 if watched
@@ -144,7 +179,7 @@ impl Shell {
                     && permit.standing().is_enforced()
                 {
                     let denial = Denial::too_many_open(about(&permit));
-                    return self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied);
+                    return self.refuse(&denial, headers, id.as_str()).map(|()| Verdict::Denied);
                 }
                 self.forward(headers, &permit, id.as_str())?;
                 let listing = permit.listing().cloned();
@@ -155,14 +190,23 @@ impl Shell {
             }
             Decision::Read(awaited) => Ok(Verdict::Awaited(awaited)),
             Decision::Deny(denial) if denial.hold().is_some() => Ok(Verdict::Holdable(denial)),
-            Decision::Deny(denial) => self.refuse(&denial, id.as_str()).map(|()| Verdict::Denied),
+            Decision::Deny(denial) => {
+                self.refuse(&denial, headers, id.as_str()).map(|()| Verdict::Denied)
+            }
+            Decision::Redeem(redemption) => Ok(Verdict::Asks(redemption, id)),
         }
     }
 
-    /// Answers a request whose time is over.
-    pub(crate) fn refuse_held(&mut self, now: Now, denial: &Denial) -> Result<(), Failed> {
+    /// Answers a request whose time is over. `headers` are for its record, where they are at hand.
+    pub(crate) fn refuse_held(
+        &mut self,
+        now: Now,
+        denial: &Denial,
+        headers: &[Header<'_>],
+    ) -> Result<(), Failed> {
         let id = self.ids.next(now.unix);
-        self.refuse(denial, id.as_str())
+        self.records.begin(now.monotonic, self.gate.age(now));
+        self.refuse(denial, headers, id.as_str())
     }
 
     /// Watches a request that was let on; `headers` and `body` are as it was decided on.
@@ -176,11 +220,6 @@ impl Shell {
         if let Some(open) = open {
             self.open.insert(context, open, headers, body);
         }
-    }
-
-    /// Whether some action of the policy in force reads bodies.
-    pub(crate) fn reads_bodies(&self) -> bool {
-        self.gate.index().is_some_and(Index::reads_bodies)
     }
 
     /// Cuts the streams that outlived their permit, as many as there is room for, and says why.
@@ -200,6 +239,8 @@ impl Shell {
                 self.open.put_back(context, open);
                 continue;
             }
+            self.records.begin(now.monotonic, self.gate.age(now));
+            self.write_down(Outcome::Ended, code, &whom.noted, action, &[], open.id.as_str());
             self.metrics.count("gatepass_permits_ended", 1);
             self.metrics.count(&format!("gatepass_permit_ends.{code}"), 1);
         }
@@ -223,10 +264,17 @@ impl Shell {
             Reason::PassedThrough => ("allow", "passed_through", None),
         };
         self.record(outcome, code, agent, permit.action(), id);
+        let outcome = if outcome == "shadow" { Outcome::Shadow } else { Outcome::Allow };
+        self.write_down(outcome, code, permit.noted(), permit.action(), headers, id);
         Ok(())
     }
 
-    fn refuse(&mut self, denial: &Denial, id: &str) -> Result<(), Failed> {
+    pub(crate) fn refuse(
+        &mut self,
+        denial: &Denial,
+        headers: &[Header<'_>],
+        id: &str,
+    ) -> Result<(), Failed> {
         answer::deny(denial, id)?;
         let about = denial.whom();
         if about.is_live && denial.code().rests_on_policy() {
@@ -239,6 +287,8 @@ impl Shell {
             about.action.as_deref(),
             id,
         );
+        let code = denial.code().as_str();
+        self.write_down(Outcome::Deny, code, &about.noted, about.action.as_deref(), headers, id);
         Ok(())
     }
 
@@ -305,7 +355,9 @@ impl Shell {
             let here = self.gate.position();
             self.tally.add(&mut EnvoySharedData, &prefix.key("decided"), here);
             self.place_renewed = Some(now.monotonic);
+            self.forget_expired(now);
         }
+        self.tell(now);
         self.lead(now);
         if self.leads {
             let standing = self.exchange.standing_anew(&mut EnvoySharedData, &mut self.gate, now);
@@ -429,7 +481,7 @@ impl Shell {
 
     /// The feed's answer.
     pub(crate) fn polled(&mut self, token: u32, now: Now) {
-        if !self.poll.finish(token) {
+        if self.told(token, now) || !self.poll.finish(token) {
             return;
         }
         // Also after the lease was lost: the log itself fences what a former leader appends, and
@@ -494,7 +546,8 @@ fn about(permit: &Permit) -> About {
         Reason::Decided(identity) => Some(identity.agent.clone()),
         Reason::Shadow(_) | Reason::Public | Reason::PassedThrough => None,
     };
-    About { agent, action: permit.action().map(str::to_owned), ..About::default() }
+    let (action, noted) = (permit.action().map(str::to_owned), permit.noted().clone());
+    About { agent, action, noted, ..About::default() }
 }
 
 /// Says of the effective context's stream what became of it.

@@ -1,8 +1,9 @@
-//! Requests that wait for their body: bounded in bytes, number and time, in all and for each agent.
+//! Requests that wait for their body: bounded in bytes, number and time, in all and for each agent of a gate.
 //!
 //! Envoy keeps what has come of a body, outside of this VM, for as long as the request is paused. Only a request
 //! whose gatepass was verified and whose headers hold waits here, so nobody without one takes anything of it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -14,11 +15,10 @@ use gatepass_engine::decision::Awaited;
 use crate::open::Spread;
 use crate::progress::{Came, Progress};
 
-/// Those of one gate in this VM.
+/// Those of one gate in this VM; the bounds of all are of all gates in it.
 #[derive(Default)]
 pub(crate) struct Uploads {
     waiting: HashMap<u32, Upload, BuildHasherDefault<Spread>>,
-    all: Share,
     agents: HashMap<u64, Share, BuildHasherDefault<Spread>>,
 }
 
@@ -64,7 +64,7 @@ impl Uploads {
         }
         let agent = hash(&awaited.agent);
         let own = self.agents.get(&agent).copied().unwrap_or_default();
-        if !self.all.fits(bytes, MAX_UPLOADS, MAX_BYTES)
+        if !ALL.get().fits(bytes, MAX_UPLOADS, MAX_BYTES)
             || !own.fits(bytes, MAX_UPLOADS / SHARES, MAX_BYTES / SHARES)
         {
             return Err(Unfinished::NoRoom);
@@ -82,16 +82,19 @@ impl Uploads {
     /// # Errors
     /// Why it will not be had whole; then it waits no more.
     pub(crate) fn grow(&mut self, context: u32, size: usize) -> Result<(), Unfinished> {
-        let Some(upload) = self.waiting.get_mut(&context) else { return Ok(()) };
+        // Of a gate that was configured anew: nobody holds it to a bound.
+        let Some(upload) = self.waiting.get_mut(&context) else { return Err(Unfinished::Broken) };
         let more = size.saturating_sub(upload.bytes);
         upload.bytes = upload.bytes.max(size);
         let (agent, most) = (upload.agent, upload.most);
         let own = self.agents.entry(agent).or_default();
         own.bytes = own.bytes.saturating_add(more);
-        self.all.bytes = self.all.bytes.saturating_add(more);
+        let mut all = ALL.get();
+        all.bytes = all.bytes.saturating_add(more);
+        ALL.set(all);
         let why = if size > most {
             Unfinished::TooLong
-        } else if own.bytes > MAX_BYTES / SHARES || self.all.bytes > MAX_BYTES {
+        } else if own.bytes > MAX_BYTES / SHARES || all.bytes > MAX_BYTES {
             Unfinished::NoRoom
         } else {
             return Ok(());
@@ -120,7 +123,8 @@ impl Uploads {
 
     fn change(&mut self, agent: u64, bytes: usize, more: bool) {
         let own = self.agents.entry(agent).or_default();
-        for share in [own, &mut self.all] {
+        let mut all = ALL.get();
+        for share in [own, &mut all] {
             if more {
                 share.places = share.places.saturating_add(1);
                 share.bytes = share.bytes.saturating_add(bytes);
@@ -129,10 +133,24 @@ impl Uploads {
                 share.bytes = share.bytes.saturating_sub(bytes);
             }
         }
+        ALL.set(all);
         if self.agents.get(&agent).is_some_and(|own| own.places == 0) {
             self.agents.remove(&agent);
         }
     }
+}
+
+impl Drop for Uploads {
+    /// A gate that is configured anew gives its places back.
+    fn drop(&mut self) {
+        let all: Vec<u32> = self.waiting.keys().copied().collect();
+        all.into_iter().for_each(|context| self.remove(context));
+    }
+}
+
+thread_local! {
+    /// Over all gates of this VM: several listeners share it.
+    static ALL: Cell<Share> = const { Cell::new(Share { places: 0, bytes: 0 }) };
 }
 
 /// Agents are known by verified ids, which the control plane draws: nobody looks for two that are one here.

@@ -3,7 +3,7 @@
 //! The index names the first flaw and stops. To tell of all, a flawed part is taken out and the
 //! index built again; the bundle itself is never changed for that.
 
-use gatepass_engine::bundle::{Bundle, Treatment};
+use gatepass_engine::bundle::{Action, Bundle, Treatment};
 use gatepass_engine::routes::{self, Flaw, Index};
 use serde_saphyr::Location;
 
@@ -70,7 +70,8 @@ fn take_out(bundle: &mut Bundle, places: &mut Places, place: routes::Place) -> b
             // It stays, sound: routes name actions by number.
             Some(action) => {
                 // A name that nobody chooses, so that it is not there twice.
-                *action = sound(&format!("-{at}-"));
+                // What it reads of a body stays too, so that its inputs are not told of.
+                *action = Action { body: action.body, ..sound(&format!("-{at}-")) };
                 true
             }
             None => false,
@@ -114,14 +115,28 @@ fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
 
 /// Words of the engine's texts and the fields that they are about. A word that is no longer used
 /// costs precision and nothing else.
-const WORDS: [(&str, &str); 25] = [
+const WORDS: [(&str, &str); 39] = [
     ("upgrade", "upgrade"),
+    ("needs the method `POST`", "match"),
     ("JSON-RPC method", "mcp"),
+    ("JSON-RPC method", "rpc"),
     ("route for a call", "mcp"),
+    ("route for a call", "rpc"),
+    ("a call is", "mcp"),
+    ("a call is", "rpc"),
     ("have no name", "mcp"),
+    ("have no name", "rpc"),
     ("a tool, a prompt", "mcp"),
+    ("media type", "content_types"),
+    ("content coding", "encodings"),
+    ("`content_types`", "content_types"),
+    ("`encodings`", "encodings"),
     ("body that is read must be", "max_body"),
+    ("set of texts", "type"),
+    ("input in the body", "body"),
+    ("input in the body", "argument"),
     ("JSON pointer", "body"),
+    ("JSON pointer", "argument"),
     ("form key", "body"),
     ("with inputs", "inputs"),
     ("no parameter", "path"),

@@ -51,6 +51,8 @@ pub fn compile(yaml: &str) -> Result<Compiled, Vec<Problem>> {
         return Ok(Compiled { bundle });
     }
     problems.sort_by_key(|problem| (problem.line, problem.column));
+    // A route that names several calls is several to the index, each with its flaw.
+    problems.dedup();
     problems.truncate(MAX_PROBLEMS);
     Err(problems)
 }

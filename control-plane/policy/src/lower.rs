@@ -2,13 +2,17 @@
 //! and what needs two places to be named; the rest is [`crate::flaws`]'s.
 
 use gatepass_engine::bundle::{
-    ANSWERS, Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
-    InputKind, Protocol, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use serde_saphyr::Location;
 
 use crate::reader::{Fields, Reader, quoted};
 use crate::tree::{Node, Tree};
+
+mod calls;
+
+use calls::{calls, without_arguments};
 
 /// Where the parts of a bundle stand in the text, index by index.
 #[derive(Debug, Default)]
@@ -121,6 +125,7 @@ pub(crate) fn sound(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -169,7 +174,7 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         scopes_any,
         assurance: assurance.unwrap_or(default_assurance),
         binding: Binding::None,
-        uses: Uses::Unlimited,
+        uses: field(fields, "uses", |tree| reader.choice(tree, &USES)).unwrap_or(Uses::Unlimited),
         max_age: field(fields, "max_age", |tree| reader.duration(tree)),
         staleness: field(fields, "staleness", |tree| reader.duration(tree))
             .unwrap_or(assumed.default_staleness()),
@@ -183,6 +188,8 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Action {
         approval,
         mode: field(fields, "mode", |tree| reader.choice(tree, &MODES))
             .unwrap_or(ActionMode::Enforce),
+        audit: field(fields, "audit", |tree| reader.choice(tree, &AUDITS))
+            .unwrap_or(Audit::Batched),
     }
 }
 
@@ -279,7 +286,23 @@ fn route(
     };
     let upgrade = field(fields, "upgrade", |tree| reader.text(tree, "an upgrade's name"));
     let Some(calls) = calls(reader, fields) else { return Vec::new() };
-    let max_body = field(fields, "max_body", |tree| reader.size(tree)).unwrap_or(DEFAULT_BODY);
+    let inputs = match fields.find("mcp") {
+        Some(_) => inputs,
+        None => without_arguments(reader, inputs, place),
+    };
+    let max_body = field(fields, "max_body", |tree| {
+        let reads =
+            target.and_then(|(_, action)| action).is_none_or(|action| action.body.is_read());
+        if !reads {
+            reader.tell(
+                tree.referenced,
+                "`max_body` of a body that is not read",
+                "leave it out, or write `body: json`, `form` or `digest` at the action",
+            );
+        }
+        reader.size(tree)
+    })
+    .unwrap_or(DEFAULT_BODY);
     let (Some((methods, path)), Some((target, _))) = (matched, target) else {
         return Vec::new();
     };
@@ -301,43 +324,6 @@ fn route(
             calls.into_iter().map(of).collect()
         }
     }
-}
-
-/// `mcp: tools/call search`, `rpc: message/send`, or a list of such. `None` where it cannot be read.
-fn calls(reader: &mut Reader, fields: &Fields<'_>) -> Option<Vec<Call>> {
-    let (protocol, tree) = match (fields.find("mcp"), fields.find("rpc")) {
-        (None, None) => return Some(Vec::new()),
-        (Some(tree), None) => (Protocol::Mcp, tree),
-        (None, Some(tree)) => (Protocol::JsonRpc, tree),
-        (Some(_), Some(tree)) => {
-            reader.tell(
-                tree.referenced,
-                "a route has `mcp` or `rpc`, not both",
-                "keep one of them",
-            );
-            return None;
-        }
-    };
-    let items: Vec<&Tree> = match &tree.value {
-        Node::List(items) => items.iter().collect(),
-        _ => vec![tree],
-    };
-    let mut calls = Vec::new();
-    for item in items {
-        let text = reader.text(item, "a method such as `tools/call search`")?;
-        let (method, name) = match text.split_once(' ') {
-            Some((method, "*")) => (method, None),
-            Some((method, name)) => (method, Some(name.to_owned())),
-            None => (text, None),
-        };
-        let method = if method == "answers" { ANSWERS } else { method };
-        calls.push(Call { protocol, method: method.to_owned(), name });
-    }
-    if calls.is_empty() {
-        reader.tell(tree.referenced, "no method is named", "write `mcp: tools/call search`");
-        return None;
-    }
-    Some(calls)
 }
 
 /// `METHOD[,METHOD] PATH`.
@@ -460,7 +446,9 @@ fn input(reader: &mut Reader, name: &str, fields: &Fields<'_>) -> Option<Input> 
         (Type::Boolean, None) => InputKind::Boolean,
         (Type::Set, None) => InputKind::TextSet,
     };
-    Some(Input { name: name.to_owned(), kind, source: source? })
+    let record = field(fields, "record", |tree| reader.choice(tree, &RECORDINGS))
+        .unwrap_or(Recording::of(&kind));
+    Some(Input { name: name.to_owned(), kind, source: source?, record })
 }
 
 fn currency(reader: &mut Reader, tree: &Tree) -> Option<Currency> {
@@ -520,10 +508,11 @@ enum Type {
     Set,
 }
 
-const ACTION_FIELDS: [&str; 10] = [
+const ACTION_FIELDS: [&str; 12] = [
     "risk",
     "scopes",
     "assurance",
+    "uses",
     "max_age",
     "staleness",
     "body",
@@ -531,11 +520,13 @@ const ACTION_FIELDS: [&str; 10] = [
     "encodings",
     "approval",
     "mode",
+    "audit",
 ];
 const HOST_FIELDS: [&str; 5] = ["names", "audience", "origin", "pass_through", "routes"];
 const ROUTE_FIELDS: [&str; 9] =
     ["match", "mcp", "rpc", "action", "public", "inputs", "max_duration", "upgrade", "max_body"];
-const INPUT_FIELDS: [&str; 7] = ["type", "path", "query", "header", "body", "argument", "currency"];
+const INPUT_FIELDS: [&str; 8] =
+    ["type", "path", "query", "header", "body", "argument", "currency", "record"];
 const SOURCES: [&str; 5] = ["path", "query", "header", "body", "argument"];
 const RISKS: [(&str, Risk); 3] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
@@ -551,6 +542,8 @@ const BODIES: [(&str, BodyRule); 5] = [
     ("json", BodyRule::Json),
     ("form", BodyRule::Form),
 ];
+const USES: [(&str, Uses); 2] = [("unlimited", Uses::Unlimited), ("once", Uses::Once)];
+const AUDITS: [(&str, Audit); 2] = [("batched", Audit::Batched), ("confirmed", Audit::Confirmed)];
 const MODES: [(&str, ActionMode); 2] =
     [("enforce", ActionMode::Enforce), ("shadow", ActionMode::Shadow)];
 const TYPES: [(&str, Type); 6] = [
@@ -561,6 +554,8 @@ const TYPES: [(&str, Type); 6] = [
     ("boolean", Type::Boolean),
     ("set", Type::Set),
 ];
+const RECORDINGS: [(&str, Recording); 3] =
+    [("none", Recording::None), ("hash", Recording::Hash), ("value", Recording::Value)];
 /// Seconds that a permit may last.
 const DEFAULT_DURATION: u32 = 60;
 /// Bytes of a body that is read.

@@ -30,7 +30,8 @@ pub fn import(server: Server<'_>, tools: &Value) -> Result<String, String> {
     let (mut actions, mut routes) = (String::new(), String::new());
     for tool in tools {
         let name = tool.get("name").and_then(Value::as_str).ok_or("a tool without a name")?;
-        if name.is_empty() || name.chars().any(char::is_control) {
+        // `*` would be every tool.
+        if name.is_empty() || name == "*" || name.chars().any(char::is_control) {
             return Err(format!("`{}` is no name of a tool", name.escape_debug()));
         }
         let action = free(&mut names, &plain(name));
@@ -235,6 +236,7 @@ mod tests {
             json!({"tools": {}}),
             json!([{"title": "x"}]),
             json!([{"name": ""}]),
+            json!([{"name": "*"}]),
             json!([{"name": "a\nb"}]),
             json!("tools"),
         ] {

@@ -5,6 +5,9 @@ use gatepass_engine::routes::Index;
 
 use super::*;
 
+mod bodies;
+mod guide;
+
 const WHOLE: &str = "\
 actions:
   orders:create:
@@ -163,11 +166,15 @@ fn an_action_is_told_of_at_its_field() {
     check("body: none", "max_age: s", "4:14: expected a duration");
     check("body: none", "max_age: é", "4:14: expected a duration");
     check("body: none", "staleness: 2s", "4:16: a staleness bound of 2 s must be 3 to 3600 s");
-    check("body: none", "body: read", "4:11: expected `none` or `unread`, found `read`");
+    check(
+        "body: none",
+        "body: read",
+        "4:11: expected `none`, `unread`, `digest`, `json` or `form`",
+    );
     check("body: none", "approval: yes", "4:15: expected `true` or `false`, found `yes`");
     check("body: none", "mode: off", "4:11: expected `enforce` or `shadow`");
     check("body: none", "binding: key", "4:5: unknown field `binding`");
-    check("body: none", "uses: once", "4:5: unknown field `uses`");
+    check("body: none", "uses: twice", "4:11: expected `unlimited` or `once`, found `twice`");
     let found =
         problems(&SMALL.replace("  read:", "  Read:").replace("action: read", "action: Read"));
     assert_eq!(found.len(), 1, "{found:#?}");
@@ -257,8 +264,8 @@ fn a_route_is_told_of_at_its_field() {
     );
     check(
         "action: read",
-        "action: read\n        mcp: x",
-        "11:9: unknown field `mcp`; a route takes `match`,",
+        "action: read\n        mpc: x",
+        "11:9: unknown field `mpc`; a route takes `match`,",
     );
 }
 
@@ -301,13 +308,13 @@ fn an_input_is_told_of_at_its_field() {
     check(
         input,
         "id: {type: number, path: id}",
-        "12:22: expected `text`, `integer`, `decimal`, `money` or `boolean`",
+        "12:22: expected `text`, `integer`, `decimal`, `money`, `boolean` or `set`",
     );
     check(input, "id: {path: id}", "12:15: input `id` needs `type`");
     check(
         input,
         "id: {type: text}",
-        "12:15: input `id` needs exactly one source; write one of `path`, `query` or `header`",
+        "12:15: input `id` needs exactly one source; write one of `path`, `query`, `header`, `body` or `argument`",
     );
     check(
         input,
@@ -322,7 +329,16 @@ fn an_input_is_told_of_at_its_field() {
         "id: {type: text, header: authorization}",
         "12:36: header `authorization` must match",
     );
-    check(input, "id: {type: text, path: id, body: id}", "12:28: unknown field `body`; an input takes `type`, `path`, `query`, `header` or `currency`".replacen("28", "38", 1).as_str());
+    check(
+        input,
+        "id: {type: text, path: id, body: id}",
+        "12:38: input `id` needs exactly one source",
+    );
+    check(
+        input,
+        "id: {type: text, path: id, cookie: id}",
+        "12:38: unknown field `cookie`; an input takes `type`, `path`, `query`, `header`, `body`,",
+    );
     check(input, "Id: {type: text, path: id}", "12:11: input `Id` needs a name of its own");
     check(input, "id: {type: money, path: id}", "12:15: input `id` is money without a currency");
     check(

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::endpoint::{Endpoint, JSON, PathNames, in_path, members, schema, text};
 use super::problem::Problem;
-use super::{auth, fleet, json, reads};
+use super::{auth, decisions, fleet, json, reads};
 use crate::audit;
+use crate::decisions::{Explained, Page, Standing};
 use crate::desk::agents::Agent;
 use crate::desk::change::{
     AcceptOwner, ActivateAgent, AddAgentKey, AddBlueprint, AddCohort, AddJoinToken, AddOperator,
@@ -171,6 +172,49 @@ fn questions() -> Vec<Endpoint> {
             Need::Read,
             fleet::fleet,
         ),
+        Endpoint::read::<Page, _>(
+            "/v1/decisions",
+            "What gates decided: the newest first, or what comes after a cursor",
+            Need::Read,
+            decisions::list,
+        )
+        .with_query(&[
+            ("agent", "`agent:<uuid>`"),
+            ("action", "its name"),
+            ("code", "`decided`, or a denial's"),
+            ("task", "its id"),
+            ("outcome", "allow, deny, shadow or ended"),
+            ("envoy", "as the fleet names it"),
+            ("since", "RFC 3339 or Unix seconds, by the gate's clock"),
+            ("until", "the same; not included"),
+            ("limit", "at most 1000"),
+            ("before", "`older` of the page before: what is older"),
+            ("after", "`newest` of the answer before: what came since, the oldest first"),
+            ("wait", "with `after`: seconds to wait for something new, at most 20"),
+        ]),
+        Endpoint::read::<Explained, _>(
+            "/v1/decisions/{id}",
+            "One decision, what its code means and what to do next",
+            Need::Read,
+            decisions::one,
+        ),
+        Endpoint::read::<decisions::Chain, _>(
+            "/v1/tasks/{task}/decisions",
+            "A task and what was decided under it, the oldest first",
+            Need::Read,
+            decisions::task,
+        )
+        .with_query(&[("after", "`more` of the answer before")]),
+        Endpoint::read::<Standing, _>(
+            "/v1/decision-reporters",
+            "The VMs that tell decisions, what is missing, and what was only counted",
+            Need::Read,
+            decisions::standing,
+        )
+        .with_query(&[(
+            "verify",
+            "`true`: hold what is kept against the hashes that it came with",
+        )]),
         Endpoint::read::<reads::Overview, _>(
             "/v1/environment",
             "Where the environment stands",

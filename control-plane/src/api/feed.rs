@@ -10,14 +10,14 @@ use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use gatepass_engine::batch::Feed as Body;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::position::Position;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use super::{auth, status};
+use super::{auth, redeem, status};
 use crate::audit::Entry;
 use crate::config::Followers;
 use crate::db::{DbError, Told, is_reset};
@@ -33,6 +33,8 @@ use crate::server::Shared;
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/v1/feed", get(poll))
+        .route("/v1/redeem", post(redeem::answer))
+        .route("/v1/decisions", post(super::decisions::post))
         .route("/filter/gatepass.wasm", get(filter))
         .route("/filter/gatepass.wasm.sha256", get(digest))
         .route("/healthz", get(status::health))
@@ -220,15 +222,15 @@ fn no_audience() -> Problem {
 }
 
 /// Who polls.
-struct Follower {
+pub(super) struct Follower {
     /// How that is known.
-    identity: &'static str,
-    node: String,
+    pub(super) identity: &'static str,
+    pub(super) node: String,
     /// Of a join token: what it is good for.
     joins: Option<Joins>,
 }
 
-async fn follower(
+pub(super) async fn follower(
     shared: &Arc<Shared>,
     peer: &Peer,
     headers: &HeaderMap,
@@ -259,7 +261,7 @@ async fn follower(
 impl Follower {
     /// A join token is good for one audience: what gates of a cohort report is evidence for its
     /// policy, and comes from those whom an operator let into it.
-    fn may_follow(&self, audience: &str, of_all: &str) -> Result<(), Refused> {
+    pub(super) fn may_follow(&self, audience: &str, of_all: &str) -> Result<(), Refused> {
         let Some(joins) = &self.joins else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{Outcome, show};
 
 mod commands;
+mod decisions;
 mod enforced;
 mod request;
 
@@ -52,6 +53,11 @@ impl Server {
         if let Admin::Policy(Policy::ImportMcp(import)) = &command {
             print!("{}", import.run(self.ca.as_deref()).await?);
             return Ok(std::process::ExitCode::SUCCESS);
+        }
+        if let Admin::Decisions(args) = &command
+            && !args.gaps
+        {
+            return self.decisions(args).await;
         }
         if let Admin::Status { wait } = &command {
             self.wait(std::time::Duration::from_secs(*wait)).await;

@@ -109,6 +109,21 @@ impl ExplainArgs {
                 }
                 ExitCode::SUCCESS
             }
+            Decision::Redeem(redemption) => {
+                let needs = redemption.needs();
+                let asked = match (needs.one_use, needs.record) {
+                    (true, true) => "its one use is spent and the record is stored",
+                    (true, false) => "its one use is spent",
+                    (false, _) => "the record is stored",
+                };
+                writeln!(
+                    out,
+                    "allowed once the control plane confirms that {asked}: `{}` by {}",
+                    redemption.action(),
+                    redemption.identity().agent
+                )?;
+                ExitCode::SUCCESS
+            }
             Decision::Deny(denial) => {
                 let code = denial.code();
                 writeln!(out, "denied: {code} ({}): {}", code.status(), denial.detail())?;

@@ -34,6 +34,7 @@ pub(crate) enum KeyOf {
     Feed,
     Issuer,
     Audit,
+    Redeem,
 }
 
 impl Keys {
@@ -51,6 +52,7 @@ impl KeyOf {
             Self::Feed => KeyRole::Feed,
             Self::Issuer => KeyRole::Issuer,
             Self::Audit => KeyRole::Audit,
+            Self::Redeem => KeyRole::Redeem,
         }
     }
 }
@@ -78,12 +80,12 @@ async fn list(dir: &Path) -> Outcome<()> {
     let is_revoked = |kid: &str| publisher.hits(Kind::Key, kid, 0);
     let signing = issuers::signing(&signers, listed, is_revoked, now()).map(|kept| &kept.kid);
     let in_use = [signers.feed().ok(), signers.audit().ok()];
+    let in_use = || in_use.into_iter().flatten().chain(signers.redeem());
     let state = |kept: &Kept| {
         let named = document
             .as_ref()
             .is_some_and(|document| document.keys.iter().any(|key| key.public == kept.public));
-        let signs =
-            in_use.iter().flatten().any(|used| used.kid == kept.kid) || signing == Some(&kept.kid);
+        let signs = in_use().any(|used| used.kid == kept.kid) || signing == Some(&kept.kid);
         match (is_revoked(&kept.kid), signs, named) {
             (true, _, _) => "revoked",
             (false, true, _) => "signs",

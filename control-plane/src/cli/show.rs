@@ -15,6 +15,9 @@ pub(crate) fn answer(path: &str, method: &Method, answer: &Value) -> String {
     match bare.strip_prefix("/v1/").unwrap_or_default() {
         agent if agent.starts_with("agents/") => dossier(answer),
         policy if policy.starts_with("policies/") => text(answer, "content"),
+        id if id.starts_with("decisions/") => super::decisions::explained(answer),
+        task if task.starts_with("tasks/") => super::decisions::task(answer),
+        "decision-reporters" => super::decisions::standing(answer),
         "proposals" => proposals(answer),
         "fleet" => super::fleet::table(answer),
         "cohorts" => cohorts(answer),
@@ -152,7 +155,7 @@ fn cohorts(answer: &Value) -> String {
     }
 }
 
-fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -197,7 +200,7 @@ fn members(value: &Value, indent: &str) -> String {
     members.keys().map(line).collect()
 }
 
-fn text(value: &Value, name: &str) -> String {
+pub(super) fn text(value: &Value, name: &str) -> String {
     match value.get(name) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -205,7 +208,7 @@ fn text(value: &Value, name: &str) -> String {
     }
 }
 
-fn time(value: &Value, name: &str) -> String {
+pub(super) fn time(value: &Value, name: &str) -> String {
     let seconds = value.get(name).and_then(Value::as_i64);
     let stamp = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     stamp.map(|stamp| stamp.to_string()).unwrap_or_default()

@@ -83,6 +83,9 @@ impl VerifyArgs {
         if let Some(what) = details.unsupported() {
             return Err(format!("unsupported_restriction: {what}"));
         }
+        if details.has_uses() {
+            return Err("unsupported_restriction: a use is spent at a gate, not here".to_owned());
+        }
         if let Some(action) = &self.action {
             let named = details.named().any(|(name, locations)| {
                 name == action && locations.is_none_or(|all| all.contains(&self.audience.as_str()))

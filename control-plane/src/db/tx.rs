@@ -25,6 +25,9 @@ use crate::publish::{Carried, Changes, Publisher, Revoke, ToCohort};
 use crate::roots::unverified_document;
 
 mod deltas;
+mod uses;
+
+pub(crate) use uses::Spending;
 
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.
 pub struct Tx {

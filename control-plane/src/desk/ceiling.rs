@@ -243,6 +243,12 @@ fn shaped(entry: &Entry, field: &'static str) -> Result<(), Refused> {
     if entry.constraints.values().any(|constraint| *constraint == empty) {
         return Err(Refused::invalid(field, "a constraint without an operator"));
     }
+    if entry.uses.is_some_and(|uses| uses != 1) {
+        return Err(Refused::invalid(
+            field,
+            "`uses` is 1: a gatepass is spent once, or not counted",
+        ));
+    }
     if entry.identifier.is_some() {
         return Err(Refused::invalid(field, "`identifier` cannot be checked at the gate"));
     }

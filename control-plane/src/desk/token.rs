@@ -192,6 +192,12 @@ fn admitted(
     }
     // What is ours in it is well-formed; what is not comes from the entries that were asked for.
     let read = Claims::parse(text.as_bytes()).map_err(|denial| not_admitted(&denial))?;
+    if read.authorization_details.has_uses() && tx.signers().redeem().is_empty() {
+        return Err(Denied::new(
+            OAuthError::TemporarilyUnavailable,
+            "no `redeem` key is in force here, so no gate could have the use spent",
+        ));
+    }
     admit(&read, tx.publisher().index()).map_err(|denial| not_admitted(&denial))?;
     Ok((claims, text))
 }
@@ -326,7 +332,9 @@ fn covered(
             return beyond("the blueprint's ceiling");
         }
         let narrower = |parent: &parent::Parent| {
-            parent.entries.iter().any(|own| ceiling::is_narrower(entry, own, audiences))
+            // One use would be as many as there are children.
+            let unspent = parent.entries.iter().filter(|own| own.uses.is_none());
+            unspent.into_iter().any(|own| ceiling::is_narrower(entry, own, audiences))
         };
         if parent.is_some_and(|parent| !narrower(parent)) {
             return beyond("what the `subject_token` grants");

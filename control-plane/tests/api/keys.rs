@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use gatepass::desk::redeem::{Asks, Decided, Question, verdict};
 use gatepass::issue::sign_text;
 use gatepass::keychain::{Kept, new_key};
 use gatepass::keys::{KeyRole, SecretKey, Signer as _, public_text};
@@ -14,10 +15,11 @@ use gatepass_engine::bundle::Bundle;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::envelope::{PayloadType, Unverified};
 use gatepass_engine::keyring::Algorithm;
+use gatepass_engine::redeem::Verdict;
 use gatepass_engine::root::Role;
 use serde_json::{Value, json};
 
-use crate::kit::{Ask, Follower, POLICY, Plane, claims, poll, python};
+use crate::kit::{Ask, Follower, ORDERS, POLICY, Plane, claims, poll, python};
 
 /// The longest staleness bound of the kit's policy, and the second that it takes to be over.
 const HEARD: u64 = 901;
@@ -99,6 +101,41 @@ fn new_keys_reach_cohorts_and_wait_for_what_these_ride_out() {
         let fresh = Follower::of_audience(&plane, "canary");
         assert_eq!(fresh.reads(&after), Ok(()));
     }
+}
+
+#[test]
+fn verdicts_are_signed_by_every_redeem_key_that_is_named_and_by_none_that_is_not() {
+    let plane = Plane::furnished();
+    let agent = plane.agent(1);
+    let once =
+        Ask::entry(json!({ "actions": ["orders:read"], "uses": 1 })).with("resource", ORDERS);
+    let old = public(&plane, "redeem.key", KeyRole::Redeem);
+    let made = new(&plane, KeyRole::Redeem);
+    let believed = |public: &str| {
+        let key = gatepass_engine::root::public_key(public).unwrap();
+        let question = Question {
+            jti: "j1".to_owned(),
+            nonce: "nonce-0123456789".to_owned(),
+            expires: UnixSeconds(plane.now()),
+            position: plane.db().book().position(),
+            asks: Asks::Use(None),
+        };
+        let decided = Decided { verdict: Verdict::Spent, at: UnixSeconds(plane.now()) };
+        let signers = plane.db().book().signers();
+        let envelope = verdict("prod", &question, decided, &signers).unwrap();
+        let envelope = Unverified::from_json(envelope.as_bytes()).unwrap();
+        envelope.verify(PayloadType::Verdict, &[key]).is_ok()
+    };
+    assert_eq!((believed(&old), believed(&made.public)), (true, false), "not named yet");
+    adopt(&plane, &adding(&[(Role::Redeem, &made)]));
+    assert_eq!((believed(&old), believed(&made.public)), (true, true), "gates believe either");
+    adopt(&plane, &Wanted { drop: vec![old.clone()], ..Wanted::default() });
+    assert_eq!((believed(&old), believed(&made.public)), (false, true));
+    agent.gatepass(&plane, &once);
+    adopt(&plane, &Wanted { drop: vec![made.public.clone()], ..Wanted::default() });
+    assert_eq!((believed(&old), believed(&made.public)), (false, false));
+    assert_eq!(agent.refused(&plane, &once), "temporarily_unavailable");
+    agent.gatepass(&plane, &Ask::read());
 }
 
 #[test]

@@ -211,6 +211,14 @@ impl Plane {
         self.server.as_ref().unwrap().db().book().issuer_keys()
     }
 
+    pub(crate) fn db(&self) -> &gatepass::db::Db {
+        self.server.as_ref().unwrap().db()
+    }
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     pub(crate) fn addresses(&self) -> Addresses {
         self.server.as_ref().unwrap().addresses()
     }

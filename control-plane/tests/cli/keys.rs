@@ -69,8 +69,8 @@ fn the_next_root_is_written_from_the_one_in_force() {
     assert_eq!((&second["version"], &second["reset"]), (&2.into(), &true.into()));
     assert_eq!(second["root"], first["root"]);
     let keys = second["keys"].as_array().unwrap();
-    assert_eq!(keys.len(), 3);
-    assert_eq!(keys[2], serde_json::json!({ "role": "feed", "public": public }));
+    assert_eq!(keys.len(), 4);
+    assert_eq!(keys[3], serde_json::json!({ "role": "feed", "public": public }));
     site.fails("root rotate --dir d", "exists already");
     let out = "--out elsewhere.json";
     for (arguments, expected) in [

@@ -51,7 +51,9 @@ fn a_gatepass_is_good_for_what_it_says_and_nothing_else() {
     check(&with(&["--assurance", "static"]), within, "denied: insufficient_assurance");
     check(&with(&["--ttl", "1h"]), within, "denied: too_old");
     check(&with(&["--args-digest", &"A".repeat(43)]), within, "denied: constraint_violated");
-    let body = desk.explain(&with(&[]), &["--method", "POST", "--path", within, "--body"]);
+    let file = desk.file("body", b"{}");
+    let sent = ["--method", "POST", "--path", within, "--body", file.to_str().unwrap()];
+    let body = desk.explain(&with(&[]), &sent);
     assert!(body.1.contains("denied: body_not_allowed"), "{}", body.1);
 }
 

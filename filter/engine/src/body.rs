@@ -10,8 +10,9 @@ use crate::bundle::{Action, BodyRule};
 use crate::decision::Header;
 use crate::denial::{Code, Denial};
 use crate::digest::BodyDigest;
-use crate::document::{Document, canonical};
+use crate::document::{self, Document, canonical};
 use crate::form::Form;
+use crate::inputs::{is_method_override, same_header};
 
 /// What there is of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,25 @@ impl<'a> Read<'a> {
         }
     }
 
+    /// Whether it has a value of its own for what the query calls `key`, to whoever merges the two.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Nothing | Self::Bytes(_) => false,
+            Self::Form(form) => form.has(key),
+            Self::Json(document) => document.root().is_some_and(|root| root.has(key)),
+        }
+    }
+
+    /// Whether it has what some frameworks take for another method than the one that was decided on. A form
+    /// that has is none.
+    pub(crate) fn overrides_method(&self) -> bool {
+        let Self::Json(document) = self else { return false };
+        let overrides = |name: document::Value<'_, '_>| {
+            name.text().is_none_or(|name| is_method_override(name.split('\0').next().unwrap_or("")))
+        };
+        document.root().is_some_and(|root| root.members().any(|(name, _)| overrides(name)))
+    }
+
     pub(crate) fn digest(&self) -> BodyDigest {
         match self {
             Self::Nothing | Self::Bytes([]) => BodyDigest::Empty,
@@ -97,6 +117,10 @@ pub(crate) fn announced(action: &Action, most: u32, headers: &[Header<'_>]) -> R
     let not_allowed = |what: &str| Denial::new(Code::BodyNotAllowed, what);
     let mut content_type = None;
     for header in headers {
+        if SAID_OF_A_BODY.iter().any(|name| same_header(header.name, name) && header.name != *name)
+        {
+            return Err(not_allowed("a second spelling of a header that says what the body is"));
+        }
         match header.name {
             b"content-type" if content_type.is_some() => {
                 return Err(not_allowed("two media types"));
@@ -160,14 +184,24 @@ fn takes(action: &Action, essence: &str) -> bool {
         return action.content_types.iter().any(|known| known == essence);
     }
     match action.body {
-        BodyRule::Json => essence == "application/json" || essence.ends_with("+json"),
+        BodyRule::Json => essence.strip_prefix("application/").is_some_and(is_json),
         BodyRule::Form => essence == FORM,
         BodyRule::Digest => !essence.starts_with("multipart/"),
         BodyRule::None | BodyRule::Unread => true,
     }
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
+/// `json`, or `<name>+json`. Some upstreams take by its beginning what is a form.
+fn is_json(subtype: &str) -> bool {
+    let named = subtype.strip_suffix("+json");
+    subtype == "json"
+        || named.is_some_and(|name| !name.contains('+') && !name.starts_with("x-www-form"))
+}
+
+/// To CGI and its heirs `content_type` is one of them.
+const SAID_OF_A_BODY: [&[u8]; 4] =
+    [b"content-type", b"content-encoding", b"content-length", b"transfer-encoding"];
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 #[cfg(test)]
 mod tests {
@@ -201,6 +235,9 @@ mod tests {
             "application/json; x=1",
             "multipart/form-data; boundary=a",
             "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded+json",
+            "multipart/x+json",
+            "application/a+b+json",
             "json",
             "",
             "/json",
@@ -216,6 +253,19 @@ mod tests {
         assert_eq!(coded("identity"), None);
         for coding in ["gzip", "br", "gzip, identity", "", "x"] {
             assert_eq!(coded(coding), Some(Code::BodyNotAllowed), "{coding}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_says_what_a_body_is() {
+        let json = Action { body: BodyRule::Json, ..action("a") };
+        let good = ("content-type", "application/json");
+        assert_eq!(said(&json, &[good, ("content-types", "x"), ("x-content-type", "y")]), None);
+        for name in ["content_type", "content.type", "content_encoding", "content_length"] {
+            for value in ["application/json", "identity", "1"] {
+                let said = said(&json, &[good, (name, value)]);
+                assert_eq!(said, Some(Code::BodyNotAllowed), "{name}: {value}");
+            }
         }
     }
 

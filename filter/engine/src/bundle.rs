@@ -40,6 +40,7 @@ pub struct Action {
     /// A human's approval of exactly this action is demanded.
     pub approval: bool,
     pub mode: ActionMode,
+    pub audit: Audit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,12 +92,22 @@ pub enum Binding {
     Workload,
 }
 
-/// How often a gatepass may be used. Only `Unlimited` can be checked yet.
+/// How often a gatepass may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uses {
     Unlimited,
     Once,
+}
+
+/// When the record of a decision must be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audit {
+    /// Afterwards, with others.
+    Batched,
+    /// Before the request goes on; else it does not.
+    Confirmed,
 }
 
 /// What the action does with a body.
@@ -207,6 +218,32 @@ pub struct Input {
     pub name: String,
     pub kind: InputKind,
     pub source: Source,
+    /// What the record of a decision shows of it.
+    pub record: Recording,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recording {
+    /// Not even that it was there.
+    None,
+    /// [`crate::record::pseudonym`].
+    Hash,
+    Value,
+}
+
+impl Recording {
+    /// Where the policy does not say. A text is whatever a caller wrote, so perhaps a name, an account or a
+    /// secret; a number says how much of something.
+    #[must_use]
+    pub const fn of(kind: &InputKind) -> Self {
+        match kind {
+            InputKind::Text | InputKind::TextSet => Self::None,
+            InputKind::Integer | InputKind::Decimal | InputKind::Money(_) | InputKind::Boolean => {
+                Self::Value
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,11 +3,11 @@
 //! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
-use crate::body::{self, Body, Read, Unfinished};
 use std::sync::Arc;
 
+use crate::body::{self, Body, Read, Unfinished};
 use crate::bundle::{Action, ActionMode, BodyRule, Protocol};
-use crate::clock::Now;
+use crate::clock::{Now, UnixSeconds};
 use crate::denial::{About, CallId, Code, Denial, HoldUntil};
 use crate::digest::{ActionFacts, BodyDigest};
 use crate::entry::{Asked, Known};
@@ -18,6 +18,7 @@ use crate::inputs::Unclear;
 use crate::keyring::Speaking;
 use crate::listing::{Listed, Listing};
 use crate::position::Position;
+use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::{Kind, Revocations};
 use crate::routes::{HostMatch, Matched, MatchedCalls, MatchedRoute};
 use crate::rpc::{self, Message};
@@ -29,12 +30,14 @@ mod admission;
 mod credential;
 mod demands;
 mod line;
+mod noted;
 mod standing;
 
 pub use admission::admit;
 use credential::{AUTHORIZATION, Credential, scheme_and_token};
-use demands::{approval, assurance, binding, consumed, not_granted, restrictions, scopes, young};
+use demands::{approval, assurance, binding, needs, not_granted, restrictions, scopes, young};
 use line::RequestLine;
+pub use noted::{Noted, Seen};
 pub use standing::Standing;
 use standing::{Basis, Grant};
 
@@ -60,6 +63,9 @@ pub enum Decision {
     /// All that can be said without the body holds. The same request is decided once more, from the start,
     /// with the whole body.
     Read(Awaited),
+    /// All holds but what only the control plane can confirm. It is decided again with what it says
+    /// ([`decide_confirmed`]); until then the request does not go on.
+    Redeem(Box<Redemption>),
 }
 
 /// What a request waits for.
@@ -81,6 +87,8 @@ pub struct Permit {
     /// Boxed: few requests have one.
     listing: Option<Box<Listing>>,
     standing: Standing,
+    /// Boxed, so that a decision stays small.
+    noted: Box<Noted>,
 }
 
 /// Why a request may go on.
@@ -112,6 +120,12 @@ impl Permit {
     #[must_use]
     pub fn action(&self) -> Option<&str> {
         self.action.as_deref()
+    }
+
+    /// For its record.
+    #[must_use]
+    pub const fn noted(&self) -> &Noted {
+        &self.noted
     }
 
     /// What it rests on: for as long as the request is open.
@@ -161,14 +175,27 @@ pub fn decide_with(
     cache: &mut TokenCache,
     now: Now,
 ) -> Decision {
-    run(request, gate, cache, now, &mut Silent)
+    run(request, gate, cache, None, now, &mut Silent)
+}
+
+/// The same decision of a request whose [`Redemption`] was confirmed: on what is newest now, so that what was
+/// revoked while it waited is denied.
+#[must_use]
+pub fn decide_confirmed(
+    request: &Request<'_>,
+    gate: &Gate,
+    cache: &mut TokenCache,
+    confirmation: Confirmation,
+    now: Now,
+) -> Decision {
+    run(request, gate, cache, Some(Arc::new(confirmation)), now, &mut Silent)
 }
 
 /// The same decision with each check and how it ended, in order.
 #[must_use]
 pub fn explain(request: &Request<'_>, gate: &Gate, now: Now) -> (Decision, Recorded) {
     let mut recorded = Recorded::default();
-    let decision = run(request, gate, &mut TokenCache::new(0), now, &mut recorded);
+    let decision = run(request, gate, &mut TokenCache::new(0), None, now, &mut recorded);
     (decision, recorded)
 }
 
@@ -176,6 +203,7 @@ fn run<T: Trace>(
     request: &Request<'_>,
     gate: &Gate,
     cache: &mut TokenCache,
+    confirmation: Option<Arc<Confirmation>>,
     now: Now,
     trace: &mut T,
 ) -> Decision {
@@ -188,6 +216,7 @@ fn run<T: Trace>(
         shadow: false,
         authentic: false,
         max_duration: None,
+        confirmation,
         strip_replay: false,
         listing: None,
     };
@@ -197,6 +226,7 @@ fn run<T: Trace>(
             let agent = judge.about.agent.unwrap_or_default();
             Decision::Read(Awaited { most, agent })
         }
+        Err(Stop::Redeem(redemption)) => Decision::Redeem(redemption),
         Err(Stop::Denied(denial)) => {
             let denial = denial.about(judge.about.clone());
             let shadow = judge.shadow || gate.settings().mode == Mode::Shadow;
@@ -218,6 +248,8 @@ enum Stop {
     Denied(Denial),
     /// Not yet: so many bytes of a body at most are to be read first.
     Read(u32),
+    /// Not yet: this is to be confirmed first.
+    Redeem(Box<Redemption>),
 }
 
 impl From<Denial> for Stop {
@@ -237,6 +269,8 @@ struct Judge<'r, 'g, T> {
     /// A signature verified under one of our keys.
     authentic: bool,
     max_duration: Option<u32>,
+    /// What the control plane has said of this request.
+    confirmation: Option<Arc<Confirmation>>,
     strip_replay: bool,
     listing: Option<Box<Listing>>,
 }
@@ -272,6 +306,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         Decision::Allow(Permit {
             reason,
             action: self.about.action,
+            noted: Box::new(self.about.noted),
             strip_authorization: self.authentic,
             strip_replay: self.strip_replay,
             // What is refused in shadow mode is refused nowhere, and so nothing is hidden.
@@ -372,6 +407,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         }
         let claims = verified.claims();
         self.about.agent = Some(claims.client_id.as_str().to_owned());
+        self.about.noted.verified(signed);
 
         let asking = match (&guarded, &target) {
             (Some(guarded), Some(target)) => {
@@ -439,6 +475,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             inputs: &inputs,
             body: digest,
         };
+        self.about.noted.inputs(wanted.found.route, &facts);
         let digest = if pinned { facts.digest() } else { None };
         let asked = Asked {
             action: &action.name,
@@ -451,20 +488,20 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             },
             digest,
         };
-        self.step(Check::Entry, claims.authorization_details.grant(&asked).map_err(not_granted))?;
-        let beside = "a query key of the name of an input in the body";
-        self.step(
-            Check::Inputs,
-            check(!inputs.stand_beside_a_query(), Code::AmbiguousRequest, beside),
-        )?;
+        let granted = claims.authorization_details.grant(&asked).map_err(not_granted);
+        let granted = self.step(Check::Entry, granted)?;
+        let beside = "body and query both have what an input is named, or the body names a method";
+        let plain = !inputs.stand_beside_a_query() && (calls.is_some() || !read.overrides_method());
+        self.step(Check::Inputs, check(plain, Code::AmbiguousRequest, beside))?;
         self.step(Check::Binding, binding(presented, action))?;
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
-        self.step(Check::Consumption, consumed(action))?;
         if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
         {
+            let named = admission::named(claims, asking.audience);
+            let age = times.ends.since(claims.iat);
             let usable = |action: &Action| {
-                admission::usable(claims, action, asking.audience, times.ends.since(claims.iat))
+                named.contains(&*action.name) && admission::usable(claims, action, age)
             };
             let at = (asking.host, asking.target.path);
             let actions = calls.actions(usable);
@@ -476,13 +513,48 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             owner: claims.owner.as_str().to_owned(),
             task: claims.txn.as_str().to_owned(),
         };
-        Ok((Reason::Decided(identity), Basis::Granted(Grant::new(signed, wanted.at))))
+        let needs = needs(action, granted);
+        let to_redeem = self.to_redeem(claims, needs, times.ends);
+        if self.step(Check::Consumption, to_redeem)? {
+            return Err(Stop::Redeem(Box::new(Redemption {
+                jti: claims.jti.as_str().to_owned(),
+                expires: claims.exp,
+                needs,
+                identity,
+                about: self.about.clone(),
+            })));
+        }
+        let grant = Grant::new(signed, wanted.at, self.confirmation.take());
+        Ok((Reason::Decided(identity), Basis::Granted(grant)))
+    }
+
+    /// Whether the control plane must be asked. Last of all, and in shadow never: nothing is consumed there.
+    fn to_redeem(
+        &self,
+        claims: &Claims<'_>,
+        needs: Needs,
+        now: UnixSeconds,
+    ) -> Result<bool, Denial> {
+        if !needs.any() {
+            return Ok(false);
+        }
+        let jti = claims.jti.as_str();
+        if let Some(confirmation) = &self.confirmation {
+            let what = "what was confirmed is not all that must be";
+            check(confirmation.covers(jti, needs), Code::ConfirmationFailed, what)?;
+            return Ok(false);
+        }
+        if needs.one_use {
+            self.gate.replays().may_ask(jti, claims.client_id.as_str(), now)?;
+        }
+        Ok(!self.shadow && self.gate.settings().mode != Mode::Shadow)
     }
 
     /// The action of a route, from now on what the decision is about; none where it is public.
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
-        self.strip_replay = found.is_beside_calls;
+        self.strip_replay |= found.is_beside_calls;
+        self.about.noted.route(found.at);
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
         self.shadow = action.mode == ActionMode::Shadow;
@@ -547,15 +619,24 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         if let Some(call) = &mut self.about.call {
             call.id = message.id.map(str::to_owned);
         }
+        self.about.noted.called(calls.protocol(), &message.method, message.name.as_deref());
         self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
         let found = calls.find(&message.method, message.name.as_deref());
+        let found = self.step(Check::Call, found)?;
         let wanted = found.and_then(|found| self.wanted(found));
         let wanted = wanted.ok_or_else(|| {
             Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
         });
         let wanted = self.step(Check::RouteExists, wanted)?;
+        // As much as any of the routes reads was read.
+        let fits = document.len() <= usize::try_from(wanted.found.route.max_body).unwrap_or(0);
+        let fits = if fits { Ok(()) } else { Err(unfinished(Unfinished::TooLong)) };
+        self.step(Check::Body, fits)?;
         let listed = match calls.protocol() {
-            Protocol::Mcp => Listed::by(&message.method),
+            Protocol::Mcp => {
+                self.strip_replay = true;
+                Listed::by(&message.method)
+            }
             Protocol::JsonRpc => None,
         };
         let digest = if pinned { message.digest() } else { BodyDigest::Empty };

@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use crate::decision::Noted;
 use crate::position::Position;
 
 /// The denial of one request. The code goes on the wire; the detail goes to the log and to
@@ -31,6 +32,8 @@ pub struct About {
     /// on the policy, may be held against the policy. Whoever has only a dead one, or one for another
     /// system, moves nothing.
     pub is_live: bool,
+    /// For its record.
+    pub noted: Noted,
     /// The request is a JSON-RPC message, or goes where only those go.
     pub call: Option<CallId>,
 }

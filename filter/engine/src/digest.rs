@@ -133,7 +133,7 @@ const EMPTY_SHA256: &str = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Currency, Input, InputKind, Source};
+    use crate::bundle::{Currency, Input, InputKind, Recording, Source};
     use crate::target::Target;
 
     #[test]
@@ -163,7 +163,12 @@ mod tests {
     }
 
     fn input(name: &str, kind: InputKind) -> Input {
-        Input { name: name.into(), kind, source: Source::Query(name.into()) }
+        Input {
+            name: name.into(),
+            kind,
+            source: Source::Query(name.into()),
+            record: Recording::None,
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! What is well formed is told apart from what is not to the letter, because the upstream reads the same bytes
 //! with another reader. What readers differ in is refused where it matters: a member on the way to an input
-//! that occurs twice, or in a second spelling (escaped, or in another case, which some readers take for the
-//! same). Numbers stay text: no value passes through floating point.
+//! that occurs twice, or in a second spelling (escaped, in another case, or with other joints between its words,
+//! which some readers take for the same). Numbers stay text: no value passes through floating point.
 //!
 //! It does not say what a document means, and holds no copy of it.
 
@@ -17,6 +17,7 @@ mod text;
 
 pub use canonical::{canonical, canonical_without};
 pub use pointer::{Pointer, is_pointer};
+pub(crate) use text::folded as fold;
 
 /// A well-formed document of bounded depth and size.
 #[derive(Clone, Debug)]
@@ -82,7 +83,7 @@ impl core::fmt::Display for Malformed {
     }
 }
 
-/// A member on the way to an input occurs twice, or in a second spelling.
+/// A member on the way to an input occurs twice, in a second spelling, or among too many to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Twice;
 
@@ -94,6 +95,13 @@ impl<'a> Document<'a> {
     /// [`MAX_NODES`] names and values.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
         scan::document(bytes)
+    }
+
+    /// Bytes, blanks and all.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no document is empty")]
+    pub const fn len(&self) -> usize {
+        self.text.len()
     }
 
     #[must_use]
@@ -159,13 +167,16 @@ impl<'d, 'a> Value<'d, 'a> {
     /// The member of an object; `None` where it is none or has no such member.
     ///
     /// # Errors
-    /// It occurs twice, or in a second spelling.
+    /// It occurs twice, in a second spelling, or among more than [`MAX_MEMBERS`].
     pub fn member(&self, name: &str) -> Result<Option<Self>, Twice> {
         if !self.is_object() {
             return Ok(None);
         }
         let mut found = None;
-        for (key, value) in self.members() {
+        for (nth, (key, value)) in self.members().enumerate() {
+            if nth >= MAX_MEMBERS {
+                return Err(Twice);
+            }
             if !key.reads_like(name) {
                 continue;
             }
@@ -175,6 +186,14 @@ impl<'d, 'a> Value<'d, 'a> {
             found = Some(value);
         }
         Ok(found)
+    }
+
+    /// Whether some reader takes a member of this object for `name`, or there are too many to say.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let like =
+            |(nth, (key, _)): (usize, (Self, Self))| nth >= MAX_MEMBERS || key.reads_like(name);
+        self.members().enumerate().any(like)
     }
 
     /// The elements of an array; none of anything else.
@@ -219,16 +238,14 @@ impl<'d, 'a> Value<'d, 'a> {
         self.document.text.get(start..end).unwrap_or_default()
     }
 
-    /// Whether some reader takes this name for `wanted`, which is printable ASCII.
+    /// Whether some reader takes this name for `wanted`, which is printable ASCII: in any case, with or
+    /// without what joins words (protobuf and Pydantic read `orderId` and `order_id`), and up to a zero byte,
+    /// where C ends it. Nothing is copied, and most end at their first letter: a document has many names.
     fn reads_like(&self, wanted: &str) -> bool {
-        let written = self.bytes();
-        if self.node.kind == Kind::Text && written.is_ascii() {
-            return written.eq_ignore_ascii_case(wanted);
-        }
-        // INVARIANT: the scan has read it; what could not be decoded would be taken for any name.
-        let Some(decoded) = self.text() else { return true };
-        let folded = decoded.chars().map(text::folded);
-        folded.eq(wanted.chars().map(|c| c.to_ascii_lowercase()))
+        let means = |c: &char| !matches!(c, '_' | '-');
+        let written = text::characters(self.bytes()).take_while(|c| *c != '\0');
+        let wanted = wanted.chars().filter(means).map(|c| c.to_ascii_lowercase());
+        written.filter(means).map(text::folded).eq(wanted)
     }
 }
 
@@ -240,6 +257,8 @@ const fn wide(at: u32) -> usize {
 pub const MAX_DEPTH: usize = 64;
 /// Names and values of one document; 16 bytes each are kept while it is decided on.
 pub const MAX_NODES: usize = 131_072;
+/// Members of an object that an input is looked for in: each input looks through all of them.
+pub const MAX_MEMBERS: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::bundle::Uses;
 use crate::inputs::{Decimal, Found, Inputs, Money, Value};
 
 mod wire;
@@ -22,6 +23,8 @@ pub struct Entry<'a> {
     locations: Option<Vec<&'a str>>,
     constraints: Vec<Constraint<'a>>,
     args_digest: Option<[u8; 32]>,
+    /// `uses` is 1.
+    once: bool,
     /// The first member or restriction that cannot be checked.
     unsupported: Option<String>,
 }
@@ -85,23 +88,32 @@ pub enum NotGranted {
 }
 
 impl Details<'_> {
-    /// Whether one entry grants what is asked. An unknown member anywhere denies the whole.
+    /// Whether one entry grants what is asked. An unknown member anywhere denies the whole. Where several do,
+    /// the one that costs no use grants.
     ///
     /// # Errors
     /// Says why none grants.
-    pub fn grant(&self, asked: &Asked<'_, '_>) -> Result<(), NotGranted> {
+    pub fn grant(&self, asked: &Asked<'_, '_>) -> Result<Uses, NotGranted> {
         if let Some(what) = self.0.iter().find_map(|entry| entry.unsupported.as_ref()) {
             return Err(NotGranted::Unsupported(what.clone()));
         }
         let mut why = NotGranted::NotNamed;
+        let mut granted = None;
         for entry in &self.0 {
             match entry.grants(asked) {
-                Ok(()) => return Ok(()),
+                Ok(()) if !entry.once => return Ok(Uses::Unlimited),
+                Ok(()) => granted = Some(Uses::Once),
                 Err(reason) if rank(&reason) > rank(&why) => why = reason,
                 Err(_) => {}
             }
         }
-        Err(why)
+        granted.ok_or(why)
+    }
+
+    /// Whether some entry has one use.
+    #[must_use]
+    pub fn has_uses(&self) -> bool {
+        self.0.iter().any(|entry| entry.once)
     }
 
     #[must_use]
@@ -271,7 +283,20 @@ impl Constraint<'_> {
 /// does not, for whoever resolves it.
 fn stays_below(text: &str, prefix: &str) -> bool {
     let climbs = |part: &str| matches!(part, "." | "..");
-    !prefix.contains('/') || !text.split(['/', '\\']).any(climbs)
+    !prefix.contains('/') || !(hides_a_step(text) || text.split(['/', '\\']).any(climbs))
+}
+
+/// Whether a path or URI has what whoever resolves it may make a step of: readers of URLs drop tabs and line
+/// feeds, and take `%2e%2e` for two dots.
+pub(crate) fn hides_a_step(text: &str) -> bool {
+    let coded = |bytes: &[u8]| {
+        let [b'%', high, low] = bytes else { return false };
+        matches!(
+            (high, low.to_ascii_lowercase()),
+            (b'2', b'e' | b'f' | b'5') | (b'5', b'c') | (b'0', b'0')
+        )
+    };
+    text.chars().any(char::is_control) || text.as_bytes().windows(3).any(coded)
 }
 
 /// `None`: the bound does not fit the kind. `Some(None)`: not comparable (another currency).
@@ -318,13 +343,17 @@ pub const ENTRY_TYPE: &str = "agent_action";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Currency, Input, InputKind, Source};
+    use crate::bundle::{Currency, Input, InputKind, Recording, Source};
     use crate::target::Target;
 
     /// The inputs of `/?v=<text>`, with `v` of this kind.
     fn check(kind: &InputKind, text: &str, constraint: &str, expected: Result<(), &str>) {
-        let inputs =
-            [Input { name: "v".into(), kind: kind.clone(), source: Source::Query("v".into()) }];
+        let inputs = [Input {
+            name: "v".into(),
+            kind: kind.clone(),
+            source: Source::Query("v".into()),
+            record: Recording::None,
+        }];
         let path = format!("/?v={text}");
         let target = Target::parse(path.as_bytes()).unwrap();
         let inputs = Inputs::read(&inputs, &[], &target, &[]).unwrap();
@@ -343,7 +372,7 @@ mod tests {
             NotGranted::Violated(_) => "violated",
             NotGranted::NotNamed => "not named",
         });
-        assert_eq!(outcome, expected, "{text} against {constraint}");
+        assert_eq!(outcome.map(|_| ()), expected, "{text} against {constraint}");
     }
 
     const VIOLATED: Result<(), &str> = Err("violated");
@@ -473,6 +502,7 @@ mod tests {
                 name: "v".into(),
                 kind: InputKind::Integer,
                 source: Source::Query("v".into()),
+                record: Recording::None,
             }];
             let path = format!("/?v={value}");
             let target = Target::parse(path.as_bytes()).unwrap();
@@ -509,6 +539,10 @@ mod tests {
             ("/public/a/..", false),
             ("/public/./a", false),
             ("/public/..\\secret", false),
+            ("/public/%2e%2E/secret", false),
+            ("/public/..%2fsecret", false),
+            ("/public/.\t./secret", false),
+            ("/public/a%20b", true),
         ] {
             assert_eq!(stays_below(text, "/public/"), holds, "{text}");
         }

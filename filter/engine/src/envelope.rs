@@ -20,6 +20,8 @@ pub enum PayloadType {
     /// The newest record of an audit log; no gate reads it.
     AuditHead,
     Grace,
+    /// What the control plane says of a use or of a record: [`crate::redeem`].
+    Verdict,
 }
 
 impl PayloadType {
@@ -30,6 +32,7 @@ impl PayloadType {
             Self::Root => "application/vnd.gatepass.root.v1+json",
             Self::AuditHead => "application/vnd.gatepass.audit-head.v1+json",
             Self::Grace => "application/vnd.gatepass.grace.v1+json",
+            Self::Verdict => "application/vnd.gatepass.verdict.v1+json",
         }
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::batch::{Batch, Feed, Header, Shape, exact, short_digest, whole_digest};
 use crate::bundle::Bundle;
 use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
-use crate::ed25519::BaseTable;
+use crate::ed25519::{BaseTable, PublicKey};
 use crate::freshness::Freshness;
 use crate::keyring::Keyring;
 use crate::position::Position;
 use crate::refusal::{Refusal, RefusalCode};
+use crate::replay::ReplayTable;
 use crate::revocation::{Kind, Revocations};
 use crate::root::{Pinned, Trust};
 use crate::routes::Index;
@@ -65,6 +66,7 @@ pub struct Gate {
     /// to be behind it, and serves nothing older.
     ahead: Option<Position>,
     grace: Granted,
+    replays: ReplayTable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl Gate {
             floor: UnixSeconds(0),
             ahead: None,
             grace: Granted::default(),
+            replays: ReplayTable::new(&[0; 16]),
         }
     }
 
@@ -531,6 +534,27 @@ impl Gate {
     #[must_use]
     pub const fn revocations(&self) -> Option<&Revocations> {
         self.revocations.as_ref()
+    }
+
+    /// The uses that this worker knows to be spent.
+    #[must_use]
+    pub const fn replays(&self) -> &ReplayTable {
+        &self.replays
+    }
+
+    pub const fn replays_mut(&mut self) -> &mut ReplayTable {
+        &mut self.replays
+    }
+
+    /// Begins anew with a table whose places nobody else can foresee.
+    pub fn key_replays(&mut self, random: &[u8; 16]) {
+        self.replays = ReplayTable::new(random);
+    }
+
+    /// The keys that may sign verdicts.
+    #[must_use]
+    pub fn redeem_keys(&self) -> &[PublicKey] {
+        self.trust.redeem_keys()
     }
 
     #[must_use]

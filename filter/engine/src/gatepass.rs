@@ -27,6 +27,7 @@ use crate::ids::{
 use crate::json::Object;
 use crate::keyring::{Algorithm, KeyId};
 use crate::position::Position;
+use crate::record::Bearer;
 
 mod owned;
 
@@ -227,6 +228,22 @@ impl Signed {
     #[must_use]
     pub fn agent(&self) -> &str {
         self.claims.get().client_id.as_str()
+    }
+
+    /// The same for the record of a decision, with the chain.
+    #[must_use]
+    pub fn bearer(&self) -> Bearer<'_> {
+        let claims = self.claims.get();
+        let agent = claims.client_id.as_str();
+        let subject = claims.sub.as_str();
+        Bearer {
+            agent,
+            owner: claims.owner.as_str(),
+            subject: (subject != agent).then_some(subject),
+            through: claims.act.iter().skip(1).map(|actor| actor.sub.as_str()).collect(),
+            task: claims.txn.as_str(),
+            jti: claims.jti.as_str(),
+        }
     }
 
     /// Bytes that keeping it takes.

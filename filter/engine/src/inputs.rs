@@ -13,6 +13,12 @@ use crate::digest::quote;
 use crate::document::{self, Pointer};
 use crate::target::{Ambiguous, Target, decoded};
 
+mod keys;
+
+use keys::is_beside;
+pub use keys::same_header;
+pub(crate) use keys::{is_method_override, same_key, spells};
+
 /// A decimal with 4 places, as ten-thousandths (the range of Cedar's `decimal`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Decimal(i64);
@@ -220,21 +226,19 @@ impl<'a> Inputs<'a> {
         }
         let more = target.query.iter().any(|(key, value)| {
             let feeds = |source: &Source| matches!(source, Source::Query(wanted) if wanted == key);
-            let known = inputs.iter().any(|input| {
-                feeds(&input.source)
-                    || matches!(&input.kind, InputKind::Money(Currency::From(source)) if feeds(source))
-            });
+            let known = inputs.iter().flat_map(sources).any(feeds);
             !(known || key.is_empty() && value.is_empty())
         });
-        let beside = inputs.iter().any(|input| match &input.source {
+        let beside = inputs.iter().flat_map(sources).any(|source| match source {
             Source::Body(place) => target.query.iter().any(|(key, _)| is_beside(place, key)),
-            Source::Path(_) | Source::Query(_) | Source::Header(_) => false,
+            Source::Query(key) => body.has(key),
+            Source::Path(_) | Source::Header(_) => false,
         });
         Ok(Self { found: out, more, beside })
     }
 
-    /// Whether the query has a key of the name of an input that stands in the body. Some upstreams merge the
-    /// two, and take the query's.
+    /// Whether the query has a key of the name of an input that stands in the body, or the body has one of
+    /// the name of an input that stands in the query. Some upstreams merge the two, and take either.
     #[must_use]
     pub const fn stand_beside_a_query(&self) -> bool {
         self.beside
@@ -258,12 +262,18 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// The last name of a pointer, or a form's key.
-fn is_beside(place: &str, key: &str) -> bool {
-    let Ok(plain) = decoded(key) else { return true };
-    let base = plain.split('[').next().unwrap_or_default();
-    let last = Pointer::new(place).last();
-    same_key(base, &last) || same_key(&plain, &last)
+/// Where an input comes from, and its currency.
+pub(crate) fn sources(input: &Input) -> impl Iterator<Item = &Source> {
+    let currency = match &input.kind {
+        InputKind::Money(Currency::From(source)) => Some(source),
+        InputKind::Money(Currency::Fixed(_))
+        | InputKind::Text
+        | InputKind::Integer
+        | InputKind::Decimal
+        | InputKind::Boolean
+        | InputKind::TextSet => None,
+    };
+    core::iter::once(&input.source).chain(currency)
 }
 
 struct Carrier<'r, 'a> {
@@ -296,8 +306,11 @@ impl<'r, 'a> Carrier<'r, 'a> {
     }
 
     fn body(&self, place: &str) -> Result<Option<Carried<'r, 'a>>, Unclear> {
-        let twice =
-            || Unclear::Body(format!("`{place}` stands there twice or in a second spelling"));
+        let twice = || {
+            Unclear::Body(format!(
+                "`{place}` stands there twice, in a second spelling, or among too many names"
+            ))
+        };
         match self.body {
             Read::Nothing | Read::Bytes(_) => Ok(None),
             Read::Form(form) => match form.find(place) {
@@ -320,8 +333,7 @@ impl<'r, 'a> Carrier<'r, 'a> {
         let mut found = None;
         for (spelled, value) in &self.target.query {
             let plain = decoded(spelled)?;
-            let base = plain.split('[').next().unwrap_or_default();
-            if !same_key(base, key) && !same_key(&plain, key) {
+            if !spells(&plain, key) {
                 continue;
             }
             if *spelled != key || found.is_some() {
@@ -360,24 +372,6 @@ impl<'r, 'a> Carrier<'r, 'a> {
         }
         Ok(found)
     }
-}
-
-/// Header names compared as upstreams do: any case, and whatever is no letter or digit alike, as
-/// CGI and its heirs read it.
-#[must_use]
-pub fn same_header(a: &[u8], b: &[u8]) -> bool {
-    let plain = |byte: &u8| {
-        if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
-    };
-    a.len() == b.len() && a.iter().map(plain).eq(b.iter().map(plain))
-}
-
-/// Query keys compared as the most tolerant readers have them: without leading blanks, in any case,
-/// and whatever is no letter or digit alike (PHP makes `_` of `.`, of a blank and of an open `[`).
-pub(crate) fn same_key(a: &str, b: &str) -> bool {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let a = a.trim_start_matches([' ', '+']).chars().map(plain);
-    a.eq(b.trim_start_matches([' ', '+']).chars().map(plain))
 }
 
 fn typed<'a>(
@@ -473,6 +467,7 @@ const MAX_INPUT_BYTES: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::Recording;
 
     #[test]
     fn decimals_have_one_reading() {
@@ -539,6 +534,7 @@ mod tests {
             name: "amount".into(),
             kind: InputKind::Money(Currency::From(Source::Query("currency".into()))),
             source: Source::Query("amount".into()),
+            record: Recording::None,
         }]));
         let path: &'static str = format!("/x?{text}").leak();
         let target: &'static Target<'static> =
@@ -578,6 +574,7 @@ mod tests {
             name: "team".into(),
             kind: InputKind::Text,
             source: Source::Header("x-team".into()),
+            record: Recording::None,
         }];
         let target = Target::parse(b"/").unwrap();
         let read = |headers: &[Header<'static>]| {

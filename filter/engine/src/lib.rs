@@ -32,7 +32,10 @@ pub mod json;
 pub mod keyring;
 pub mod listing;
 pub mod position;
+pub mod record;
+pub mod redeem;
 pub mod refusal;
+pub mod replay;
 pub mod revocation;
 pub mod root;
 pub mod routes;
@@ -44,7 +47,9 @@ pub mod token_cache;
 pub mod trace;
 
 pub use clock::{Milliseconds, Now, UnixSeconds};
-pub use decision::{Decision, Permit, Reason, Request, decide, decide_with, explain};
+pub use decision::{
+    Decision, Permit, Reason, Request, decide, decide_confirmed, decide_with, explain,
+};
 pub use denial::{Code, Denial};
 pub use gate::{Gate, Mode, Settings};
 pub use position::Position;

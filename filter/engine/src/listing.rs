@@ -111,13 +111,25 @@ impl Listing {
             }
         }
         let scope = result.member("cacheScope")?;
-        let is_public = scope.is_some_and(|scope| scope.text().as_deref() != Some("private"));
+        let is_public = match scope {
+            Some(scope) => scope.text().as_deref() != Some("private"),
+            // Absent, it is public to those who keep it.
+            None => result.has("ttlMs"),
+        };
         if !dropped && !is_public {
             return Ok(None);
         }
         let mut changes = vec![(list.place(), format!("[{}]", kept.join(",")))];
         // What one caller sees is not another's (MCP 2026-07-28, `cacheScope`).
-        changes.extend(scope.map(|scope| (scope.place(), "\"private\"".to_owned())));
+        match scope {
+            Some(scope) => changes.push((scope.place(), "\"private\"".to_owned())),
+            None if is_public => {
+                // There is a list in it, so it is not empty.
+                let start = result.place().start.saturating_add(1);
+                changes.push((start..start, "\"cacheScope\":\"private\",".to_owned()));
+            }
+            None => {}
+        }
         changes.sort_by_key(|(place, _)| place.start);
         let text = core::str::from_utf8(bytes).map_err(|_| Unreadable("not UTF-8"))?;
         let (mut out, mut at) = (String::with_capacity(text.len()), 0);
@@ -151,6 +163,8 @@ impl Listing {
             Listed::Templates => calls.find(method, None),
             Listed::Tools | Listed::Prompts | Listed::Resources => calls.find(method, Some(&name)),
         };
+        // What could not be called is not shown.
+        let found = found.ok().flatten();
         let action = found.and_then(|found| found.action);
         Ok(action.is_some_and(|(at, _)| self.actions.contains(&at)))
     }

@@ -97,6 +97,7 @@ struct InForce {
     threshold: usize,
     feed: Vec<PublicKey>,
     issuer: Vec<PublicKey>,
+    redeem: Vec<PublicKey>,
     last_reset: u64,
 }
 
@@ -131,6 +132,12 @@ impl Trust {
     #[must_use]
     pub fn feed_keys(&self) -> &[PublicKey] {
         self.in_force.as_ref().map_or(&[], |root| root.feed.as_slice())
+    }
+
+    /// The keys that may sign verdicts; none before the first document.
+    #[must_use]
+    pub fn redeem_keys(&self) -> &[PublicKey] {
+        self.in_force.as_ref().map_or(&[], |root| root.redeem.as_slice())
     }
 
     /// Whether the root in force names this key as an issuer's.
@@ -258,7 +265,7 @@ impl InForce {
             return Err(poison("the root names too many keys".to_owned()));
         }
         let mut seen: Vec<[u8; 32]> = root_keys.iter().map(|key| *key.as_bytes()).collect();
-        let (mut feed, mut issuer) = (Vec::new(), Vec::new());
+        let (mut feed, mut issuer, mut redeem) = (Vec::new(), Vec::new(), Vec::new());
         for (at, key) in document.keys.iter().enumerate() {
             let public = public_key(&key.public).map_err(|e| poison(format!("keys[{at}]: {e}")))?;
             if seen.contains(public.as_bytes()) {
@@ -268,7 +275,8 @@ impl InForce {
             match key.role {
                 Role::Feed => feed.push(public),
                 Role::Issuer => issuer.push(public),
-                Role::Receipt | Role::Audit | Role::Redeem => {}
+                Role::Redeem => redeem.push(public),
+                Role::Receipt | Role::Audit => {}
             }
         }
         Ok(Self {
@@ -278,6 +286,7 @@ impl InForce {
             threshold: document.root.threshold,
             feed,
             issuer,
+            redeem,
             last_reset: 0,
         })
     }

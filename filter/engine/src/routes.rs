@@ -13,7 +13,9 @@ use crate::bundle::{
     Action, ActionMode, Bundle, Call, Host, Protocol, Route, RouteTarget, Treatment,
 };
 use crate::decision::Header;
-use crate::denial::Denial;
+use crate::denial::{Code, Denial};
+use crate::document::fold;
+use crate::entry::hides_a_step;
 use crate::inputs::{Inputs, Unclear};
 use crate::rpc::Message;
 use crate::target::{Ambiguous, Target, decoded};
@@ -65,12 +67,21 @@ pub struct MatchedRoute<'a> {
     pub is_beside_calls: bool,
     /// Those that do not stand in the body.
     pub inputs: Inputs<'a>,
+    pub at: RouteAt,
+}
+
+/// Where a route stands in the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteAt {
+    pub host: usize,
+    pub route: usize,
 }
 
 /// The routes of a path that differ in what is called.
 #[derive(Clone, Debug)]
 pub struct MatchedCalls<'a> {
     index: &'a Index,
+    host: usize,
     routes: &'a [Route],
     calls: &'a Calls,
     target: &'a Target<'a>,
@@ -132,6 +143,16 @@ impl Index {
         &self.bundle
     }
 
+    /// The host and the route that stand there.
+    #[must_use]
+    pub fn at(&self, at: RouteAt) -> Option<(&Host, &Route)> {
+        let host = self.bundle.hosts.get(at.host)?;
+        match &host.treatment {
+            Treatment::PassedThrough => None,
+            Treatment::Guarded(routes) => Some((host, routes.get(at.route)?)),
+        }
+    }
+
     /// `None` when the bundle knows no such host.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<HostMatch<'_>> {
@@ -141,12 +162,6 @@ impl Index {
             Treatment::PassedThrough => HostMatch::PassedThrough,
             Treatment::Guarded(_) => HostMatch::Guarded(GuardedHost { index: self, at, host }),
         })
-    }
-
-    /// Whether some action reads bodies: else nobody needs to fetch one.
-    #[must_use]
-    pub fn reads_bodies(&self) -> bool {
-        self.bundle.actions.iter().any(|action| action.body.is_read())
     }
 
     /// The smallest staleness bound of any action, in seconds: what the feed's wait is cut to.
@@ -189,15 +204,19 @@ impl<'i> GuardedHost<'i> {
         };
         match terminal {
             Terminal::Route(leaf) => {
-                let found = leaf.matched(index, routes, target);
+                let found = leaf.matched(index, self.at, routes, target);
                 let Some(mut found) = found else { return Ok(None) };
                 found.inputs =
                     Inputs::read(&found.route.inputs, &found.parameters, target, headers)?;
                 Ok(Some(Matched::Route(found)))
             }
-            Terminal::Calls(calls) => {
-                Ok(Some(Matched::Calls(MatchedCalls { index, routes, calls, target })))
-            }
+            Terminal::Calls(calls) => Ok(Some(Matched::Calls(MatchedCalls {
+                index,
+                host: self.at,
+                routes,
+                calls,
+                target,
+            }))),
         }
     }
 }
@@ -216,11 +235,29 @@ impl<'a> MatchedRoute<'a> {
 
 impl<'a> MatchedCalls<'a> {
     /// The route of a call, without its inputs; `None` when there is none.
-    #[must_use]
-    pub fn find(&self, method: &str, name: Option<&str>) -> Option<MatchedRoute<'a>> {
-        let named = self.calls.methods.get(method)?;
-        let leaf = name.and_then(|name| named.of.get(name)).or(named.any.as_ref())?;
-        leaf.matched(self.index, self.routes, self.target)
+    ///
+    /// # Errors
+    /// A name that no route has, and that some server takes for one that a route has.
+    pub fn find(
+        &self,
+        method: &str,
+        name: Option<&str>,
+    ) -> Result<Option<MatchedRoute<'a>>, Denial> {
+        let Some(named) = self.calls.methods.get(method) else { return Ok(None) };
+        let exact = name.and_then(|name| named.of.get(name));
+        if let (None, Some(name)) = (exact, name)
+            && named.is_second_spelling(name)
+        {
+            return Err(Denial::new(
+                Code::BodyMalformed,
+                "what is called is a second spelling of what a route names",
+            ));
+        }
+        Ok(exact.or(named.any.as_ref()).and_then(|leaf| self.matched(leaf)))
+    }
+
+    fn matched(&self, leaf: &'a Leaf) -> Option<MatchedRoute<'a>> {
+        leaf.matched(self.index, self.host, self.routes, self.target)
     }
 
     /// One of their actions: all of them read JSON alike.
@@ -228,7 +265,9 @@ impl<'a> MatchedCalls<'a> {
     pub fn any(&self) -> Option<&'a Action> {
         let named = self.calls.methods.values().next()?;
         let leaf = named.any.as_ref().or_else(|| named.of.values().next())?;
-        leaf.matched(self.index, self.routes, self.target)?.action.map(|(_, action)| action)
+        leaf.matched(self.index, self.host, self.routes, self.target)?
+            .action
+            .map(|(_, action)| action)
     }
 
     /// Holds the headers of the protocol against what the body says.
@@ -322,6 +361,8 @@ struct Calls {
 #[derive(Clone, Debug, Default)]
 struct Named {
     of: HashMap<String, Leaf>,
+    /// Their names as readers that do not mind case or blanks have them.
+    folded: HashSet<String>,
     any: Option<Leaf>,
 }
 
@@ -330,6 +371,7 @@ impl Leaf {
     fn matched<'a>(
         &'a self,
         index: &'a Index,
+        host: usize,
         routes: &'a [Route],
         target: &'a Target<'a>,
     ) -> Option<MatchedRoute<'a>> {
@@ -354,8 +396,36 @@ impl Leaf {
             parameters,
             is_beside_calls: self.is_beside_calls,
             inputs: Inputs::default(),
+            at: RouteAt { host, route: self.route },
         })
     }
+}
+
+impl Named {
+    /// Whether some server takes a name that no route has for one that a route has: trimmed, in another case, or
+    /// resolved as a URI is.
+    fn is_second_spelling(&self, name: &str) -> bool {
+        let known = |name: &str| self.folded.contains(&folded(name));
+        let is_uri = name.contains("://");
+        known(name)
+            || (is_uri && !self.of.is_empty() && !is_resolved(name))
+            || (name.contains('%') && decoded(name).is_ok_and(|plain| known(&plain)))
+    }
+}
+
+fn folded(name: &str) -> String {
+    name.trim().chars().map(fold).collect()
+}
+
+/// Whether a URI is what a reader of URLs makes of it: nothing to resolve, and scheme and host in lower case.
+fn is_resolved(uri: &str) -> bool {
+    let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
+    let host = rest.split('/').next().unwrap_or_default();
+    let climbs = |part: &str| matches!(part, "." | "..");
+    !uri.contains(['\\', ' '])
+        && !hides_a_step(uri)
+        && !rest.split(['/', '?', '#']).any(climbs)
+        && !scheme.chars().chain(host.chars()).any(|c| c.is_ascii_uppercase())
 }
 
 impl Calls {
@@ -368,7 +438,10 @@ impl Calls {
         self.shadow &= shadow;
         let named = self.methods.entry(call.method.clone()).or_default();
         match &call.name {
-            Some(name) => named.of.insert(name.clone(), leaf).is_none(),
+            Some(name) => {
+                named.folded.insert(folded(name));
+                named.of.insert(name.clone(), leaf).is_none()
+            }
             None => named.any.replace(leaf).is_none(),
         }
     }

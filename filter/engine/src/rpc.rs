@@ -15,6 +15,7 @@ use crate::decision::Header;
 use crate::denial::{Code, Denial};
 use crate::digest::{BodyDigest, quote};
 use crate::document::{Document, Found, Twice, Value, canonical, canonical_without};
+use crate::inputs::same_header;
 
 /// One call or notification, or the answer to what the server has asked.
 #[derive(Debug)]
@@ -68,10 +69,12 @@ impl<'d, 'a> Message<'d, 'a> {
             Denial::new(Code::HeaderBodyMismatch, what)
         };
         let only = |name: &str| {
-            let mut found = headers.iter().filter(|one| one.name == name.as_bytes());
+            let mut found = headers.iter().filter(|one| same_header(one.name, name.as_bytes()));
             match (found.next(), found.next()) {
-                (found, None) => Ok(found.map(|header| header.value)),
-                (_, Some(_)) => Err(mismatch(name)),
+                (None, None) => Ok(None),
+                // To CGI and its heirs `mcp_name` is one of them.
+                (Some(header), None) if header.name == name.as_bytes() => Ok(Some(header.value)),
+                (Some(_), _) | (None, Some(_)) => Err(mismatch(name)),
             }
         };
         only(VERSION_HEADER)?;
@@ -87,7 +90,7 @@ impl<'d, 'a> Message<'d, 'a> {
         }
         // Others are the server's to ask for: an extension may have more calls with a name.
         let agrees = match (only(NAME_HEADER)?, self.name.as_deref()) {
-            (None, Some(_)) => !demanded,
+            (None, Some(_)) => !(demanded && is_named_in_header(&self.method)),
             (Some(said), Some(name)) => plain(said).as_deref() == Some(name.as_bytes()),
             (None | Some(_), None) => true,
         };
@@ -96,6 +99,10 @@ impl<'d, 'a> Message<'d, 'a> {
 
     /// Of `method` and `params` without `_meta`, in canonical JSON: `id` and `_meta` are others in each call.
     pub(crate) fn digest(&self) -> BodyDigest {
+        if self.method == ANSWERS {
+            // What is answered stands elsewhere.
+            return BodyDigest::None;
+        }
         let params = match self.params {
             Some(params) if params.is_object() => canonical_without(params, "_meta"),
             Some(params) => canonical(params),
@@ -131,7 +138,10 @@ fn plain(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 fn name<'a>(method: &str, params: Value<'_, 'a>) -> Result<Option<Cow<'a, str>>, Denial> {
     let Some(which) = name_member(method) else { return Ok(None) };
     let text = member(params, which)?.and_then(|value| value.text());
-    let text = text.filter(|text| !text.is_empty() && text.len() <= MAX_NAME_BYTES);
+    let fits = |text: &Cow<'_, str>| {
+        !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+    };
+    let text = text.filter(fits);
     text.map(Some).ok_or_else(|| malformed("what is called has no name"))
 }
 
@@ -141,6 +151,12 @@ fn name_member(method: &str) -> Option<&'static str> {
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Some("uri"),
         _ => None,
     }
+}
+
+/// Whether MCP demands `Mcp-Name` for it. What 2026-07-28 no longer has, `resources/subscribe` for one, is the
+/// server's to refuse.
+fn is_named_in_header(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
 /// Whether calls of this MCP method say what exactly they mean.

@@ -232,7 +232,8 @@ const fn is_query_byte(byte: u8) -> bool {
 /// Bytes whose encoding in a path some server decodes before it splits or resolves the path.
 pub const NEVER_ENCODED: [u8; 5] = [b'/', b'\\', b'%', b';', 0];
 /// Query keys by which some frameworks act on another method than the one decided on.
-const METHOD_OVERRIDES: [&str; 3] = ["_method", "x-http-method-override", "x_http_method_override"];
+pub(crate) const METHOD_OVERRIDES: [&str; 3] =
+    ["_method", "x-http-method-override", "x_http_method_override"];
 /// Bytes of `:authority`.
 const MAX_AUTHORITY_BYTES: usize = 270;
 /// Bytes of `:path`.

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::batch::{Batch, Feed, Header, whole_digest};
 use crate::body::{Body, Unfinished};
 use crate::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use crate::clock::{Milliseconds, Now, UnixSeconds};
 use crate::decision::{Decision, Header as RequestHeader, Request, decide, decide_with};
@@ -42,6 +42,8 @@ pub(crate) const FEED: u8 = 2;
 pub(crate) const ISSUER: u8 = 3;
 /// Named by the root as an issuer, in no keyring unless a test puts it there.
 pub(crate) const OTHER_ISSUER: u8 = 4;
+/// Signs verdicts.
+pub(crate) const REDEEM: u8 = 5;
 /// Named by no root.
 pub(crate) const STRANGER: u8 = 9;
 
@@ -107,7 +109,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Signed by [`ROOT`]; names [`FEED`], [`ISSUER`] and [`OTHER_ISSUER`]; good for 30 days.
+    /// Signed by [`ROOT`]; names [`FEED`], [`ISSUER`], [`OTHER_ISSUER`] and [`REDEEM`]; good for 30 days.
     pub(crate) fn version(version: u64) -> Self {
         let key = |role, seed| RoleKey { role, public: b64(public(seed)) };
         Self {
@@ -120,6 +122,7 @@ impl Root {
                     key(Role::Feed, FEED),
                     key(Role::Issuer, ISSUER),
                     key(Role::Issuer, OTHER_ISSUER),
+                    key(Role::Redeem, REDEEM),
                 ],
                 reset: false,
             },
@@ -403,7 +406,12 @@ pub(crate) fn bundle() -> Bundle {
         max_duration: 60,
         upgrade: None,
     };
-    let input = |name: &str, kind, source| Input { name: name.into(), kind, source };
+    let input = |name: &str, kind, source| Input {
+        name: name.into(),
+        record: Recording::of(&kind),
+        kind,
+        source,
+    };
     let query = |key: &str| Source::Query(key.into());
     let create = vec![
         input("customer", InputKind::Text, Source::Path("customer".into())),
@@ -454,6 +462,7 @@ pub(crate) fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 

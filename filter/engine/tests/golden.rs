@@ -6,8 +6,8 @@ mod held;
 use gatepass_engine::UnixSeconds;
 use gatepass_engine::batch::{Batch, Feed, Header, exact};
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
-    InputKind, Protocol, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
+    InputKind, Protocol, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 use gatepass_engine::keyring::{Algorithm, IssuerKey, IssuerKeys};
 use gatepass_engine::revocation::{Below, Change, HashKey, Kind, Revocation};
@@ -158,13 +158,19 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
 #[test]
 fn the_bundle_keeps_its_bytes() {
     let query = |key: &str| Source::Query(key.into());
-    let input = |name: &str, kind, source| Input { name: name.into(), kind, source };
+    let input = |name: &str, kind, source| Input {
+        name: name.into(),
+        record: Recording::of(&kind),
+        kind,
+        source,
+    };
     let strict = Action {
         risk: Risk::High,
         scopes_all: vec!["orders:write".into()],
@@ -176,6 +182,7 @@ fn the_bundle_keeps_its_bytes() {
         staleness: 10,
         approval: true,
         mode: ActionMode::Shadow,
+        audit: Audit::Confirmed,
         ..action("orders:create")
     };
     let medium = Action {

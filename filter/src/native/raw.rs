@@ -161,17 +161,18 @@ pub(crate) unsafe fn proxy_http_call(
     cluster_size: usize,
     headers: *const u8,
     headers_size: usize,
-    _body: *const u8,
-    _body_size: usize,
+    body: *const u8,
+    body_size: usize,
     _trailers: *const u8,
     _trailers_size: usize,
     timeout: u32,
     token: *mut u32,
 ) -> u32 {
     // SAFETY: the caller's promise.
-    let (cluster, headers) =
-        unsafe { (bytes(cluster, cluster_size), bytes(headers, headers_size)) };
-    match with(|host| host.call(cluster, headers, timeout)).flatten() {
+    let (cluster, headers, body) = unsafe {
+        (bytes(cluster, cluster_size), bytes(headers, headers_size), bytes(body, body_size))
+    };
+    match with(|host| host.call(cluster, headers, body, timeout)).flatten() {
         Some(number) => {
             // SAFETY: the caller's promise.
             unsafe { *token = number };
@@ -197,6 +198,20 @@ pub(crate) unsafe fn proxy_close_stream(_stream: u32) -> u32 {
 /// None is needed.
 pub(crate) unsafe fn proxy_set_effective_context(id: u32) -> u32 {
     ok(with(|host| host.set_effective_context(id)).map(|()| true), BAD)
+}
+
+/// # Safety
+/// As [`bytes`] and [`give`].
+pub(crate) unsafe fn proxy_get_property(
+    path: *const u8,
+    path_size: usize,
+    data: *mut *mut u8,
+    size: *mut usize,
+) -> u32 {
+    // SAFETY: the caller's promise.
+    let path = unsafe { bytes(path, path_size) };
+    // SAFETY: the caller's promise.
+    unsafe { give(with(|host| host.property(path)).flatten(), data, size) }
 }
 
 /// # Safety

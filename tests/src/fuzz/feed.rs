@@ -125,7 +125,7 @@ fn check_route(
         let found = match (matched, &route.call) {
             (Some(Matched::Route(found)), None) => Some(found),
             (Some(Matched::Calls(calls)), Some(call)) => {
-                calls.find(&call.method, call.name.as_deref())
+                calls.find(&call.method, call.name.as_deref()).ok().flatten()
             }
             // A more specific route of the other kind.
             (_, _) => continue,

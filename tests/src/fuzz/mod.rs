@@ -12,6 +12,7 @@
     reason = "a JSON value gives null for what it lacks; elsewhere a panic is what a target is for"
 )]
 
+pub mod bodies;
 pub mod bytes;
 pub mod claims;
 pub mod documents;
@@ -30,10 +31,12 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("attempts", shared::attempts),
     ("batch", feed::batch),
+    ("body", bodies::body),
     ("bundle", feed::bundle),
     ("claims", claims::claims),
     ("configuration", documents::configuration),
     ("decide", requests::decide),
+    ("document", bodies::document),
     ("envelope", feed::envelope),
     ("exchange", shared::exchange),
     ("feed", feed::feed),

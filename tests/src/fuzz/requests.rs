@@ -95,6 +95,7 @@ pub fn decide(bytes: &[u8]) {
                 }
             }
         }
+        Decision::Redeem(_) => assert!(!ours, "no action here has uses"),
         Decision::Deny(denial) => {
             assert!(!core::ptr::eq(gate, &gates.shadow), "denied in shadow mode: {denial}");
             assert!((400..=503).contains(&denial.code().status()));

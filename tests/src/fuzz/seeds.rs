@@ -19,10 +19,12 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let all = match target {
         "attempts" => attempts(),
         "batch" => batches(),
+        "body" => bodies(),
         "bundle" => vec![scene::postcard(scene::bundle()), scene::postcard(&Bundle::default())],
         "claims" => claims(),
         "configuration" => configurations(),
         "decide" => requests(),
+        "document" => json_bodies(),
         "envelope" => envelopes(),
         "exchange" => exchanges(),
         "feed" => feeds(),
@@ -207,12 +209,47 @@ fn documents() -> Vec<Vec<u8>> {
     all
 }
 
+fn json_bodies() -> Vec<Vec<u8>> {
+    lines(&[
+        "/a\n{\"a\":1}",
+        "/a/b/0\n {\"a\" : {\"b\": [1.50e+1, -0, true, null, \"\\u00e9\\ud83d\\ude00\\/\"]}, \"c\": {}}",
+        "/a~1b\n{\"a/b\":\"x\",\"A/B\":2}",
+        "/order_id\n{\"order_id\":1,\"orderId\":2,\"order_id\\u0000\":3}",
+        "/0\n[1e400,[],{\"x\":1,\"x\":2}]",
+        "/params/name\n{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"tools/call\",\"params\":{\"name\":\"search\",\"arguments\":{\"q\":1}}}",
+        "/params/uri\n{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"resources/read\",\"params\":{\"uri\":\"file:///a\"}}",
+        "/result\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}",
+        "/x\n{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":[1]}",
+        "/a\n{\"a\":1,}",
+        "\n\"\\ud800\"",
+        "\n333333333.33333329",
+    ])
+}
+
+fn bodies() -> Vec<Vec<u8>> {
+    lines(&[
+        "/pay\n{\"amount\":\"100.00\",\"currency\":\"EUR\"}",
+        "/pay?item=pen\n{\"amount\":499.9999,\"currency\":\"EUR\",\"x\":[1]}",
+        "/pay\n{\"amount\":900,\"currency\":\"EUR\"}",
+        "/pay?amount=1\n{\"Amount\":1,\"amount\":2,\"currency\":\"EUR\"}",
+        "/sign\namount=100.00&to=bob",
+        "/sign\nx=%20+%2B&amount=1&[amount]=900&amount%00=2",
+        "/sign?amount=3\namounts=4;amount=5",
+        "/rpc\n{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ask\"}",
+        "/rpc\n{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tell\",\"params\":{}}",
+        "/small\n{}",
+        "/pass\nanything",
+        "/nowhere\n{}",
+    ])
+}
+
 fn policies() -> Vec<Vec<u8>> {
     lines(&[
         scene::POLICY,
         "hosts:\n  - {names: [a.example], audience: 'https://a', pass_through: true}\n",
         "actions: &a {x: {risk: low, scopes: {any: [a, b]}, max_age: 5m}}\nhosts: []\n",
         "actions: {x: {risk: lw}}\n---\n",
+        super::bodies::POLICY,
     ])
 }
 

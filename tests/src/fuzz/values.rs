@@ -1,6 +1,6 @@
 //! Targets for what a request is made of: host, path, ids, numbers, inputs.
 
-use gatepass_engine::bundle::{Currency, Input, InputKind, Source};
+use gatepass_engine::bundle::{Currency, Input, InputKind, Recording, Source};
 use gatepass_engine::decision::Header;
 use gatepass_engine::digest::{ActionFacts, BodyDigest};
 use gatepass_engine::ids::{AgentId, PersonId, Uri, is_token};
@@ -223,7 +223,12 @@ const QUERY_KEYS: [&str; 7] = ["amount", "currency", "fee", "count", "weight", "
 
 fn asked() -> Vec<Input> {
     let query = |key: &str| Source::Query(key.to_owned());
-    let input = |name: &str, kind, source| Input { name: name.to_owned(), kind, source };
+    let input = |name: &str, kind, source| Input {
+        name: name.to_owned(),
+        record: Recording::of(&kind),
+        kind,
+        source,
+    };
     vec![
         input("id", InputKind::Text, Source::Path("id".to_owned())),
         input("amount", InputKind::Money(Currency::From(query("currency"))), query("amount")),

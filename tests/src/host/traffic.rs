@@ -59,6 +59,18 @@ impl Vm {
         part: &[u8],
         end_of_stream: bool,
     ) -> Result<Outcome, HostError> {
+        let size = self.live(stream)?.body.len().saturating_add(part.len());
+        self.request_body_of(stream, part, size, end_of_stream)
+    }
+
+    /// The same by a host that says another size than there is.
+    pub fn request_body_of(
+        &mut self,
+        stream: Stream,
+        part: &[u8],
+        said: usize,
+        end_of_stream: bool,
+    ) -> Result<Outcome, HostError> {
         let allowed = self.state().process.headers_stop();
         let record = self.live(stream)?;
         match record.phase {
@@ -74,7 +86,7 @@ impl Vm {
             }
         }
         record.body.extend_from_slice(part);
-        let parameters = (stream.0, abi_size(record.body.len()), u32::from(end_of_stream));
+        let parameters = (stream.0, abi_size(said), u32::from(end_of_stream));
         let action = self.enter::<_, u32>("proxy_on_request_body", stream.0, parameters)?;
         self.settle()?;
         let record = self.stream_mut(stream)?;

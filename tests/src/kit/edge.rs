@@ -174,7 +174,11 @@ pub struct Issued {
 }
 
 impl Issued {
-    fn of(token: String) -> Result<Self, Failed> {
+    /// Reads the id of a gatepass out of it.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of(token: String) -> Result<Self, Failed> {
         let claims = token.split('.').nth(1).unwrap_or_default();
         let claims: Value = serde_json::from_slice(
             &URL_SAFE_NO_PAD.decode(claims).map_err(|error| error.to_string())?,

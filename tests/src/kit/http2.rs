@@ -3,8 +3,8 @@
 //! names, bytes that are not UTF-8.
 //!
 //! Every field goes out as a literal that is never indexed and not Huffman-coded (RFC 7541 section
-//! 6.2.3). One request is open at a time, and none is larger than the first flow-control window. One that
-//! stays open (RFC 8441) is begun, and then bytes go both ways.
+//! 6.2.3). One request is open at a time, and none is larger than the first flow-control window, unless the
+//! connection has settled. One that stays open (RFC 8441) is begun, and then bytes go both ways.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -96,14 +96,67 @@ impl Connection {
         self.receive(id, |_| false)
     }
 
+    /// Waits for the peer's settings, so that as much as they say can be sent at once.
+    ///
+    /// # Errors
+    /// None came.
+    pub fn settled(&mut self) -> Result<(), WireError> {
+        let (mut settings, mut window) = (false, false);
+        while !(settings && window) {
+            let frame = self.frame()?;
+            match frame.kind {
+                SETTINGS if frame.flags & ACK == 0 => {
+                    self.reply(SETTINGS, &[])?;
+                    settings = true;
+                }
+                WINDOW_UPDATE => window = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the headers of a request whose body is still to come.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn start(&mut self, fields: &[Field]) -> Result<u32, WireError> {
+        let id = self.next_stream;
+        self.next_stream = id.saturating_add(2);
+        self.stream.write_all(&headers(id, 0, fields))?;
+        Ok(id)
+    }
+
+    /// Ends a request that was started.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn end(&mut self, id: u32) -> Result<(), WireError> {
+        Ok(self.stream.write_all(&frame(DATA, END_STREAM, id, &[]))?)
+    }
+
+    /// Takes a request back.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn reset(&mut self, id: u32) -> Result<(), WireError> {
+        Ok(self.stream.write_all(&frame(RST_STREAM, 0, id, &CANCEL.to_be_bytes()))?)
+    }
+
+    /// What comes for a request that was started.
+    ///
+    /// # Errors
+    /// What came is no HTTP/2, or nothing came.
+    pub fn answer(&mut self, id: u32) -> Result<Answer, WireError> {
+        self.receive(id, |_| false)
+    }
+
     /// Sends a request without an end: what came for it, as soon as its response began with 200.
     ///
     /// # Errors
     /// As [`Connection::exchange`].
     pub fn begin(&mut self, fields: &[Field]) -> Result<(u32, Answer), WireError> {
-        let id = self.next_stream;
-        self.next_stream = id.saturating_add(2);
-        let _ = self.stream.write_all(&headers(id, 0, fields));
+        let id = self.start(fields)?;
         Ok((id, self.receive(id, |response| response.status == 200)?))
     }
 
@@ -112,7 +165,8 @@ impl Connection {
     /// # Errors
     /// The connection broke.
     pub fn say(&mut self, id: u32, bytes: &[u8]) -> Result<(), WireError> {
-        Ok(self.stream.write_all(&frame(DATA, 0, id, bytes))?)
+        let frames = bytes.chunks(MAX_FRAME_BYTES).flat_map(|part| frame(DATA, 0, id, part));
+        Ok(self.stream.write_all(&frames.collect::<Vec<u8>>())?)
     }
 
     /// What comes next on a stream that was begun: bytes, or its end.
@@ -364,11 +418,13 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const NO_ERROR: u32 = 0;
+const CANCEL: u32 = 8;
 const SETTINGS_HEADER_TABLE_SIZE: u8 = 1;
 /// The least that a peer must take (RFC 9113 section 4.2).
 const MAX_FRAME_BYTES: usize = 16 * 1024;

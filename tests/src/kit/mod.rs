@@ -1,6 +1,7 @@
 //! Real parts around a real Envoy: the shipped filter, a raw client that sends any bytes, and an
 //! upstream that keeps what it received.
 
+pub mod bodies;
 pub mod clock;
 pub mod desk;
 pub mod documents;

@@ -55,8 +55,9 @@ impl Server {
         let port = free_ports()?;
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
         let mut command = node(script)?;
-        command.arg("streamableHttp").env("PORT", port.to_string());
-        let server = Self::spawn(command, SocketAddr::from(([127, 0, 0, 1], port)))?;
+        command.arg("streamableHttp").env("PORT", port.to_string()).stdout(Stdio::null());
+        let server =
+            Self::spawn(&command, SocketAddr::from(([127, 0, 0, 1], port)), Stdio::null())?;
         let start = Instant::now();
         while TcpStream::connect(server.address).is_err() {
             if start.elapsed() > PATIENCE {
@@ -70,8 +71,9 @@ impl Server {
     /// A server that tells its port on the first line.
     fn python(script: &str, arguments: &[&str]) -> Result<Self, Failed> {
         let mut command = python("now", script)?;
-        command.args(arguments).stdout(Stdio::piped());
-        let mut server = Self::spawn(command, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        command.args(arguments);
+        let mut server =
+            Self::spawn(&command, SocketAddr::from(([127, 0, 0, 1], 0)), Stdio::piped())?;
         let mut line = String::new();
         if let Some(told) = server.child.stdout.take() {
             BufReader::new(told).read_line(&mut line)?;
@@ -83,10 +85,17 @@ impl Server {
         Ok(server)
     }
 
-    fn spawn(mut command: Command, address: SocketAddr) -> Result<Self, Failed> {
+    fn spawn(command: &Command, address: SocketAddr, told: Stdio) -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
         let said = File::create(folder.path().join(SAID))?;
-        let child = command.stdin(Stdio::null()).stderr(said).spawn()?;
+        // It ends with whoever holds the other end of its shell's standard input, however that ends: a test that
+        // is killed leaves nothing behind.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$@\" </dev/null & cat >/dev/null; kill -9 $!", "sh"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        let values =
+            command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value)));
+        let child = shell.envs(values).stdin(Stdio::piped()).stdout(told).stderr(said).spawn()?;
         Ok(Self { child, address, folder })
     }
 
@@ -120,8 +129,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It is gone already where these fail.
-        drop(self.child.kill());
+        // Its shell ends it, and is gone already where this fails.
+        drop(self.child.stdin.take());
         drop(self.child.wait());
     }
 }
@@ -211,7 +220,7 @@ pub fn conformance(url: &str, revision: &str, gatepass: &str) -> Result<Findings
         .args(["server", "--url", url, "--requirements", revision, "--output-dir"])
         .arg(results.path())
         // The package has no way to give a credential.
-        .env("NODE_OPTIONS", format!("--import={}", installed()?.join("bearer.mjs").display()))
+        .env("NODE_OPTIONS", format!("--import={}", installed("")?.join("bearer.mjs").display()))
         .env("GATEPASS", gatepass);
     let (said, _) = finish(&command, b"")?;
     let mut findings = Findings::new();
@@ -258,7 +267,7 @@ fn finish(command: &Command, input: &[u8]) -> Result<(String, String), Failed> {
 
 /// A script of `tests/peers-agents` in one of the two environments.
 fn python(environment: &str, script: &str) -> Result<Command, Failed> {
-    let python = installed()?.join(environment).join("bin/python");
+    let python = installed(environment)?.join("bin/python");
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers-agents");
     let mut command = Command::new(python);
     command.arg(scripts.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
@@ -266,7 +275,7 @@ fn python(environment: &str, script: &str) -> Result<Command, Failed> {
 }
 
 fn node(script: &str) -> Result<Command, Failed> {
-    let installed = installed()?;
+    let installed = installed("")?;
     let own = installed.join("../tools/bin/node");
     let named = std::env::var_os("GATEPASS_PYTHON").map(PathBuf::from);
     let node = named.map_or(own, |python| python.with_file_name("node"));
@@ -284,8 +293,9 @@ fn in_time(command: &Command) -> Command {
     limited
 }
 
-fn installed() -> Result<PathBuf, Failed> {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers-agents");
+/// The whole of it, or the folder of one part.
+fn installed(part: &str) -> Result<PathBuf, Failed> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers-agents").join(part);
     match installed.join("ready").exists() {
         true => Ok(installed.canonicalize()?),
         false => Err(format!("nothing at `{}`: run `make peers`", installed.display()).into()),

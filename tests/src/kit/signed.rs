@@ -9,9 +9,11 @@ use gatepass::publish::{Changes, Genesis, Publisher, Revoke};
 use gatepass::roots::{PinnedRoots, first, sign, sign_grace, successor};
 use gatepass_engine::batch::Feed;
 use gatepass_engine::clock::UnixSeconds;
+use gatepass_engine::envelope::{PayloadType, Unverified};
 use gatepass_engine::grace;
 use gatepass_engine::keyring::{Algorithm, IssuerKey};
 use gatepass_engine::position::Position;
+use gatepass_engine::redeem::{Document as Answer, Verdict};
 use gatepass_engine::revocation::Kind;
 use gatepass_engine::root::{Document, Role};
 use serde_json::{Value, json};
@@ -46,7 +48,8 @@ impl Signed {
     pub fn of(environment: &str, audience: &str, now: UnixSeconds) -> Result<Self, Failed> {
         let (root, feed, issuer) = (key(ROOT)?, key(FEED)?, key(ISSUER)?);
         let pinned = PinnedRoots::new(&[root.public()], 1);
-        let keys = [(Role::Feed, feed.public()), (Role::Issuer, issuer.public())];
+        let redeem = (Role::Redeem, key(REDEEM)?.public());
+        let keys = [(Role::Feed, feed.public()), (Role::Issuer, issuer.public()), redeem];
         let document = first(environment, &pinned, &keys, now.plus(ROOT_LIFE));
         let roots = vec![sign(&document, &[&root], now)?];
         let mut publisher = Publisher::new(Genesis {
@@ -144,7 +147,8 @@ impl Signed {
     /// What the control plane says.
     pub fn rotate_feed_key(&mut self, seed: u8, now: UnixSeconds) -> Result<(), Failed> {
         let feed = key(seed)?;
-        let keys = [(Role::Feed, feed.public()), (Role::Issuer, self.issuer.public())];
+        let redeem = (Role::Redeem, key(REDEEM)?.public());
+        let keys = [(Role::Feed, feed.public()), (Role::Issuer, self.issuer.public()), redeem];
         self.document = successor(&self.document, &keys, now.plus(ROOT_LIFE));
         self.roots.push(sign(&self.document, &[&key(ROOT)?], now)?);
         self.feed = feed;
@@ -202,6 +206,34 @@ impl Signed {
         Ok(sign_claims(claims, Algorithm::EdDsa, &key(seed)?)?)
     }
 
+    /// The verdict on a question of a gate, as its answer has it; `change` may do to it what it likes, and say
+    /// whose key signs.
+    ///
+    /// # Errors
+    /// The question cannot be read.
+    pub fn verdict(
+        &self,
+        question: &[u8],
+        verdict: Verdict,
+        now: UnixSeconds,
+        change: impl FnOnce(&mut Answer, &mut u8),
+    ) -> Result<Vec<u8>, Failed> {
+        let asked: Value = serde_json::from_slice(question)?;
+        let text = |name: &str| asked.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mut answer = Answer {
+            environment: self.publisher.state().environment.clone(),
+            jti: text("jti").to_owned(),
+            nonce: text("nonce").to_owned(),
+            verdict,
+            at: now,
+        };
+        let mut seed = REDEEM;
+        change(&mut answer, &mut seed);
+        let envelope = Unverified::new(PayloadType::Verdict, serde_json::to_vec(&answer)?);
+        let key = key(seed)?;
+        Ok(envelope.sign_with(|message| key.sign(message)).to_json().into_bytes())
+    }
+
     fn named(&self) -> Issuer {
         Issuer {
             issuer: ISS.to_owned(),
@@ -243,6 +275,8 @@ fn key(seed: u8) -> Result<SecretKey, Failed> {
 pub const ROOT: u8 = 1;
 pub const FEED: u8 = 2;
 pub const ISSUER: u8 = 3;
+/// Signs verdicts.
+pub const REDEEM: u8 = 77;
 /// Named by no root document.
 pub const STRANGER: u8 = 9;
 

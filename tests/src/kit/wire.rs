@@ -77,7 +77,12 @@ impl Connection {
     /// # Errors
     /// The connection broke.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        Ok(self.stream.write_all(bytes)?)
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+        self.stream.write_all(bytes).map_err(|error| match error.kind() {
+            // The other side went first: what was open when it was revoked is cut.
+            BrokenPipe | ConnectionReset => WireError::Closed(String::new()),
+            _ => WireError::Io(error),
+        })
     }
 
     /// Says that nothing more will be sent; answers can still be received.

@@ -9,8 +9,8 @@ use gatepass::publish::{Changes, Genesis, Publisher, Revoke};
 use gatepass::roots::{PinnedRoots, first, sign, successor};
 use gatepass_engine::batch::{Batch, Feed, whole_digest};
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Host, Risk, Route, RouteTarget,
-    Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Host, Risk, Route,
+    RouteTarget, Treatment, Uses,
 };
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::envelope::{PayloadType, Unverified};
@@ -330,6 +330,7 @@ pub(crate) fn bundle() -> Bundle {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     };
     let route = |path: &str, target| Route {
         methods: vec!["GET".into()],

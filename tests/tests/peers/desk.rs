@@ -76,6 +76,7 @@ impl Desk {
         match decide(&request, &gate, now) {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Deny(denial) => denial.code().to_string(),
+            Decision::Redeem(_) => "redeem".to_owned(),
             Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }

@@ -1,11 +1,16 @@
 //! Gatepasses between us and JOSE libraries that share no code with us: they read what we sign, and
 //! the engine reads what they sign. And a gate between clients and servers that others published.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON that lacks a member is null, which no test expects"
+)]
 #![expect(clippy::panic, reason = "a store that has nothing to tell is a mistake in the test")]
 
 mod a2a;
 mod conformance;
 mod desk;
+mod everything;
 mod mcp;
 mod python;
 mod shop;

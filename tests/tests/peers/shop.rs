@@ -3,7 +3,7 @@
 
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener};
 use gatepass_tests::kit::desk::{Agent, Desk, word};
-use gatepass_tests::kit::edge::ALICE;
+use gatepass_tests::kit::edge::{ALICE, Issued};
 use gatepass_tests::kit::filter;
 use gatepass_tests::kit::peers::Server;
 use serde_json::{Value, json};
@@ -57,9 +57,27 @@ impl Shop {
     ) -> String {
         let entry =
             json!([{ "type": "agent_action", "actions": actions, "constraints": constraints }]);
-        let entry = entry.to_string();
-        let asked = [("resource", AUDIENCE), ("authorization_details", entry.as_str())];
+        self.gatepass_of(&entry, more)
+    }
+
+    pub(crate) fn gatepass_of(&self, entries: &Value, more: &[(&str, &str)]) -> String {
+        let entries = entries.to_string();
+        let asked = [("resource", AUDIENCE), ("authorization_details", entries.as_str())];
         self.agent.gatepass(&[&asked[..], more].concat()).unwrap().token
+    }
+
+    /// Publishes another policy, and waits until the gate follows it.
+    pub(crate) fn publish(&self, policy: &str) {
+        let policy = self.desk.file("policy.yaml", policy).unwrap();
+        let why = ["--reason", "another version", "--wait"];
+        self.desk.done(&[&["policy", "publish", &policy], &why[..]].concat()).unwrap();
+    }
+
+    /// Revokes one gatepass, and waits until the gate has heard of it.
+    pub(crate) fn revoke(&self, token: &str) {
+        let issued = Issued::of(token.to_owned()).unwrap();
+        let why = ["--reason", "a test", "--wait"];
+        self.desk.done(&[&["revoke", "credential", &issued.jti], &why[..]].concat()).unwrap();
     }
 
     pub(crate) fn at(&self, path: &str) -> String {

@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use gatepass::issue::{Constraint, Grant};
-use gatepass_engine::bundle::{Bundle, Input, InputKind, Route, RouteTarget, Source, Treatment};
+use gatepass_engine::bundle::{
+    Bundle, Input, InputKind, Recording, Route, RouteTarget, Source, Treatment,
+};
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener, Mode};
+use gatepass_tests::kit::bodies::{self, joined};
 use gatepass_tests::kit::orders::POLICY;
 use gatepass_tests::kit::upstream::{Received, Upstream};
 use gatepass_tests::kit::wire::{Response, WireError};
@@ -151,6 +154,44 @@ impl Turn {
             .push(format!("{listener}: {sent}\n   expected: {expected}\n        got: {outcome}"));
     }
 
+    /// A request that goes on as it was sent: one, and its very bytes.
+    pub(crate) fn arrives(&mut self, listener: &str, sent: &Sent, action: &str, body: &[u8]) {
+        self.rows = self.rows.saturating_add(1);
+        let answer = self.exchange(listener, sent);
+        let mut outcome = answer.map_or_else(|error| format!("{error}"), |one| one.verdict());
+        let received = self.received();
+        let whole = |one: &Received| {
+            one.body == body
+                && one.trailers.is_empty()
+                && one.header("x-gatepass-action") == [action]
+        };
+        match received.as_slice() {
+            [one] if whole(one) => {}
+            all => outcome.push_str(&format!(": {all:?}")),
+        }
+        if outcome != "200" {
+            let expected = format!("200: one as {action} +{} bytes", body.len());
+            let start: String = outcome.chars().take(400).collect();
+            self.differs(listener, &shown(sent), &expected, &start);
+        }
+    }
+
+    /// Nothing reached an upstream since it was last asked.
+    pub(crate) fn quiet(&mut self, when: &str) {
+        let received = self.with_received(String::new()).unwrap();
+        if !received.is_empty() {
+            self.differs(when, "", "", &received);
+        }
+    }
+
+    /// Counts what a test holds by itself.
+    pub(crate) fn holds(&mut self, what: &str, outcome: &str, expected: &str) {
+        self.rows = self.rows.saturating_add(1);
+        if outcome != expected {
+            self.differs(what, "", expected, outcome);
+        }
+    }
+
     /// Everything that comes back on one HTTP/1.1 connection: the answers, then what the upstream
     /// received for all of them.
     pub(crate) fn talk(&mut self, listener: &str, bytes: &[u8], answers: &[&str], received: &str) {
@@ -211,6 +252,8 @@ impl Gates {
     fn start() -> Result<Self, Failed> {
         let control = ControlPlane::start("prod")?;
         let bundle = with_more_routes(compile(POLICY)?);
+        let bundle = joined(bundle, compile(bodies::POLICY)?);
+        let bundle = joined(bundle, compile(crate::guide::policy())?);
         control.with(|store| store.publish(bundle, now()))?;
         let upstream = Upstream::start()?;
         let impostor = Upstream::answering(IMPOSTURE, "{}")?;
@@ -288,7 +331,13 @@ impl Gates {
         Ok(match sent {
             Sent::Http1(bytes) => http1(bytes, false)?,
             Sent::Http1Head(bytes) => http1(bytes, true)?,
-            Sent::Http2(request) => http2::Connection::open(address)?.exchange(request)?,
+            Sent::Http2(request) => {
+                let mut connection = http2::Connection::open(address)?;
+                if request.data.iter().map(Vec::len).sum::<usize>() >= FIRST_WINDOW {
+                    connection.settled()?;
+                }
+                connection.exchange(request)?
+            }
         })
     }
 
@@ -444,7 +493,9 @@ fn is_notable(name: &str) -> bool {
 
 fn shown(sent: &Sent) -> String {
     match sent {
-        Sent::Http1(bytes) | Sent::Http1Head(bytes) => readable(bytes),
+        Sent::Http1(bytes) | Sent::Http1Head(bytes) => {
+            readable(bytes.get(..LONGEST_SHOWN).unwrap_or(bytes))
+        }
         Sent::Http2(request) => request
             .fields
             .iter()
@@ -495,11 +546,13 @@ fn with_more_routes(mut bundle: Bundle) -> Bundle {
         name: "site".to_owned(),
         kind: InputKind::Text,
         source: Source::Header("x-site".to_owned()),
+        record: Recording::None,
     };
     let order_id = Input {
         name: "order".to_owned(),
         kind: InputKind::Text,
         source: Source::Query("order_id".to_owned()),
+        record: Recording::None,
     };
     let action = RouteTarget::Action(read);
     for host in &mut bundle.hosts {
@@ -513,6 +566,10 @@ fn with_more_routes(mut bundle: Bundle) -> Bundle {
     bundle
 }
 
+/// Bytes of a request.
+const LONGEST_SHOWN: usize = 2_000;
+/// Bytes that may be sent before the peer has said more (RFC 9113 section 6.9.2).
+const FIRST_WINDOW: usize = 65_535;
 static GATES: Mutex<Weak<Gates>> = Mutex::new(Weak::new());
 static TURN: Mutex<()> = Mutex::new(());
 /// An upstream's attempt to speak in the gate's name.

@@ -4,19 +4,26 @@
 //! A row is a hostile request and its twin, which differs in one thing and is allowed. Verdicts
 //! without a code (`400`, `reset 1`) are Envoy's own refusals; they are facts about Envoy 1.40,
 //! pinned so that an upgrade shows what it changes.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop where it is"
+)]
 
 mod ask;
 mod bodies;
 mod credentials;
 mod gates;
 mod grpc;
+mod guide;
 mod hosts;
 mod methods;
 mod paths;
 mod queries;
+mod reads;
 mod smuggling;
 mod spoofs;
 mod streams;
 mod survival;
 mod trailers;
+mod uploads;

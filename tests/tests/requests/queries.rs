@@ -39,6 +39,12 @@ const AMOUNTS: &[(&[u8], &str)] = &[
     (b"amount=100&amount[0]=900", AMBIGUOUS),
     (b"amount=100&amount[=900", AMBIGUOUS),
     (b"amount[]=100", AMBIGUOUS),
+    // Rack and qs read what stands in the first brackets.
+    (b"amount=100&[amount]=900", AMBIGUOUS),
+    (b"amount=100&[amount=900", AMBIGUOUS),
+    (b"amount=100&amount]=900", AMBIGUOUS),
+    (b"amount=100&%5Bamount%5D=900", AMBIGUOUS),
+    (b"amount=100&amount_=900", AMBIGUOUS),
     (b"amount=100&Amount[x]=900", AMBIGUOUS),
     // PHP drops white space before a key.
     (b"amount=100&%20amount=900", AMBIGUOUS),
@@ -132,6 +138,8 @@ fn a_key_with_an_underscore_has_no_second_spelling_either() {
         "order%20id",
         "order+id",
         "order[id",
+        "orderId",
+        "order-id",
         "Order.Id",
         "+order_id",
         "order_id[]",

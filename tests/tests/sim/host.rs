@@ -175,7 +175,12 @@ impl Host for VmHost {
         self.ends_as(CameTo::Denied(code))
     }
 
-    fn call(&mut self, _: &[u8], headers: &[u8], timeout: u32) -> Option<u32> {
+    fn property(&mut self, _: &[u8]) -> Option<Vec<u8>> {
+        self.step();
+        None
+    }
+
+    fn call(&mut self, _: &[u8], headers: &[u8], _: &[u8], timeout: u32) -> Option<u32> {
         self.step();
         if self.is(Mutant::Deaf) && self.heard {
             return None;

@@ -539,6 +539,8 @@ pub(crate) fn configuration(
         "roots": { "keys": plane.pinned.keys, "threshold": plane.pinned.threshold },
         "min_root_version": least_root,
         "mode": "enforce",
+        // Their posts are not part of what is simulated: its network carries polls.
+        "records": { "enabled": false },
     });
     if let Some(baseline) = baseline {
         configuration["baseline"] = baseline.into();

@@ -54,6 +54,11 @@ pub(crate) fn verdict(vector: &GatepassVector) -> String {
         Request { headers: &headers, body: Body::after_headers(vector.request.ends_with_headers) };
     match decide(&request, &gate, at(vector.now)) {
         Decision::Deny(denial) => format!("{} {}", denial.code().status(), denial.code()),
+        // Nobody is asked here.
+        Decision::Redeem(redemption) => {
+            let denial = redemption.unconfirmed("");
+            format!("{} {}", denial.code().status(), denial.code())
+        }
         Decision::Allow(permit) => match permit.reason() {
             Reason::Decided(_) => "allow decided".to_owned(),
             Reason::Shadow(denial) => format!("allow shadow: {}", denial.code()),

@@ -1,8 +1,8 @@
 //! The policy of the vectors, as the bundle that a gate gets.
 
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Binding, BodyRule, Bundle, Currency, Host, Input, InputKind,
-    Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Currency, Host, Input,
+    InputKind, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
 };
 
 pub(crate) const AUDIENCE: &str = "https://orders.example";
@@ -31,7 +31,12 @@ pub(crate) fn bundle() -> Bundle {
 fn inputs() -> Vec<Input> {
     let query = |key: &str| Source::Query(key.into());
     let money = InputKind::Money(Currency::From(query("currency")));
-    let input = |name: &str, kind, source| Input { name: name.into(), kind, source };
+    let input = |name: &str, kind, source| Input {
+        name: name.into(),
+        record: Recording::of(&kind),
+        kind,
+        source,
+    };
     vec![
         input("customer", InputKind::Text, Source::Path("customer".into())),
         input("amount", money, query("amount")),
@@ -58,6 +63,7 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 

@@ -253,7 +253,7 @@ fn each_denial_has_its_status_and_code_and_the_same_request_without_the_flaw_is_
         c["authorization_details"][0]["locations"] = json!(["https://x.example"]);
     });
     read("uses", "403 unsupported_restriction", &|c| {
-        c["authorization_details"][0]["uses"] = json!(1);
+        c["authorization_details"][0]["uses"] = json!(2);
     });
 
     let good = token(&signed, |_| {});

@@ -54,6 +54,7 @@ const EXPECTED: &[&str] = &[
     "env.proxy_define_metric",
     "env.proxy_get_buffer_bytes",
     "env.proxy_get_header_map_pairs",
+    "env.proxy_get_property",
     "env.proxy_get_shared_data",
     "env.proxy_http_call",
     "env.proxy_increment_metric",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use gatepass::decisions::Format;
 use gatepass::desk::operators::Role;
 
 use super::enforced::Wait;
@@ -68,6 +69,16 @@ pub(crate) enum Admin {
     },
     /// The Envoys that follow and what each enforces; the worst first.
     Fleet,
+    /// What gates decided.
+    Decisions(Box<DecisionsArgs>),
+    /// One decision, what its code means and what to do next.
+    Explain {
+        /// As the denied caller has it, or the upstream in `x-gatepass-decision-id`.
+        id: String,
+    },
+    /// Tasks and what was decided under them.
+    #[command(subcommand)]
+    Task(Task),
     /// Where the environment stands.
     Status {
         /// Try again for so many seconds until the server is there.
@@ -77,6 +88,50 @@ pub(crate) enum Admin {
     /// The audit record.
     #[command(subcommand)]
     Audit(Audit),
+}
+
+#[derive(Args)]
+pub(crate) struct DecisionsArgs {
+    /// Go on with each new one until interrupted.
+    #[arg(long)]
+    pub(super) follow: bool,
+    #[arg(long)]
+    pub(super) agent: Option<String>,
+    #[arg(long)]
+    pub(super) action: Option<String>,
+    /// `decided`, or a denial's.
+    #[arg(long)]
+    pub(super) code: Option<String>,
+    #[arg(long)]
+    pub(super) task: Option<String>,
+    /// allow, deny, shadow or ended.
+    #[arg(long)]
+    pub(super) outcome: Option<String>,
+    /// As `gatepass fleet` names it.
+    #[arg(long)]
+    pub(super) envoy: Option<String>,
+    /// `30s`, `15m`, `2h` or `7d` ago, or a time as RFC 3339.
+    #[arg(long)]
+    pub(super) since: Option<String>,
+    #[arg(long)]
+    pub(super) until: Option<String>,
+    /// At most so many, the newest.
+    #[arg(long, default_value_t = 100)]
+    pub(super) limit: u32,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+    /// Instead: who tells them, what is missing, and what was only counted.
+    #[arg(long, conflicts_with_all = ["follow", "output"])]
+    pub(super) gaps: bool,
+    /// With --gaps: hold what is kept against the hashes that it came with.
+    #[arg(long, requires = "gaps")]
+    pub(super) verify: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Task {
+    /// A task and the chain of what was decided under it.
+    Show { id: String },
 }
 
 // No doc comment: clap would print it as the help of each command that has it.

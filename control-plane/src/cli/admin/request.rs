@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::commands::{
-    Admin, Agent, Audit, Blueprint, Cohort, JoinToken, Operator, Person, Policy, Proposal, Token,
-    Which, Why,
+    Admin, Agent, Audit, Blueprint, Cohort, JoinToken, Operator, Person, Policy, Proposal, Task,
+    Token, Which, Why,
 };
 use crate::cli::{Outcome, now};
 
@@ -173,6 +173,13 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             Asked::post("/v1/roots", why, json!({ "envelope": read_text(&document)? }))
         }
         Admin::Fleet => Asked::get("/v1/fleet"),
+        // The decisions themselves are asked for page by page.
+        Admin::Decisions(args) => Asked::get(match args.verify {
+            true => "/v1/decision-reporters?verify=true",
+            false => "/v1/decision-reporters",
+        }),
+        Admin::Explain { id } => Asked::get(format!("/v1/decisions/{}", part(&id))),
+        Admin::Task(Task::Show { id }) => Asked::get(format!("/v1/tasks/{}/decisions", part(&id))),
         Admin::Status { .. } => Asked::get("/v1/environment"),
         Admin::Audit(Audit::Verify { anchor }) => Asked::get(match anchor {
             Some(anchor) => format!("/v1/audit/verify?anchor={}", part(&anchor)),

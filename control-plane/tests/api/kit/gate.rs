@@ -109,6 +109,7 @@ impl Follower {
                 other => panic!("{other:?}"),
             },
             Decision::Deny(denial) => Err(denial.code()),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
             Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }

@@ -64,6 +64,7 @@ impl Follower {
         match decide(&request, &self.gate, self.now) {
             Decision::Allow(_) => None,
             Decision::Deny(denial) => Some(denial.code()),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
             Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     }

@@ -3,8 +3,10 @@
 //!
 //! What only a request has (inputs, body, who presents it) is not looked at; the gate does.
 
+use std::collections::HashSet;
+
 use super::check;
-use super::demands::{approved, assurance, bindable, consumed, restrictions, scopes, young};
+use super::demands::{approved, assurance, bindable, restrictions, scopes, young};
 use crate::bundle::{Action, Route, RouteTarget, Treatment};
 use crate::denial::{About, Code, Denial};
 use crate::gatepass::Claims;
@@ -35,14 +37,16 @@ pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
     Ok(())
 }
 
-/// Whether the gatepass may be of use for an action here, if perhaps only once somebody has approved it.
-pub(super) fn usable(claims: &Claims<'_>, action: &Action, audience: &str, age: u64) -> bool {
-    let mut named = claims.authorization_details.named();
-    let named = named.any(|(name, locations)| {
-        name == action.name && locations.is_none_or(|all| all.contains(&audience))
-    });
-    named
-        && young(claims, action, age).is_ok()
+/// The actions that some entry names here.
+pub(super) fn named<'c>(claims: &'c Claims<'_>, audience: &str) -> HashSet<&'c str> {
+    let here = |locations: Option<&[&str]>| locations.is_none_or(|all| all.contains(&audience));
+    let named = claims.authorization_details.named();
+    named.filter(|(_, locations)| here(*locations)).map(|(name, _)| name).collect()
+}
+
+/// Whether the gatepass may be of use for an action that it names, if perhaps only once somebody has approved it.
+pub(super) fn usable(claims: &Claims<'_>, action: &Action, age: u64) -> bool {
+    young(claims, action, age).is_ok()
         && scopes(claims, action).is_ok()
         && restrictions(claims, action).is_ok()
         && bindable(action).is_ok()
@@ -56,8 +60,7 @@ fn demands(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
     restrictions(claims, action)?;
     bindable(action)?;
     assurance(claims, action)?;
-    approved(claims, action)?;
-    consumed(action)
+    approved(claims, action)
 }
 
 /// Whether a host of one of the audiences has a route to the action.
@@ -114,7 +117,7 @@ mod tests {
     fn what_the_action_demands_is_asked_when_it_is_issued() {
         type Demand = fn(&mut Action);
         let none = || json!(null);
-        let table: [(&str, Demand, &str, Value, Code); 8] = [
+        let table: [(&str, Demand, &str, Value, Code); 7] = [
             (
                 "scope",
                 |a| a.scopes_all = vec!["x".into()],
@@ -152,7 +155,6 @@ mod tests {
             ),
             ("binding", |a| a.binding = Binding::Key, "", none(), Code::BindingMismatch),
             ("approval", |a| a.approval = true, "", none(), Code::ApprovalRequired),
-            ("uses", |a| a.uses = Uses::Once, "", none(), Code::ConfirmationFailed),
         ];
         for (name, demand, claim, met, expected) in table {
             let mut asks = bundle();
@@ -197,7 +199,14 @@ mod tests {
         let uses = |pass: &mut Pass| {
             pass.entry("uses", json!(1));
         };
-        assert_eq!(code(bundle(), uses), Some(Code::UnsupportedRestriction));
+        assert_eq!(code(bundle(), uses), None);
+        let more = |pass: &mut Pass| {
+            pass.entry("uses", json!(2));
+        };
+        assert_eq!(code(bundle(), more), Some(Code::UnsupportedRestriction));
+        let mut once = bundle();
+        once.actions[0].uses = Uses::Once;
+        assert_eq!(code(once, |_| {}), None, "the gate has the use spent");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 
 use super::check;
 use super::credential::{Presented, Scheme};
-use crate::bundle::{Action, Assurance, Binding, BodyRule, Risk, Uses};
+use crate::bundle::{Action, Assurance, Audit, Binding, BodyRule, Risk, Uses};
 use crate::denial::{Code, Denial};
 use crate::entry::NotGranted;
 use crate::gatepass::{Claims, Present};
+use crate::redeem::Needs;
 
 pub(super) fn young(claims: &Claims<'_>, action: &Action, age: u64) -> Result<(), Denial> {
     let life = claims.exp.since(claims.iat);
@@ -109,9 +110,10 @@ pub(super) fn approved(claims: &Claims<'_>, action: &Action) -> Result<(), Denia
     check(carried, Code::ApprovalRequired, "the gatepass carries no approval")
 }
 
-pub(super) fn consumed(action: &Action) -> Result<(), Denial> {
-    match action.uses {
-        Uses::Unlimited => Ok(()),
-        Uses::Once => Err(Denial::new(Code::ConfirmationFailed, "a use cannot be spent here yet")),
+/// What must be confirmed of a request of the action that an entry with so many uses grants.
+pub(super) fn needs(action: &Action, granted: Uses) -> Needs {
+    Needs {
+        one_use: action.uses == Uses::Once || granted == Uses::Once,
+        record: action.audit == Audit::Confirmed,
     }
 }

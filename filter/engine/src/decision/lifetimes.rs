@@ -7,6 +7,7 @@ fn allowed(scene: &Scene) -> Permit {
     match scene.decide() {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => panic!("denied: {denial}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }

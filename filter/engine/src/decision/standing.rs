@@ -23,16 +23,18 @@ use core::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::demands::young;
-use super::{Decision, Request, alive, decide_with, fresh, in_force, in_step};
+use super::{Decision, Noted, Request, alive, fresh, in_force, in_step, run};
 use crate::bundle::Action;
 use crate::clock::{MAX_CLOCK_SKEW, Milliseconds, Now, Times, UnixSeconds};
 use crate::denial::{About, Code, Denial};
 use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Signed};
 use crate::keyring::Speaking;
+use crate::redeem::Confirmation;
 use crate::revocation::{HashKey, Kind, Revocations};
 use crate::routes::Index;
 use crate::token_cache::TokenCache;
+use crate::trace::Silent;
 
 /// What a permit rests on. Nobody but a decision makes one.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub(super) struct Grant {
     signed: Arc<Signed>,
     /// Index into the actions of the bundle.
     action: u32,
+    /// What was spent or stored for it. It is not asked for again while the request is open.
+    confirmation: Option<Arc<Confirmation>>,
     /// Most requests end before anybody looks.
     looked: Option<Box<Looked>>,
 }
@@ -90,8 +94,12 @@ struct Window {
 }
 
 impl Grant {
-    pub(super) fn new(signed: &Arc<Signed>, action: u32) -> Self {
-        Self { signed: Arc::clone(signed), action, looked: None }
+    pub(super) fn new(
+        signed: &Arc<Signed>,
+        action: u32,
+        confirmation: Option<Arc<Confirmation>>,
+    ) -> Self {
+        Self { signed: Arc::clone(signed), action, confirmation, looked: None }
     }
 
     fn holds_at(&self, times: Times) -> bool {
@@ -233,12 +241,20 @@ impl Standing {
         cache: &mut TokenCache,
         now: Now,
     ) -> Result<(), Denial> {
-        match decide_with(request, gate, cache, now) {
+        let confirmation = match &self.basis {
+            Basis::Granted(grant) => grant.confirmation.clone(),
+            Basis::Public | Basis::PassedThrough | Basis::Shadow => None,
+        };
+        match run(request, gate, cache, confirmation, now, &mut Silent) {
             Decision::Allow(permit) => {
                 *self = Self { opened: self.opened, ..permit.into_standing() };
                 self.lasts(now)
             }
             Decision::Deny(denial) => Err(denial),
+            // It has begun, and nobody can be asked before it goes on.
+            Decision::Redeem(redemption) => {
+                Err(redemption.unconfirmed("another policy asks for what was not confirmed"))
+            }
             // It was let on by its headers alone, and its body is gone.
             Decision::Read(_) => {
                 let what = "the policy in force reads the body";
@@ -254,6 +270,7 @@ impl Standing {
             Basis::Granted(grant) => About {
                 agent: Some(grant.signed.agent().to_owned()),
                 action: self.action(grant).map(|action| action.name.clone()),
+                noted: Noted::of(&grant.signed),
                 ..About::default()
             },
             Basis::Public | Basis::PassedThrough | Basis::Shadow => About::default(),

@@ -5,11 +5,13 @@ mod bodies;
 mod calls;
 mod grace;
 mod live;
+mod noted;
 mod passing;
 mod restrictions;
 mod revocation;
 mod standing;
 mod time;
+mod uses;
 
 use std::collections::BTreeSet;
 
@@ -17,7 +19,7 @@ use passing::{upgrade, upgrades};
 use serde_json::json;
 
 use super::*;
-use crate::bundle::{Assurance, Binding, Risk, Uses};
+use crate::bundle::{Assurance, Binding, Risk};
 use crate::clock::Milliseconds;
 use crate::position::Position;
 use crate::revocation::Below;
@@ -63,6 +65,7 @@ fn check_scene(scene: &Scene, expected: Option<Code>, why: &str) {
             assert!(waits || denial.hold().is_none(), "{why}: {denial} is held");
         }
         (_, Decision::Deny(denial)) => panic!("denied in shadow mode: {denial}"),
+        (Decision::Redeem(_), _) | (_, Decision::Redeem(_)) => panic!("to redeem: {why}"),
         (Decision::Read(_), _) | (_, Decision::Read(_)) => panic!("{why}: waits for a body"),
     }
 }
@@ -366,15 +369,15 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Nothing),
     (Code::NotReady, |_| {}, |s| s.heard = Heard::Baseline),
     (Code::Stale, |s| s.now.monotonic.0 += 60_000, |s| s.now.monotonic.0 += 1),
-    (Code::ConfirmationFailed, |_| {}, |s| s.action().uses = Uses::Once),
 ];
 
-/// Codes that no request without a body is denied with, or none yet.
+/// Codes that no change of the scene without a body leads to, or none yet.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::PolicyDenied, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy IR is evaluated; a bundle with one is refused"),
-    (Code::Replayed, "nothing is consumed here: `uses` is refused before"),
-    (Code::ReplayTableFull, "there is no replay table"),
+    (Code::Replayed, "of what the gate remembers: `uses`"),
+    (Code::ReplayTableFull, "of what the gate remembers: `uses`"),
+    (Code::ConfirmationFailed, "of what the control plane says: `uses`"),
     (Code::BodyTooLarge, "`bodies` has its twins"),
     (Code::BodyTooSlow, "`bodies` has its twins"),
     (Code::GateBusy, "`bodies` has its twins"),
@@ -492,7 +495,6 @@ const IN_ORDER: &[(u8, Code, Change)] = &[
     (34, Code::ApprovalMismatch, |s| {
         s.pass.set("approval", Scene::approval(&crate::testkit::b64([0; 32])));
     }),
-    (35, Code::ConfirmationFailed, |s| s.action().uses = Uses::Once),
 ];
 
 #[test]
@@ -531,6 +533,7 @@ fn a_request_before_the_first_batch_is_held_only_with_a_credential_of_the_right_
                 denial.hold()
             }
             Decision::Allow(permit) => panic!("{permit:?}"),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
             Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     };
@@ -578,6 +581,7 @@ fn a_denial_names_the_agent_only_after_its_gatepass_was_verified() {
     let whom = |change: Change| match Scene::with(change).decide() {
         Decision::Deny(denial) => denial.whom().clone(),
         Decision::Allow(permit) => panic!("{permit:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     };
     let expired = whom(|s| {

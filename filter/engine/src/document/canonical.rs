@@ -1,6 +1,8 @@
 //! The canonical text of a value (RFC 8785), for digests: what is equal is written in one way.
 
-use super::{Found, Value, number};
+use std::collections::HashSet;
+
+use super::{Found, Value, number, text};
 use crate::digest::quote;
 
 /// The canonical text. `None` where two values that differ could be written alike: a member name occurs twice
@@ -53,8 +55,10 @@ fn object(value: Value<'_, '_>, left_out: Option<&str>, out: &mut String) -> Opt
     }
     // Section 3.2.3: by UTF-16 code units.
     members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-    let names = members.iter().map(|(name, _)| name);
-    if names.clone().zip(names.skip(1)).any(|(a, b)| a == b) {
+    // Two that are one to some reader, of which one takes the first and another the last.
+    let mut seen = HashSet::new();
+    let fold = |name: &str| name.chars().map(text::folded).collect::<String>();
+    if !members.iter().all(|(name, _)| seen.insert(fold(name))) {
         return None;
     }
     out.push('{');

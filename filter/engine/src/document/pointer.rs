@@ -43,10 +43,12 @@ impl<'p> Pointer<'p> {
         Ok(Some(at))
     }
 
-    /// The name that it ends with.
+    /// The names that it begins and ends with.
     #[must_use]
-    pub fn last(self) -> String {
-        self.0.rsplit('/').next().and_then(decoded).unwrap_or_default()
+    pub fn ends(self) -> [String; 2] {
+        let steps = self.0.strip_prefix('/').unwrap_or(self.0);
+        [steps.split('/').next(), steps.rsplit('/').next()]
+            .map(|step| step.and_then(decoded).unwrap_or_default())
     }
 }
 

@@ -165,8 +165,24 @@ fn a_member_on_the_way_stands_there_once_and_plainly() {
         r#"{"order":{"am\u006funt":1}}"#,
         r#"{"order":{"amount":1,"am\u006funt":2}}"#,
         r#"{"order":{"amount":1,"AM\u004FUNT":2}}"#,
+        r#"{"order":{"amount\u0000":9,"amount":1}}"#,
+        r#"{"order":{"amount\u0000x":9}}"#,
     ] {
         amount(twice, Err(Twice));
+    }
+    let words = |text: &str, expected| check(text, "/order_id", expected);
+    words(r#"{"order_id":1,"order":2,"id":3,"order_ids":4}"#, Ok(Some("1")));
+    for twice in [
+        // Protobuf and Pydantic take both.
+        r#"{"order_id":1,"orderId":2}"#,
+        r#"{"order_id":1,"order-id":2}"#,
+        r#"{"order_id":1,"_orderId":2}"#,
+        r#"{"orderId":1}"#,
+        // To C a text ends at a zero byte.
+        r#"{"order_id":1,"order_id\u0000":2}"#,
+        r#"{"order_id\u0000x":2,"order_id":1}"#,
+    ] {
+        words(twice, Err(Twice));
     }
     // What Go, Java and .NET take for k, s and i.
     for (pointer, text) in [
@@ -178,6 +194,18 @@ fn a_member_on_the_way_stands_there_once_and_plainly() {
     ] {
         check(text, pointer, Err(Twice));
     }
+}
+
+#[test]
+fn nothing_is_looked_for_among_too_many() {
+    let wide = |count: usize| {
+        let members: Vec<String> = (1..count).map(|nth| format!("\"x{nth}\":1")).collect();
+        format!("{{\"a\":1,{}}}", members.join(","))
+    };
+    check(&wide(MAX_MEMBERS), "/a", Ok(Some("1")));
+    check(&wide(MAX_MEMBERS + 1), "/a", Err(Twice));
+    // Elsewhere there may be as many as fit.
+    check(&format!("{{\"b\":{},\"a\":2}}", wide(MAX_MEMBERS + 1)), "/a", Ok(Some("2")));
 }
 
 #[test]
@@ -299,7 +327,13 @@ fn canonical_text_is_that_of_rfc_8785() {
     let expected = "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}";
     assert_eq!(canonical(document.root().unwrap()).as_deref(), Some(expected));
     // What could be written alike and is not the same has no canonical text.
-    for bad in [r#"{"a":1,"\u0061":2}"#, "[9007199254740993]", "[[{\"a\":1,\"a\":1}]]"] {
+    for bad in [
+        r#"{"a":1,"\u0061":2}"#,
+        r#"{"a":1,"A":2}"#,
+        "{\"k\":1,\"\u{212a}\":2}",
+        "[9007199254740993]",
+        "[[{\"a\":1,\"a\":1}]]",
+    ] {
         let document = Document::read(bad.as_bytes()).unwrap();
         assert_eq!(canonical(document.root().unwrap()), None, "{bad}");
     }

@@ -54,9 +54,24 @@ pub(super) fn unescaped(written: &str) -> Option<String> {
     Some(out)
 }
 
+/// The same, character by character.
+pub(super) fn characters(written: &str) -> impl Iterator<Item = char> {
+    let mut rest = written;
+    core::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        // INVARIANT: the scan has read each escape.
+        let (c, length) = match first {
+            '\\' => escape(rest.as_bytes())?,
+            c => (c, c.len_utf8()),
+        };
+        rest = rest.get(length..)?;
+        Some(c)
+    })
+}
+
 /// What readers that do not mind case make of a character. Beside ASCII: the Kelvin sign and the long s, which
 /// Go folds, and the two Turkish letters, which Java and .NET do.
-pub(super) const fn folded(c: char) -> char {
+pub(crate) const fn folded(c: char) -> char {
     match c {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

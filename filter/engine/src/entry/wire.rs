@@ -70,8 +70,13 @@ impl<'de: 'a, 'a> Visitor<'de> for EntryVisitor<'a> {
                         A::Error::custom("`args_digest` is not a SHA-256 in base64url")
                     })?);
                 }
-                // Known, and not checkable here: a use is spent by the control plane, and what an
-                // `identifier` names is not defined for this type.
+                "uses" => match map.next_value::<Literal<'a>>()? {
+                    Literal::Integer(1) => entry.once = true,
+                    Literal::Integer(_) | Literal::Boolean(_) | Literal::Text(_) => {
+                        entry.unsupported.get_or_insert_with(|| "`uses` other than 1".to_owned());
+                    }
+                },
+                // Known, and not checkable here: what an `identifier` names is not defined for this type.
                 unknown => {
                     map.next_value::<IgnoredAny>()?;
                     entry

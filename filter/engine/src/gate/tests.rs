@@ -71,6 +71,7 @@ fn denial_of(scene: &Scene, gate: &Gate, now: Now) -> Option<Code> {
     match scene.decide_at(gate) {
         Decision::Allow(_) => None,
         Decision::Deny(denial) => Some(denial.code()),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }

@@ -32,6 +32,7 @@ fn check_in(scene: &Scene, gate: &Gate, token: &[u8], expected: Option<Code>, wh
     let code = match scene.decide_at(gate) {
         Decision::Allow(_) => None,
         Decision::Deny(denial) => Some(denial.code()),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     };
     assert_eq!(code, expected, "{why}");

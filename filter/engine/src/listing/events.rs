@@ -17,13 +17,26 @@ pub struct Cut {
     listing: Listing,
     form: Form,
     kept: Vec<u8>,
+    look: Look,
     started: bool,
 }
 
 impl Cut {
     #[must_use]
     pub const fn new(listing: Listing, form: Form) -> Self {
-        Self { listing, form, kept: Vec::new(), started: false }
+        Self {
+            listing,
+            form,
+            kept: Vec::new(),
+            look: Look { at: 0, on_a_line: false },
+            started: false,
+        }
+    }
+
+    /// Whether nothing of it waits: then it may end here.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.kept.is_empty()
     }
 
     /// The next piece, and whether it is the last: what may go on in its place.
@@ -59,22 +72,28 @@ impl Cut {
             return Err(Unreadable("a byte order mark"));
         }
         let mut out = Vec::new();
-        while let Some(end) = end_of_event(&self.kept) {
+        let mut start = 0_usize;
+        while let Some(end) = self.look.end_of_event(&self.kept) {
             self.started = true;
-            let rest = self.kept.split_off(end);
-            let event = core::mem::replace(&mut self.kept, rest);
-            out.extend(self.event(event)?);
+            match self.kept.get(start..end).unwrap_or_default() {
+                // An empty line by itself says nothing.
+                blank @ (b"\n" | b"\r\n" | b"\r") => out.extend_from_slice(blank),
+                event => out.extend(self.event(event)?),
+            }
+            start = end;
         }
+        self.kept.drain(..start);
+        self.look.at = self.look.at.saturating_sub(start);
         if last {
             // What is not ended by an empty line is no event to a reader of the standard; to others it is.
             let event = core::mem::take(&mut self.kept);
-            out.extend(self.event(event)?);
+            out.extend(self.event(&event)?);
         }
         Ok(out)
     }
 
-    fn event(&self, event: Vec<u8>) -> Result<Vec<u8>, Unreadable> {
-        let text = core::str::from_utf8(&event).map_err(|_| Unreadable("not UTF-8"))?;
+    fn event(&self, event: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        let text = core::str::from_utf8(event).map_err(|_| Unreadable("not UTF-8"))?;
         let mut data: Option<String> = None;
         for line in lines(text) {
             if let Some(value) = data_of(line) {
@@ -85,8 +104,10 @@ impl Cut {
                 data.push_str(value);
             }
         }
-        let Some(data) = data.filter(|data| !data.trim().is_empty()) else { return Ok(event) };
-        let Some(cut) = self.listing.message(data.as_bytes())? else { return Ok(event) };
+        let Some(data) = data.filter(|data| !data.trim().is_empty()) else {
+            return Ok(event.to_vec());
+        };
+        let Some(cut) = self.listing.message(data.as_bytes())? else { return Ok(event.to_vec()) };
         let mut out = String::with_capacity(text.len());
         for line in lines(text).filter(|line| !line.is_empty() && data_of(line).is_none()) {
             out.push_str(line);
@@ -137,34 +158,37 @@ fn data_of(line: &str) -> Option<&str> {
     Some(value.strip_prefix(' ').unwrap_or(value))
 }
 
-/// Where the first event ends, with its empty line. A CR at the very end may be half of a CR LF.
-fn end_of_event(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0_usize;
-    // An empty line at the beginning ends nothing, and goes on by itself.
-    let mut line_is_empty = true;
-    while let Some(byte) = bytes.get(at) {
-        let end = match byte {
-            b'\n' => Some(at.saturating_add(1)),
-            b'\r' => match bytes.get(at.saturating_add(1)) {
-                Some(b'\n') => Some(at.saturating_add(2)),
-                Some(_) => Some(at.saturating_add(1)),
-                None => return None,
-            },
-            _ => None,
-        };
-        match end {
-            Some(end) if line_is_empty => return Some(end),
-            Some(end) => {
-                line_is_empty = true;
-                at = end;
-            }
-            None => {
-                line_is_empty = false;
-                at = at.saturating_add(1);
+/// How far the kept bytes were looked at: each is once, however they come.
+#[derive(Default)]
+struct Look {
+    at: usize,
+    /// Something stands on the line that was looked at last.
+    on_a_line: bool,
+}
+
+impl Look {
+    /// Where the next event ends, with its empty line. A CR at the very end may be half of a CR LF.
+    fn end_of_event(&mut self, bytes: &[u8]) -> Option<usize> {
+        while let Some(byte) = bytes.get(self.at) {
+            let next = self.at.saturating_add(1);
+            let end = match byte {
+                b'\n' => Some(next),
+                b'\r' => match bytes.get(next) {
+                    Some(b'\n') => Some(next.saturating_add(1)),
+                    Some(_) => Some(next),
+                    None => return None,
+                },
+                _ => None,
+            };
+            self.at = end.unwrap_or(next);
+            let was_on_a_line = core::mem::replace(&mut self.on_a_line, end.is_none());
+            // An empty line at the beginning ends nothing, and goes on by itself.
+            if end.is_some() && !was_on_a_line {
+                return Some(self.at);
             }
         }
+        None
     }
-    None
 }
 
 /// Bytes of one answer that wait to be whole.
@@ -209,6 +233,9 @@ mod tests {
         let public = r#"{"result":{"cacheScope":"public","tools":[{"name":"search"}]}}"#;
         let private = r#"{"result":{"cacheScope":"private","tools":[{"name":"search"}]}}"#;
         assert_eq!(cut(Form::Document, &[public]).as_deref(), Ok(private));
+        let absent = r#"{"result":{"ttlMs":9,"tools":[{"name":"search"}]}}"#;
+        let said = r#"{"result":{"cacheScope":"private","ttlMs":9,"tools":[{"name":"search"}]}}"#;
+        assert_eq!(cut(Form::Document, &[absent]).as_deref(), Ok(said));
     }
 
     #[test]
@@ -258,6 +285,9 @@ mod tests {
         let open = cut(Form::Events, &[&format!("data: {TOOLS}")]).unwrap();
         assert!(!open.contains("delete") && open.contains("search"), "{open}");
         assert!(cut(Form::Events, &[&format!("\u{feff}data: {TOOLS}\n\n")]).is_err());
+        // Line ends alone cost what they are, and not their square.
+        let blank = "\n".repeat(MAX_KEPT_BYTES);
+        assert_eq!(cut(Form::Events, &[&blank]).map(|out| out.len()), Ok(MAX_KEPT_BYTES));
         // What went on is forgotten: a stream may be long.
         let mut cut = Cut::new(listing(), Form::Events);
         for _ in 0..30_000 {

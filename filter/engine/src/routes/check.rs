@@ -1,13 +1,14 @@
 //! What a bundle must be before it is indexed: every name, bound and route of it.
 
 use super::{Flaw, MAX_ACTION_NAME_BYTES, MAX_ACTIONS, Place, Template, flaw};
+use crate::body::FORM;
 use crate::bundle::{
     ANSWERS, Action, ActionMode, BodyRule, Bundle, Call, Currency, Host, Input, InputKind,
     Protocol, Route, RouteTarget, Source, Treatment,
 };
 use crate::document::is_pointer;
 use crate::ids::{Uri, is_token};
-use crate::inputs::{currency, same_key};
+use crate::inputs::{currency, same_key, sources};
 use crate::rpc::{self, MAX_NAME_BYTES, has_name};
 use crate::target::{MAX_SEGMENTS, is_host};
 
@@ -56,11 +57,22 @@ fn check_action(action: &Action) -> Result<(), String> {
     {
         return Err(format!("scope `{scope}` must be 1 to 128 visible ASCII characters"));
     }
-    let named = action.content_types.iter().chain(&action.encodings);
-    if named.clone().count() > MAX_MEDIA_TYPES || named.clone().any(|text| !is_media(text)) {
+    if action.content_types.len() > MAX_MEDIA_TYPES {
+        return Err(format!("more than {MAX_MEDIA_TYPES} media types"));
+    }
+    if action.encodings.len() > MAX_MEDIA_TYPES {
+        return Err(format!("more than {MAX_MEDIA_TYPES} content codings"));
+    }
+    if let Some(text) = action.content_types.iter().find(|text| !is_media_type(text)) {
         return Err(format!(
-            "media types and codings must be at most {MAX_MEDIA_TYPES}, in lower case and without parameters"
+            "media type `{text}` must be `type/subtype` in lower case, without parameters"
         ));
+    }
+    if let Some(text) = action.encodings.iter().find(|text| !is_word(text)) {
+        return Err(format!("content coding `{text}` must be one word in lower case"));
+    }
+    if let Some(text) = action.content_types.iter().find(|text| !can_be_read(action.body, text)) {
+        return Err(format!("an upstream does not read media type `{text}` as this action does"));
     }
     if !action.content_types.is_empty() && !action.body.is_read() {
         return Err("`content_types` are for a body that is read".to_owned());
@@ -203,16 +215,7 @@ pub(super) fn check_route(
 
 /// The query keys that feed an input.
 fn query_keys(input: &Input) -> impl Iterator<Item = &str> {
-    let currency = match &input.kind {
-        InputKind::Money(Currency::From(source)) => Some(source),
-        InputKind::Money(Currency::Fixed(_))
-        | InputKind::Text
-        | InputKind::Integer
-        | InputKind::Decimal
-        | InputKind::Boolean
-        | InputKind::TextSet => None,
-    };
-    [Some(&input.source), currency].into_iter().flatten().filter_map(|source| match source {
+    sources(input).filter_map(|source| match source {
         Source::Query(key) => Some(key.as_str()),
         Source::Path(_) | Source::Header(_) | Source::Body(_) => None,
     })
@@ -255,7 +258,7 @@ fn check_source(source: &Source, template: &Template, body: BodyRule) -> Result<
         Source::Body(place) => match body {
             BodyRule::Json if is_pointer(place) => Ok(()),
             BodyRule::Json => Err(format!(
-                "`{place}` must be a JSON pointer such as `/order/amount`, in visible ASCII"
+                "`{place}` must be a JSON pointer such as /order/amount, in visible ASCII"
             )),
             BodyRule::Form if is_key(place) => Ok(()),
             BodyRule::Form => Err(format!("form key `{place}` must match [A-Za-z0-9_.-]+")),
@@ -304,12 +307,24 @@ fn is_method(method: &str) -> bool {
         && method.bytes().all(|b| b.is_ascii_uppercase())
 }
 
-fn is_media(text: &str) -> bool {
+fn is_media_type(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, subtype)| is_word(kind) && is_word(subtype))
+}
+
+fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= MAX_ACTION_NAME_BYTES
-        && text
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9') || b"!#$&^_.+-/".contains(&b))
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9') || b"!#$&^_.+-".contains(&b))
+}
+
+/// Not where the type itself says that the bytes mean something else.
+fn can_be_read(body: BodyRule, media: &str) -> bool {
+    let json = media == "application/json" || media.ends_with("+json");
+    match body {
+        BodyRule::Json => !media.starts_with("multipart/") && media != FORM,
+        BodyRule::Form => !media.starts_with("multipart/") && !json,
+        BodyRule::None | BodyRule::Unread | BodyRule::Digest => true,
+    }
 }
 
 /// The upgrades that a route may name. Envoy takes `h2c` off by itself, and what a tunnel carries is nobody's

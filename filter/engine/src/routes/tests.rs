@@ -1,7 +1,7 @@
 use super::*;
 use crate::bundle::{
-    ActionMode, Assurance, Binding, BodyRule, Input, InputKind, Risk, Route, Source, Treatment,
-    Uses,
+    ActionMode, Assurance, Audit, Binding, BodyRule, Input, InputKind, Recording, Risk, Route,
+    Source, Treatment, Uses,
 };
 
 fn action(name: &str) -> Action {
@@ -20,6 +20,7 @@ fn action(name: &str) -> Action {
         encodings: vec![],
         approval: false,
         mode: ActionMode::Enforce,
+        audit: Audit::Batched,
     }
 }
 
@@ -144,7 +145,8 @@ fn a_flawed_bundle_is_refused_with_its_place() {
         assert_eq!(Index::build(bundle).map(|_| ()).unwrap_err().place, place);
     };
     let route = Place::Route { host: 0, route: 0 };
-    let input = |source| Input { name: "i".into(), kind: InputKind::Text, source };
+    let input =
+        |source| Input { name: "i".into(), kind: InputKind::Text, source, record: Recording::None };
     check(|b| b.policy.push(0), Place::Bundle);
     check(|b| b.actions[0].name = "Orders".into(), Place::Action(0));
     check(|b| b.actions[0].name = "a::b".into(), Place::Action(0));

@@ -211,6 +211,7 @@ fn a_hit_asks_all_that_a_miss_asks() {
         scene.request(|request: &Request<'_>| match decide_with(request, &gate, cache, scene.now) {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Deny(denial) => denial.code().to_string(),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
             Decision::Read(awaited) => panic!("{awaited:?}"),
         })
     };

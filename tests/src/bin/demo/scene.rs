@@ -3,6 +3,7 @@
 use gatepass_envoy::{Bootstrap, Envoy, Gate, Listener};
 use gatepass_tests::kit::desk::{Agent, Desk, word};
 use gatepass_tests::kit::filter;
+use gatepass_tests::kit::peers::Server;
 use gatepass_tests::kit::upstream::Upstream;
 use gatepass_tests::kit::wire::{Connection, Response, WireError};
 use gatepass_tests::kit::world::{Failed, bearing};
@@ -19,6 +20,8 @@ pub(crate) struct Scene {
     /// The token of the operator who is Bob.
     pub(crate) bob: String,
     pub(crate) upstream: Upstream,
+    /// On the official SDK, behind the listener `mcp`.
+    pub(crate) tools: Server,
     pub(crate) envoy: Envoy,
 }
 
@@ -50,14 +53,16 @@ impl Scene {
             plugin.roots = dev.plugin()?.roots;
         }
         let upstream = Upstream::start()?;
+        let tools = Server::mcp()?;
         let gate = Gate::new(filter::path()?, &plugin).host_env("GATEPASS_JOIN_TOKEN");
         let bootstrap = Bootstrap::new()
-            .listener(Listener::forwarding("in", upstream.address()).gate(gate))
+            .listener(Listener::forwarding("in", upstream.address()).gate(gate.clone()))
+            .listener(Listener::forwarding("mcp", tools.address()).gate(gate))
             .feed(desk.feed())
             .workers(WORKERS)
             .env("GATEPASS_JOIN_TOKEN", &join);
         let envoy = Envoy::launch(&bootstrap)?;
-        Ok(Self { desk, _dev: dev, buyer, dev_buyer, bob, upstream, envoy })
+        Ok(Self { desk, _dev: dev, buyer, dev_buyer, bob, upstream, tools, envoy })
     }
 
     pub(crate) fn connect(&self) -> Result<Connection, Failed> {
@@ -141,7 +146,9 @@ pub(crate) const BOB: &str = "user:corp/bob";
 pub(crate) const WORKERS: u32 = 4;
 const CEILING: &str = r#"{
   "entries": [
-    {"actions": ["orders:create"], "constraints": {"amount": {"max": "500.00 EUR"}}},
+    {"actions": ["orders:create", "orders:buy"], "constraints": {"amount": {"max": "500.00 EUR"}}},
+    {"actions": ["shop:session", "shop:search"]},
+    {"actions": ["shop:pay"], "constraints": {"amount": {"max": "50.00 EUR"}}},
     {"actions": ["orders:read", "bills:read"]}
   ],
   "scopes": ["orders.write"]
@@ -152,6 +159,10 @@ actions:
   orders:create: {risk: high, scopes: {all: [orders.write]}, staleness: 3s}
   orders:read: {risk: low, staleness: 30s}
   bills:read: {risk: low}
+  orders:buy: {risk: high, body: json, scopes: {all: [orders.write]}, staleness: 3s}
+  shop:session: {risk: low, body: json}
+  shop:search: {risk: low, body: json}
+  shop:pay: {risk: high, body: json}
 hosts:
   - names: [orders.example]
     audience: https://orders.example
@@ -163,6 +174,10 @@ hosts:
           item: {type: text, query: item}
       - match: GET /orders
         action: orders:read
+      - match: POST /basket
+        action: orders:buy
+        inputs:
+          amount: {type: money, body: /total/amount, currency: {body: /total/currency}}
       - match: GET /healthz
         public: true
   - names: [billing.example]
@@ -170,4 +185,18 @@ hosts:
     routes:
       - match: GET /bills
         action: bills:read
+  - names: [127.0.0.1]
+    audience: https://tools.example
+    routes:
+      - match: POST /mcp
+        mcp: [initialize, server/discover, notifications/initialized, tools/list, answers]
+        action: shop:session
+      - match: POST /mcp
+        mcp: tools/call search
+        action: shop:search
+      - match: POST /mcp
+        mcp: tools/call pay
+        action: shop:pay
+        inputs:
+          amount: {type: money, argument: amount, currency: {argument: currency}}
 ";

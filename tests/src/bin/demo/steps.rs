@@ -8,6 +8,8 @@ use gatepass_tests::kit::wire::{Response, WireError, request};
 use gatepass_tests::kit::world::{Failed, bearing};
 use serde_json::Value;
 
+mod bodies;
+
 use crate::scene::{ALICE, BOB, POLICY, Scene, Worker};
 use crate::summary::{Summary, folder};
 
@@ -26,6 +28,8 @@ pub(crate) fn run(options: &Options) -> Result<Summary, Failed> {
     demo.requests()?;
     if !options.foreign_roots {
         // Otherwise nothing is in force that could be stopped; the steps before have failed.
+        demo.bodies()?;
+        demo.tools()?;
         demo.too_wide()?;
         demo.leaver()?;
         demo.stops()?;

@@ -1,6 +1,6 @@
 //! What an action demands besides an entry, and what a gatepass restricts that no gate can check.
 
-use gatepass_engine::bundle::{Action, Assurance, Binding, Risk, Uses};
+use gatepass_engine::bundle::{Action, Assurance, Binding, Risk};
 use gatepass_engine::denial::Code;
 use serde_json::{Value, json};
 
@@ -18,14 +18,6 @@ pub(crate) fn family() -> Family {
     restrictions(&mut f);
     binding_and_assurance(&mut f);
     approvals(&mut f);
-    f.deny(
-        Code::ConfirmationFailed,
-        "single_use",
-        (GRANTED, "the action demands that a use is spent"),
-        "A use cannot be spent at this gate.",
-        |s| s.action().uses = Uses::Once,
-    )
-    .live();
     f
 }
 
@@ -198,7 +190,7 @@ fn restrictions(f: &mut Family) {
         |s| s.pass.set("cnf", Value::Null),
     );
     for (member, value) in
-        [("uses", json!(1)), ("identifier", json!("order-1")), ("weekdays", json!([1, 2]))]
+        [("uses", json!(2)), ("identifier", json!("order-1")), ("weekdays", json!([1, 2]))]
     {
         f.deny(
             Code::UnsupportedRestriction,

@@ -32,11 +32,12 @@ pub(crate) fn book() -> Book {
 }
 
 /// Codes that no vector can have yet.
-pub(crate) const NOT_REACHABLE: [(Code, &str); 12] = [
+pub(crate) const NOT_REACHABLE: [(Code, &str); 13] = [
     (Code::PolicyDenied, "no policy condition is evaluated; a bundle with one is refused"),
     (Code::PolicyError, "no policy condition is evaluated; a bundle with one is refused"),
-    (Code::Replayed, "nothing is consumed at the gate; `uses` is refused before"),
-    (Code::ReplayTableFull, "there is no replay table"),
+    (Code::Replayed, "the control plane is asked: `tests/tests/uses`"),
+    (Code::ReplayTableFull, "the control plane is asked: `tests/tests/uses`"),
+    (Code::ConfirmationFailed, "the control plane is asked: `tests/tests/uses`"),
     (Code::BodyTooLarge, "these requests have no body that is read: `tests/tests/requests`"),
     (Code::BodyMalformed, "these requests have no body that is read: `tests/tests/requests`"),
     (Code::BodyTooSlow, "these requests have no body that is read: `tests/tests/requests`"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::body::Unfinished;
-use crate::bundle::{Currency, Input, InputKind, Route, Source, Treatment};
+use crate::bundle::{Currency, Input, InputKind, Recording, Route, Source, Treatment};
 
 pub(super) fn routes(scene: &mut Scene) -> &mut Vec<Route> {
     match &mut scene.bundle.hosts[0].treatment {
@@ -14,7 +14,7 @@ pub(super) fn routes(scene: &mut Scene) -> &mut Vec<Route> {
 }
 
 pub(super) fn input(name: &str, kind: InputKind, source: Source) -> Input {
-    Input { name: name.into(), kind, source }
+    Input { name: name.into(), record: Recording::of(&kind), kind, source }
 }
 
 fn place(pointer: &str) -> Source {
@@ -104,6 +104,12 @@ fn pinned(scene: &mut Scene) {
 
 /// The code, what is right, and the one thing that makes it wrong.
 const TWINS: &[(Code, Change, Change)] = &[
+    // Some frameworks take another method, or another amount, from where nobody looked.
+    (Code::AmbiguousRequest, order, |s| with(s, "{\"order\"", "{\"_method\":\"DELETE\",\"order\"")),
+    (Code::AmbiguousRequest, order, |s| with(s, "{\"order\"", "{\"dry\":true,\"order\"")),
+    (Code::AmbiguousRequest, order, |s| s.path.push_str("&currency=USD")),
+    (Code::BodyMalformed, form, |s| with(s, "x=1", "_method=DELETE")),
+    (Code::BodyMalformed, form, |s| with(s, "x=1", "amount%00x=5000")),
     (Code::ConstraintViolated, order, |s| with(s, "100.00", "500.01")),
     (
         Code::ConstraintViolated,
@@ -148,9 +154,18 @@ const TWINS: &[(Code, Change, Change)] = &[
     ),
     (Code::AmbiguousRequest, order, |s| s.path.push_str("&amount=1")),
     (Code::AmbiguousRequest, order, |s| s.path.push_str("&Amount[]=1")),
+    (Code::AmbiguousRequest, order, |s| s.path.push_str("&currency=USD")),
+    (Code::AmbiguousRequest, order, |s| s.path.push_str("&order[amount]=1")),
+    (Code::AmbiguousRequest, order, |s| s.path.push_str("&order.x=1")),
+    (Code::AmbiguousRequest, order, |s| s.path.push_str("&[tags]=1")),
+    // The other way about: what the body says beside the query.
+    (Code::AmbiguousRequest, order, |s| with(s, "{\"order\":", "{\"dry\":true,\"order\":")),
+    (Code::AmbiguousRequest, order, |s| with(s, "{\"order\":", "{\"Dr\\u0079\":1,\"order\":")),
     (Code::BodyMalformed, order, |s| with(s, "\"count\":5", "\"count\":5,\"count\":5")),
     (Code::BodyMalformed, order, |s| with(s, "\"count\":5", "\"count\":5,\"Count\":9")),
     (Code::BodyMalformed, order, |s| with(s, "\"count\":5", "\"co\\u0075nt\":5")),
+    (Code::BodyMalformed, order, |s| with(s, "\"count\":5", "\"count\":5,\"count_\":9")),
+    (Code::BodyMalformed, order, |s| with(s, "\"count\":5", "\"count\\u0000x\":9,\"count\":5")),
     (Code::BodyMalformed, order, |s| with(s, "{\"order\":", "{\"order\":1,\"order\":")),
     (Code::BodyMalformed, order, |s| with(s, "}}", "}} x")),
     (Code::BodyMalformed, order, |s| with(s, "}}", "}")),
@@ -185,7 +200,11 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::ConstraintViolated, form, |s| with(s, "for+Bob", "to+Bob")),
     (Code::BodyMalformed, form, |s| with(s, "x=1", "amount=1")),
     (Code::BodyMalformed, form, |s| with(s, "x=1", "amount[]=1")),
+    (Code::BodyMalformed, form, |s| with(s, "x=1", "[amount]=1")),
+    (Code::BodyMalformed, form, |s| with(s, "x=1", "amount%00x=1")),
     (Code::BodyMalformed, form, |s| with(s, "x=1", "x=%")),
+    (Code::AmbiguousRequest, form, |s| s.path.push_str("?amount=1")),
+    (Code::AmbiguousRequest, form, |s| s.path.push_str("?note[]=1")),
     (Code::BodyNotAllowed, form, |s| s.headers[0].1 = b"application/json".to_vec()),
     (Code::ConstraintViolated, bytes, |s| with_byte(s)),
     (Code::ConstraintViolated, bytes, |s| s.body = None),
@@ -233,8 +252,24 @@ fn decided(scene: &Scene) -> Result<Option<u32>, Code> {
     match scene.decide() {
         Decision::Allow(_) => Ok(None),
         Decision::Read(awaited) => Ok(Some(awaited.most)),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Deny(denial) => Err(denial.code()),
     }
+}
+
+/// A word like another is none of the frameworks' names for it.
+#[test]
+fn a_way_to_pay_is_no_method_of_http() {
+    let scene = Scene::with(|s| {
+        order(s);
+        with(s, "{\"order\"", "{\"method\":\"card\",\"httpMethod\":\"PUT\",\"order\"");
+    });
+    check_scene(&scene, None, "in JSON");
+    let scene = Scene::with(|s| {
+        form(s);
+        with(s, "x=1", "method=card&http_method=PUT");
+    });
+    check_scene(&scene, None, "in a form");
 }
 
 #[test]
@@ -306,6 +341,7 @@ fn what_is_open_is_decided_again_with_the_body_that_it_came_with() {
         Decision::Allow(permit) => permit.into_standing(),
         Decision::Deny(denial) => panic!("{denial}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     };
     let mut cache = TokenCache::new(0);
     let gate = scene.gate();

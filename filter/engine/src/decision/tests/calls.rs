@@ -35,11 +35,16 @@ pub(super) fn served(scene: &mut Scene) {
     scene.pass.entry("constraints", json!({}));
 }
 
-fn say(scene: &mut Scene, message: serde_json::Value) {
+fn route_of(scene: &mut Scene, action: u32) -> &mut Route {
+    let target = RouteTarget::Action(action);
+    routes(scene).iter_mut().find(|route| route.target == target).unwrap()
+}
+
+pub(super) fn say(scene: &mut Scene, message: serde_json::Value) {
     scene.body = Some(message.to_string().into_bytes());
 }
 
-fn search(scene: &mut Scene) {
+pub(super) fn search(scene: &mut Scene) {
     served(scene);
     scene.pass.entry("constraints", json!({"query": {"prefix": "a"}, "limit": {"max": 10}}));
     scene.pass.entry("actions", json!(["tools:search"]));
@@ -50,7 +55,18 @@ fn search(scene: &mut Scene) {
     );
 }
 
-fn body(scene: &mut Scene, old: &str, new: &str) {
+fn subscribe(scene: &mut Scene) {
+    served(scene);
+    let (method, uri) = ("resources/subscribe", "file:///a");
+    let session = route_of(scene, 3).clone();
+    let call = Call { protocol: Protocol::Mcp, method: method.into(), name: Some(uri.to_owned()) };
+    routes(scene).push(Route { call: Some(call), ..session });
+    header(scene, "mcp-protocol-version", "2026-07-28");
+    header(scene, "mcp-method", method);
+    say(scene, json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"uri": uri}}));
+}
+
+pub(super) fn body(scene: &mut Scene, old: &str, new: &str) {
     let text = String::from_utf8(scene.body.clone().unwrap()).unwrap();
     assert!(text.contains(old), "{old} in {text}");
     scene.body = Some(text.replacen(old, new, 1).into_bytes());
@@ -65,7 +81,11 @@ const TWINS: &[(Code, Change, Change)] = &[
     (Code::ConstraintViolated, search, |s| body(s, "\"limit\":10", "\"limit\":11")),
     (Code::BodyMalformed, search, |s| body(s, "\"limit\":10", "\"limit\":10,\"limit\":11")),
     (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"delete\"")),
-    (Code::ActionNotGranted, search, |s| body(s, "\"search\"", "\"Search\"")),
+    // What no route names goes to the route of all others, unless some server takes it for what one names.
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"Search\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search \"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"search\\u0000\"")),
+    (Code::BodyMalformed, search, |s| body(s, "\"search\"", "\"\u{17f}earch\"")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "tools/list2")),
     (Code::NoRoute, search, |s| body(s, "tools/call", "Tools/call")),
     (Code::ActionNotGranted, search, |s| body(s, "tools/call", "initialize")),
@@ -117,6 +137,7 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| header(s, "mcp-name", "search"),
     ),
+    (Code::HeaderBodyMismatch, search, |s| header(s, "mcp_name", "search")),
     // The revision that has the headers demands them.
     (
         Code::HeaderBodyMismatch,
@@ -136,6 +157,19 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| s.headers[1].1 = b"2026-07-28".to_vec(),
     ),
+    // What that revision no longer has needs none for its name, and must not have another.
+    (Code::HeaderBodyMismatch, subscribe, |s| header(s, "mcp-name", "file:///b")),
+    // Each route has a bound of its own, whatever the others of its path read.
+    (
+        Code::BodyTooLarge,
+        |s| {
+            search(s);
+            let most = u32::try_from(s.body.as_ref().unwrap().len()).unwrap();
+            route_of(s, 4).max_body = most;
+        },
+        |s| route_of(s, 4).max_body -= 1,
+    ),
+    (Code::AmbiguousRequest, search, |s| s.path.push_str("?query=x")),
     (Code::BodyNotAllowed, search, |s| s.headers[0].1 = b"text/plain".to_vec()),
     (Code::BodyMalformed, search, |s| s.body = None),
     (Code::NoRoute, search, |s| s.method = "GET"),
@@ -172,6 +206,7 @@ fn acts(message: serde_json::Value) -> Result<String, Code> {
         Decision::Allow(permit) => Ok(permit.action().unwrap().to_owned()),
         Decision::Deny(denial) => Err(denial.code()),
         Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     }
 }
 
@@ -184,6 +219,18 @@ fn a_call_is_the_action_of_its_method_and_name() {
     assert_eq!(of("tools/call", json!({"name": "delete"})), Ok("tools:other".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///a"})), Ok("files:read".into()));
     assert_eq!(of("resources/read", json!({"uri": "file:///b"})), Err(Code::NoRoute));
+    for second in [
+        "FILE:///a",
+        "file:///A",
+        "file:///x/../a",
+        "file:///%2e%2e/a",
+        "file:///%61",
+        "file:///a ",
+        "file:\\\\\\a",
+    ] {
+        let denied = of("resources/read", json!({"uri": second}));
+        assert!(matches!(denied, Err(Code::BodyMalformed | Code::NoRoute)), "{second}: {denied:?}");
+    }
     assert_eq!(of("resources/read", json!({"name": "file:///a"})), Err(Code::BodyMalformed));
     assert_eq!(of("prompts/get", json!({"name": "search"})), Err(Code::NoRoute));
     assert_eq!(of("initialize", json!({})), Ok("mcp:session".into()));
@@ -215,6 +262,7 @@ fn a_call_is_awaited_only_from_a_live_gatepass() {
                 Err(denial.code())
             }
             Decision::Read(awaited) => Ok(awaited.most),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
         }
     };
     assert_eq!(awaits(|_| {}), Ok(65_536));
@@ -264,6 +312,7 @@ fn permit(scene: &Scene) -> Permit {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => panic!("{denial}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
     }
 }
 

@@ -41,6 +41,7 @@ fn code(scene: &Scene, envelope: Vec<u8>) -> (Option<Code>, Option<RefusalCode>)
     assert_eq!(gate.grace_refusal(), None, "told once");
     match scene.decide_at(&gate) {
         Decision::Allow(_) => (None, refusal),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Deny(denial) => (Some(denial.code()), refusal),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     }

@@ -12,6 +12,7 @@ fn only_a_live_gatepass_for_this_system_is_held_against_the_policy() {
         match scene.decide() {
             Decision::Deny(denial) => denial.whom().is_live && denial.code().rests_on_policy(),
             Decision::Allow(permit) => panic!("{permit:?}"),
+            Decision::Redeem(redemption) => panic!("{redemption:?}"),
             Decision::Read(awaited) => panic!("{awaited:?}"),
         }
     };

@@ -10,6 +10,7 @@ fn passes(scene: &Scene) -> (Reason, bool) {
     match scene.decide() {
         Decision::Allow(permit) => (permit.reason().clone(), permit.strips_authorization()),
         Decision::Deny(denial) => panic!("{denial}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }
@@ -18,6 +19,7 @@ fn denied(scene: &Scene) -> Code {
     match scene.decide() {
         Decision::Deny(denial) => denial.code(),
         Decision::Allow(permit) => panic!("{permit:?}"),
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     }
 }

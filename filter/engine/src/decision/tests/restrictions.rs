@@ -137,8 +137,11 @@ fn an_unknown_operator_or_member_denies_the_whole_gatepass() {
     entry("constraints", json!({"count": {"maximum": 5}}), UNSUPPORTED);
     entry("constraints", json!({"count": {"max": 5, "not": 3}}), UNSUPPORTED);
     entry("constraints", json!({"count": {"Max": 5}}), UNSUPPORTED);
-    for member in ["uses", "identifier", "privileges", "datatypes", "Actions", ""] {
+    for member in ["identifier", "privileges", "datatypes", "Actions", ""] {
         entry(member, json!(1), UNSUPPORTED);
+    }
+    for uses in [json!(0), json!(2), json!(-1), json!("1"), json!(true)] {
+        entry("uses", uses, UNSUPPORTED);
     }
     entry("type", json!("payment_initiation"), UNSUPPORTED);
     // In another entry than the one that grants.
@@ -150,7 +153,7 @@ fn an_unknown_operator_or_member_denies_the_whole_gatepass() {
     };
     let known = json!({"type": "agent_action", "actions": ["orders:list"]});
     check_scene(&other(known), None, "known");
-    let unknown = json!({"type": "agent_action", "actions": ["orders:list"], "uses": 1});
+    let unknown = json!({"type": "agent_action", "actions": ["orders:list"], "identifier": 1});
     check_scene(&other(unknown), UNSUPPORTED, "unknown member elsewhere");
     let foreign = json!({"type": "other", "actions": ["orders:list"]});
     check_scene(&other(foreign), UNSUPPORTED, "another type elsewhere");

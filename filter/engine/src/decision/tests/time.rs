@@ -93,6 +93,7 @@ fn what_ends_while_the_clock_is_back_ends_by_the_monotonic_one() {
             let denied = match scene.decide_at(&gate) {
                 Decision::Deny(denial) => Some(denial.code()),
                 Decision::Allow(_) => None,
+                Decision::Redeem(redemption) => panic!("{redemption:?}"),
                 Decision::Read(awaited) => panic!("{awaited:?}"),
             };
             assert_eq!(denied, code, "{expected} after {seconds}");
@@ -112,6 +113,7 @@ fn a_clock_set_back_does_not_make_a_gatepass_younger_or_reopen_a_keys_window() {
     let code = |scene: &Scene, gate: &Gate| match scene.decide_at(gate) {
         Decision::Deny(denial) => Some(denial.code()),
         Decision::Allow(_) => None,
+        Decision::Redeem(redemption) => panic!("{redemption:?}"),
         Decision::Read(awaited) => panic!("{awaited:?}"),
     };
     assert_eq!(code(&scene, &gate), Some(Code::TooOld));
