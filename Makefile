@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim redeems
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim redeems
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup agents-now filter
@@ -148,6 +148,12 @@ bench-footprint: setup filter
 bench-parts: setup filter
 	$(CARGO) build --locked --release -p gatepass-benches
 	target/release/bench-line-rate parts target/bench
+
+## Deciding by a body beside buffering alone and beside Envoy's own filters, and a worker's memory under slow uploads
+## (5 minutes). Writes target/bench/bodies.json.
+bench-bodies: setup filter
+	$(CARGO) build --locked --release -p gatepass-benches
+	target/release/bench-line-rate bodies target/bench
 
 ## Native instructions of the hot paths under callgrind.
 RUNNER := target/tools/gungraun

@@ -185,15 +185,17 @@ impl Open {
         self.news = true;
     }
 
-    /// Takes out those that would be denied now, each with its denial.
+    /// Takes out those that would be denied now, each with its denial, so many at most.
     pub(crate) fn take_denied(
         &mut self,
         gate: &Gate,
         cache: &mut TokenCache,
         hold: u64,
         now: Now,
+        most: usize,
     ) -> Vec<(u32, Box<OpenRequest>, Denial)> {
         let mut due = self.next_of_round(gate);
+        let of_round = due.len();
         let mut work = 0_usize;
         for (context, request) in &self.requests {
             if work >= WORK_OF_A_TICK {
@@ -205,7 +207,14 @@ impl Open {
             }
         }
         let mut denied = Vec::new();
-        for context in due {
+        for (nth, context) in due.into_iter().enumerate() {
+            if denied.len() >= most {
+                // Whose time is over is found again.
+                if nth < of_round {
+                    self.round.push(context);
+                }
+                continue;
+            }
             let Some(request) = self.requests.get_mut(&context) else { continue };
             let granted = request.standing.is_granted();
             let decided = request.decide_again(gate, cache, hold, now);

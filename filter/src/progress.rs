@@ -92,6 +92,14 @@ impl Progress {
         self.stage.get()
     }
 
+    /// Nothing was said to the caller or the upstream yet.
+    pub(crate) fn waits(&self) -> bool {
+        match self.stage() {
+            Stage::Undecided | Stage::Held | Stage::Reading | Stage::Waiting => true,
+            Stage::Allowed | Stage::Denied => false,
+        }
+    }
+
     pub(crate) fn set(&self, stage: Stage) {
         self.stage.set(stage);
     }

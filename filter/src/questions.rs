@@ -167,4 +167,4 @@ const RETRY_AFTER: u64 = 250;
 /// Milliseconds after its time in which the host says that a call has ended.
 const CALL_MARGIN: u64 = 1_000;
 /// Questions that one tick works off.
-const WORK_OF_A_TICK: usize = 256;
+const WORK_OF_A_TICK: usize = 32;

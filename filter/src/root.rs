@@ -1,7 +1,7 @@
 //! The root context: configuration, the tick, the feed's answers, the held requests.
 
 use core::time::Duration;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gatepass_engine::body::Unfinished;
@@ -17,11 +17,13 @@ use crate::shell::{SharedShell, Shell};
 pub(crate) struct Root {
     context: u32,
     shell: SharedShell,
+    /// There is more to answer than one callback may.
+    hurries: Cell<bool>,
 }
 
 impl Root {
     pub(crate) fn new(context: u32) -> Self {
-        Self { context, shell: Rc::new(RefCell::new(None)) }
+        Self { context, shell: Rc::new(RefCell::new(None)), hurries: Cell::new(false) }
     }
 
     fn configure(&self) -> Result<(), String> {
@@ -41,27 +43,45 @@ impl Root {
     }
 
     /// Ends what outlived its permit, and decides held requests anew where there is news; those whose
-    /// time is over get their denial.
+    /// time is over get their denial. Not more than [`ANSWERED_AT_ONCE`]; the rest is for the next ticks.
     fn work_off_held(&self, now: Now) {
         let Ok(mut guard) = self.shell.try_borrow_mut() else {
             return;
         };
         let Some(shell) = guard.as_mut() else { return };
-        shell.end_permits(now);
+        let mut room = ANSWERED_AT_ONCE;
+        shell.end_permits(now, &mut room);
         shell.ask_again(now);
         let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
-            if news || request.deadline <= now.monotonic {
+            let is_due = news || request.deadline <= now.monotonic;
+            if is_due && room > 0 {
                 settle(shell, &request.progress, None, Some(request.deadline), now);
+                if !request.progress.waits() {
+                    room = room.saturating_sub(1);
+                }
             } else {
+                shell.news |= news;
                 shell.held.push(request);
             }
         }
-        for progress in shell.uploads.take_late(now) {
+        for progress in shell.uploads.take_late(now, room) {
             settle(shell, &progress, Some(Unfinished::TooSlow), None, now);
+            room = room.saturating_sub(1);
         }
         // What is left of this callback belongs to the root again.
         let _ = host::set_effective_context(self.context);
+        self.hurry(room == 0);
+    }
+}
+
+impl Root {
+    /// Asks for the next tick soon, where something is left to do.
+    fn hurry(&self, hurries: bool) {
+        let period = if hurries { HURRIED } else { TICK };
+        if self.hurries.get() != hurries && host::set_tick_period(period).is_ok() {
+            self.hurries.set(hurries);
+        }
     }
 }
 
@@ -151,5 +171,9 @@ impl Root {
 }
 
 const TICK: Duration = Duration::from_millis(50);
+const HURRIED: Duration = Duration::from_millis(1);
+/// Requests that one callback answers, lets on or cuts. Envoy does that after the callback, each inside of the one
+/// before it, because each calls this VM again: a thousand of them are deeper than its stack, and that ends the VM.
+const ANSWERED_AT_ONCE: usize = 32;
 /// Bytes; a baseline is part of it.
 const MAX_CONFIGURATION_BYTES: usize = 16 * 1024 * 1024;

@@ -222,10 +222,11 @@ impl Shell {
         }
     }
 
-    /// Cuts the streams that outlived their permit, and says why.
-    pub(crate) fn end_permits(&mut self, now: Now) {
+    /// Cuts the streams that outlived their permit, as many as there is room for, and says why.
+    pub(crate) fn end_permits(&mut self, now: Now, room: &mut usize) {
         let hold = self.configuration.hold.0;
-        let denied = self.open.take_denied(&self.gate, &mut self.cache, hold, now);
+        let denied = self.open.take_denied(&self.gate, &mut self.cache, hold, now, *room);
+        *room = room.saturating_sub(denied.len());
         for (context, open, denial) in denied {
             if host::set_effective_context(context).is_err() {
                 continue;

@@ -110,11 +110,11 @@ impl Uploads {
         }
     }
 
-    /// Those whose time is over.
-    pub(crate) fn take_late(&mut self, now: Now) -> Vec<Rc<Progress>> {
+    /// So many at most of those whose time is over.
+    pub(crate) fn take_late(&mut self, now: Now, most: usize) -> Vec<Rc<Progress>> {
         let late = |upload: &&Upload| upload.deadline <= now.monotonic;
-        let late: Vec<Rc<Progress>> =
-            self.waiting.values().filter(late).map(|upload| Rc::clone(&upload.progress)).collect();
+        let late = self.waiting.values().filter(late).take(most);
+        let late: Vec<Rc<Progress>> = late.map(|upload| Rc::clone(&upload.progress)).collect();
         for progress in &late {
             self.remove(progress.context);
         }

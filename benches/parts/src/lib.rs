@@ -44,9 +44,13 @@ struct Request {
 impl Context for Request {}
 
 impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, ends: bool) -> Action {
         self.part.at_request();
-        Action::Continue
+        self.part.after_headers(ends)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
+        self.part.at_body(size, ends)
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {

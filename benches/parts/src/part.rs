@@ -1,7 +1,9 @@
 //! What is done at a request.
 
+use std::hint::black_box;
+
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::{MapType, MetricType};
+use proxy_wasm::types::{Action, BufferType, MapType, MetricType};
 
 #[derive(Clone)]
 pub(crate) enum Part {
@@ -13,6 +15,10 @@ pub(crate) enum Part {
     RemoveAuthorization,
     LogText,
     ResponseHeaders,
+    /// The headers wait until the whole body is there.
+    BufferNoCopy,
+    /// And then it is taken into the VM.
+    Buffer,
 }
 
 impl Part {
@@ -28,6 +34,8 @@ impl Part {
             b"remove_authorization" => Self::RemoveAuthorization,
             b"log_text" => Self::LogText,
             b"response_headers" => Self::ResponseHeaders,
+            b"buffer_no_copy" => Self::BufferNoCopy,
+            b"buffer" => Self::Buffer,
             _ => return None,
         })
     }
@@ -35,7 +43,7 @@ impl Part {
     /// What fails here is seen in the answers and the counters, which the benchmark looks at.
     pub(crate) fn at_request(&self) {
         match self {
-            Self::Nothing | Self::ResponseHeaders => {}
+            Self::Nothing | Self::ResponseHeaders | Self::BufferNoCopy | Self::Buffer => {}
             Self::TwoCounters(ids) => {
                 for id in ids {
                     let _ = hostcalls::increment_metric(*id, 1);
@@ -58,6 +66,32 @@ impl Part {
                 let _ = hostcalls::set_property(vec!["gatepass"], Some(TEXT.as_bytes()));
             }
         }
+    }
+
+    /// What becomes of a request whose headers alone have come.
+    pub(crate) fn after_headers(&self, ends: bool) -> Action {
+        if self.reads_bodies() && !ends { Action::Pause } else { Action::Continue }
+    }
+
+    /// A body that is not there in full is not let on, so that the benchmark sees it.
+    pub(crate) fn at_body(&self, size: usize, ends: bool) -> Action {
+        if !self.reads_bodies() {
+            return Action::Continue;
+        }
+        if !ends {
+            return Action::Pause;
+        }
+        if matches!(self, Self::Buffer) {
+            let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size);
+            let whole =
+                body.is_ok_and(|body| black_box(body).is_some_and(|body| body.len() == size));
+            return if whole { Action::Continue } else { Action::Pause };
+        }
+        Action::Continue
+    }
+
+    const fn reads_bodies(&self) -> bool {
+        matches!(self, Self::BufferNoCopy | Self::Buffer)
     }
 
     pub(crate) fn at_response(&self) {

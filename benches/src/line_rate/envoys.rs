@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use gatepass_envoy::{Envoy, EnvoyBinary, OperatorConfig, Settings};
-use gatepass_tests::kit::{filter, world::ControlPlane};
+use gatepass_tests::kit::{documents, filter, world::ControlPlane};
 use serde_json::{Value, json};
 
 use super::Failed;
 use super::cores;
+use super::request::SCOPE;
 
 /// Which Envoy a row asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub(crate) enum Subject {
     /// With the token cache of `jwt_authn`.
     JwtCached,
     ExtAuthz,
+    /// Holds the request until its body is there, natively.
+    Buffer,
+    /// Envoy's own bound of an amount in a JSON body, and of an argument of an MCP tool.
+    Json,
+    Mcp,
+    /// The same after `jwt_authn` with its token cache.
+    JwtJson,
+    JwtMcp,
 }
 
 /// What the subjects need to know of the world.
@@ -65,8 +74,13 @@ impl Site<'_> {
                 clusters.extend(read(&ours.cluster()?)?);
                 read(&ours.http_filter()?)?
             }
-            Subject::Jwt => self.jwt("null")?,
-            Subject::JwtCached => self.jwt(r#"{"jwt_cache_size": 1000}"#)?,
+            Subject::Jwt => self.jwt("null", READING)?,
+            Subject::JwtCached => self.jwt(CACHE, READING)?,
+            Subject::Buffer => read(include_str!("../../envoy/buffer.yaml"))?,
+            Subject::Json => read(JSON)?,
+            Subject::Mcp => read(MCP)?,
+            Subject::JwtJson => both(self.jwt(CACHE, ORDERING)?, read(JSON)?),
+            Subject::JwtMcp => both(self.jwt(CACHE, CALLING)?, read(MCP)?),
             Subject::ExtAuthz => {
                 let mut server = cluster("ext_authz", self.ext_authz);
                 let http2 = json!({
@@ -104,11 +118,22 @@ impl Site<'_> {
         }))
     }
 
-    fn jwt(&self, cache: &str) -> Result<Vec<Value>, Failed> {
+    /// For one method and path prefix, of whom has the scope.
+    fn jwt(&self, cache: &str, [method, path, scope]: [&str; 3]) -> Result<Vec<Value>, Failed> {
         let jwks = json!(self.jwks.to_string()).to_string();
-        let yaml = include_str!("../../envoy/jwt_rbac.yaml");
-        read(&yaml.replace("${jwks}", &jwks).replace("${cache}", cache))
+        let yaml = include_str!("../../envoy/jwt_rbac.yaml")
+            .replace("${jwks}", &jwks)
+            .replace("${cache}", cache)
+            .replace("${method}", method)
+            .replace("${path}", path)
+            .replace("${scope}", scope);
+        read(&yaml)
     }
+}
+
+fn both(mut first: Vec<Value>, then: Vec<Value>) -> Vec<Value> {
+    first.extend(then);
+    first
 }
 
 /// A list of YAML as JSON.
@@ -192,6 +217,12 @@ pub(crate) fn module(package: &str) -> Result<PathBuf, Failed> {
     Ok(root.join(file).canonicalize()?)
 }
 
+const JSON: &str = include_str!("../../envoy/json_rbac.yaml");
+const MCP: &str = include_str!("../../envoy/mcp_rbac.yaml");
+const READING: [&str; 3] = ["GET", "/orders", SCOPE];
+const ORDERING: [&str; 3] = ["POST", documents::ORDERS, documents::SCOPE];
+const CALLING: [&str; 3] = ["POST", documents::TOOLS, documents::SCOPE];
+const CACHE: &str = r#"{"jwt_cache_size": 1000}"#;
 pub(crate) const EMPTY: &str = "gatepass-bench-empty";
 pub(crate) const PARTS: &str = "gatepass-bench-parts";
 /// The listener that answers by itself, and the one in front of a server.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::envoys::{self, DIRECT, Site, Subject};
 use super::load::{Http, Load, Pace};
+use super::request::READ;
 use super::rows::rows;
 use super::tokens::{Again, Kind, Mint};
 use super::{CLOSED, Failed, POLICY, ROUNDS, cores, median};
@@ -133,7 +134,8 @@ fn flat(launch: &dyn Fn(&ControlPlane) -> Result<Envoy, Failed>) -> Result<Value
             let lasting = if round == 0 { SETTLING } else { CLOSED };
             let (http, pace, expected) = (Http::One, Pace::Closed, &row.expected);
             let before = cores::run_time(envoy.id())?;
-            let outcome = Load { address, http, pace, lasting, expected }.run(credentials)?;
+            let outcome =
+                Load { address, asked: &READ, http, pace, lasting, expected }.run(credentials)?;
             let taken = cores::run_time(envoy.id())? - before;
             // The first may come before the state does.
             if round > 0 {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Failed;
 use super::load::Answer;
-use super::request::{AUTHORITY, PATH};
+use super::request::{AUTHORITY, Asked};
 
 #[derive(Default)]
 pub(crate) struct Http1 {
@@ -13,9 +13,24 @@ pub(crate) struct Http1 {
 }
 
 impl Http1 {
-    pub(crate) fn request(&mut self, credential: Option<&str>, due: Instant, out: &mut Vec<u8>) {
-        for part in ["GET ", PATH, " HTTP/1.1\r\nhost: ", AUTHORITY, "\r\n"] {
+    pub(crate) fn request(
+        &mut self,
+        asked: &Asked,
+        credential: Option<&str>,
+        due: Instant,
+        out: &mut Vec<u8>,
+    ) {
+        for part in [asked.method, " ", asked.path, " HTTP/1.1\r\nhost: ", AUTHORITY, "\r\n"] {
             out.extend_from_slice(part.as_bytes());
+        }
+        for (name, value) in asked.headers {
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        if !asked.body.is_empty() {
+            let length = format!("content-length: {}\r\n", asked.body.len());
+            out.extend_from_slice(length.as_bytes());
         }
         if let Some(credential) = credential {
             for part in ["authorization: Bearer ", credential, "\r\n"] {
@@ -23,6 +38,7 @@ impl Http1 {
             }
         }
         out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&asked.body);
         self.due = Some(due);
     }
 

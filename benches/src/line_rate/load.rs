@@ -15,11 +15,14 @@ use rustix::fd::OwnedFd;
 use super::Failed;
 use super::http1::Http1;
 use super::http2::Http2;
+use super::request::Asked;
 
 /// What is asked of whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load<'a> {
     pub(crate) address: SocketAddr,
+    /// Over HTTP/2 only [`super::request::READ`] is known.
+    pub(crate) asked: &'a Asked,
     pub(crate) http: Http,
     pub(crate) pace: Pace,
     pub(crate) lasting: Duration,
@@ -83,7 +86,7 @@ impl Load<'_> {
                     Pace::Closed => now,
                     Pace::Open(rate) => start + Duration::from_secs_f64(sent as f64 / rate),
                 };
-                if due > now || !driver.send(due, credentials)? {
+                if due > now || !driver.send(due, self.asked, credentials)? {
                     break;
                 }
                 sent += 1;
@@ -183,7 +186,12 @@ impl Driver {
     }
 
     /// False when no place is free, or there is no credential left.
-    fn send(&mut self, due: Instant, credentials: &mut dyn Credentials) -> Result<bool, Failed> {
+    fn send(
+        &mut self,
+        due: Instant,
+        asked: &Asked,
+        credentials: &mut dyn Credentials,
+    ) -> Result<bool, Failed> {
         let Some(&at) = self.free.front() else { return Ok(false) };
         let Some(credential) = credentials.next() else {
             self.exhausted = true;
@@ -191,7 +199,7 @@ impl Driver {
         };
         let Some(connection) = self.connections.get_mut(at) else { return Ok(false) };
         match &mut connection.protocol {
-            Protocol::One(http) => http.request(credential, due, &mut connection.unsent),
+            Protocol::One(http) => http.request(asked, credential, due, &mut connection.unsent),
             Protocol::Two(http) => http.request(credential, due, &mut connection.unsent),
         }
         connection.flush()?;
@@ -246,17 +254,19 @@ impl Connection {
         }
     }
 
-    /// Requests are small beside a socket's buffer: one that does not take them is given time.
+    /// Most requests are small beside a socket's buffer: one that does not take them is given time.
     fn flush(&mut self) -> Result<(), Failed> {
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
+        let mut rest = self.unsent.as_slice();
+        while !rest.is_empty() {
+            match self.stream.write(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     std::thread::yield_now();
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        self.unsent.clear();
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! everything and call it. `bench-line-rate only EXT_AUTHZ ROW` asks for one row alone, for a profiler. It writes `OUT/line-rate.json` and `OUT/line-rate.svg`, and the table into
 //! README between its marks.
 
+mod bodies;
 mod cores;
 mod envoys;
 mod footprint;
@@ -28,6 +29,7 @@ use gatepass_tests::kit::world::ControlPlane;
 use envoys::{DIRECT, Site, Subject, UPSTREAM};
 use load::{Credentials, Http, Load, Outcome, Pace};
 use report::{Flood, Measured, Report, Round};
+use request::READ;
 use rows::{Presents, Row, rows};
 use tokens::{Again, Kind, Mint, Nothing, Once, REVOKED};
 
@@ -38,6 +40,8 @@ fn main() -> Result<(), Failed> {
     let (extent, ext_authz, out, readme) = match arguments.as_slice() {
         [_, extent, ext_authz, out, readme] => (extent, ext_authz, out, readme),
         [_, word, out] if word == "footprint" => return footprint::run(Path::new(out)),
+        [_, word, out] if word == "bodies" => return bodies::run(Path::new(out)),
+        [_, word, out] if word == "uploads" => return bodies::only_uploads(Path::new(out)),
         [_, word, out] if word == "parts" => return parts::run(Path::new(out)),
         [_, word, ext_authz, row] if word == "only" => return only(Path::new(ext_authz), row),
         _ => return Err(USAGE.into()),
@@ -214,7 +218,14 @@ impl Bench {
     ) -> Result<Load<'r>, Failed> {
         let listener = if setting.upstream { UPSTREAM } else { DIRECT };
         let address = self.envoy(row)?.address(listener)?;
-        Ok(Load { address, http: setting.http, pace, lasting, expected: &row.expected })
+        Ok(Load {
+            address,
+            asked: &READ,
+            http: setting.http,
+            pace,
+            lasting,
+            expected: &row.expected,
+        })
     }
 
     fn envoy(&self, row: &Row) -> Result<&Envoy, Failed> {
@@ -311,7 +322,9 @@ const POLICY: &str = include_str!("../../envoy/orders.yaml");
 const USAGE: &str = "usage: bench-line-rate quick|full EXT_AUTHZ OUT README
        bench-line-rate only EXT_AUTHZ ROW
        bench-line-rate footprint OUT
-       bench-line-rate parts OUT";
+       bench-line-rate parts OUT
+       bench-line-rate bodies OUT
+       bench-line-rate uploads OUT";
 const ROUNDS: usize = 5;
 /// A round of the setting that the table shows, under each of the two loads; and of the other seven.
 const CLOSED: Duration = Duration::from_millis(900);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::envoys::{DIRECT, Site, Subject};
 use super::load::{Expected, Http, Load, Pace};
+use super::request::READ;
 use super::tokens::{Again, Kind, Mint};
 use super::{CLOSED, Failed, POLICY, cores, median};
 
@@ -71,8 +72,8 @@ fn host_calls(site: &Site<'_>, mint: &Mint) -> Result<Value, Failed> {
             let address = envoy.address(DIRECT)?;
             let (http, pace, lasting) = (Http::One, Pace::Closed, CLOSED);
             let before = cores::run_time(envoy.id())?;
-            let outcome =
-                Load { address, http, pace, lasting, expected: &expected }.run(&mut credentials)?;
+            let outcome = Load { address, asked: &READ, http, pace, lasting, expected: &expected }
+                .run(&mut credentials)?;
             let taken = (cores::run_time(envoy.id())? - before) / outcome.answered as f64;
             if let Some(example) = outcome.example {
                 return Err(format!("an answer that was not expected: {example}").into());

@@ -335,7 +335,7 @@ fn cpu() -> String {
     model.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned()
 }
 
-fn machine() -> Value {
+pub(crate) fn machine() -> Value {
     json!({
         "cpu": cpu(),
         "cores": super::cores::count(),

@@ -70,18 +70,33 @@ impl Mint {
         KeyId::of(&self.key.public()).to_string()
     }
 
+    /// Good ones that grant just this, each to an agent of its own where there are several.
+    pub(crate) fn granting(
+        &self,
+        entry: &Entry,
+        scope: &str,
+        agents: usize,
+        count: usize,
+    ) -> Result<Vec<String>, Failed> {
+        let one = |at: usize| {
+            let mut grant =
+                Grant::new(&new_id()?, party(&agent(at % agents)), "task-1", AUDIENCE, &[]);
+            grant.scopes = vec![scope.to_owned()];
+            grant.entries = vec![entry.clone()];
+            grant.lifetime = LIFETIME;
+            let claims = grant.claims(&self.issuer, self.position, now())?;
+            Ok(sign(&claims, Algorithm::EdDsa, &self.key)?)
+        };
+        (0..count).map(one).collect()
+    }
+
     pub(crate) fn make(&self, kind: Kind, count: usize) -> Result<Vec<String>, Failed> {
         (0..count).map(|_| self.one(kind)).collect()
     }
 
     fn one(&self, kind: Kind) -> Result<String, Failed> {
         let agent = if kind == Kind::Revoked { REVOKED } else { AGENT };
-        let party = Party {
-            id: agent.to_owned(),
-            owner: "user:corp/alice".to_owned(),
-            blueprint: "buyer".to_owned(),
-        };
-        let mut grant = Grant::new(&new_id()?, party, "task-1", AUDIENCE, &[ACTION]);
+        let mut grant = Grant::new(&new_id()?, party(agent), "task-1", AUDIENCE, &[ACTION]);
         grant.scopes = vec![SCOPE.to_owned()];
         grant.entries = vec![Entry { actions: vec![ACTION.to_owned()], ..Entry::default() }];
         grant.lifetime = LIFETIME;
@@ -108,6 +123,18 @@ impl Mint {
         let signature = self.p256.sign(&SystemRandom::new(), input.as_bytes()).map_err(text)?;
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
+}
+
+fn party(agent: &str) -> Party {
+    Party {
+        id: agent.to_owned(),
+        owner: "user:corp/alice".to_owned(),
+        blueprint: "buyer".to_owned(),
+    }
+}
+
+fn agent(at: usize) -> String {
+    format!("agent:018f3c2e-7b1a-7c3d-8e4f-{at:012}")
 }
 
 /// Of the right shape, with a signature that nobody looks at.

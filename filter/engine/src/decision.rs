@@ -440,9 +440,11 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let mut read = Read::Nothing;
         let mut digest = BodyDigest::Empty;
         let mut listed = None;
+        // Where nothing asks for a digest, none is made: it costs more than all else of the body.
+        let pinned = claims.authorization_details.pins_digest() || claims.approval.is_some();
         if let (None, Some(calls)) = (&wanted, &calls) {
             read = self.read_call(calls)?;
-            let called = self.called(calls, &read)?;
+            let called = self.called(calls, &read, pinned)?;
             self.step(Check::Freshness, held.fresh(called.wanted.action))?;
             (wanted, digest, listed) = (Some(called.wanted), called.digest, called.listed);
         }
@@ -452,7 +454,6 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Scope, scopes(claims, action))?;
         self.step(Check::Restrictions, restrictions(claims, action))?;
         let mut inputs = wanted.found.inputs.clone();
-        let pinned = claims.authorization_details.pins_digest() || claims.approval.is_some();
         if action.body.is_read() {
             if calls.is_none() {
                 let most = wanted.found.route.max_body;
@@ -610,6 +611,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         &mut self,
         calls: &MatchedCalls<'w>,
         read: &Read<'r>,
+        pinned: bool,
     ) -> Result<Called<'w>, Denial> {
         // INVARIANT: `check_call` lets only `body: json` have calls.
         let Read::Json(document) = read else { return Err(no_route()) };
@@ -637,7 +639,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             }
             Protocol::JsonRpc => None,
         };
-        Ok(Called { wanted, digest: message.digest(), listed })
+        let digest = if pinned { message.digest() } else { BodyDigest::Empty };
+        Ok(Called { wanted, digest, listed })
     }
 
     /// Where the control plane of the gate's environment says whom to ask (RFC 9728): the issuer of its keys.

@@ -4,6 +4,7 @@
 pub mod bodies;
 pub mod clock;
 pub mod desk;
+pub mod documents;
 pub mod edge;
 pub mod filter;
 pub mod hostile;

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gatepass::issue::{Constraint, Entry};
 use gatepass::publish::{Changes, Revoke};
 use gatepass_engine::bundle::{Route, Treatment};
 use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
 use gatepass_tests::host::{Request, Vm};
+use gatepass_tests::kit::documents;
 use gatepass_tests::kit::signed::grant;
 use gatepass_tests::kit::site::{Site, order, verdict};
+use gatepass_tests::kit::world::compile;
+use serde_json::json;
 
 type Counts = BTreeMap<String, u64>;
 
@@ -82,6 +86,58 @@ fn measure() -> Counts {
         fresh.fuel_of(|vm| vm.reload().unwrap())
     };
     counts.insert("reload".to_owned(), start);
+    counts.extend(with_bodies());
+    counts
+}
+
+/// A kilobyte and more that a decision rests on, from headers to the last byte, under a gatepass that was seen.
+fn with_bodies() -> Counts {
+    let mut site = Site::cold(1, |_| {}).unwrap();
+    site.envoy.allow_on_headers_stop_iteration(true);
+    let changes = Changes::bundle(compile(documents::POLICY).unwrap());
+    site.control.publisher().advance(&changes).unwrap();
+    site.hear_snapshot().unwrap();
+    site.load().unwrap();
+    let most = Constraint { max: Some(json!("500.00 EUR")), ..Constraint::default() };
+    let mut grant = grant(documents::ACTIONS[0]);
+    grant.scopes = vec![documents::SCOPE.to_owned()];
+    grant.entries = vec![Entry {
+        actions: documents::ACTIONS.map(str::to_owned).to_vec(),
+        constraints: [("amount".to_owned(), most)].into(),
+        ..Entry::default()
+    }];
+    let token = site.control.issue(&grant, site.now()).unwrap();
+    let (orders, calls) = (documents::ORDER_HEADERS, documents::CALL_HEADERS);
+    let cases = [
+        ("json_body_1k", documents::ORDERS, orders, documents::order(1 << 10, "500.00"), "allow"),
+        ("json_body_16k", documents::ORDERS, orders, documents::order(16 << 10, "500.00"), "allow"),
+        ("mcp_call_1k", documents::TOOLS, calls, documents::call(1 << 10, "500.00"), "allow"),
+        (
+            "json_body_1k_denied",
+            documents::ORDERS,
+            orders,
+            documents::order(1 << 10, "500.01"),
+            "403 constraint_violated",
+        ),
+    ];
+    let mut counts = Counts::new();
+    for (name, path, headers, body, expected) in cases {
+        let request = order("POST", path, Some(&token)).with_body();
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        let whole = || {
+            let (outcome, fuel) = site.workers[0].fuel_of(|vm| {
+                let stream = vm.send(request.clone()).unwrap();
+                let outcome = vm.request_body(stream, &body, true).unwrap();
+                vm.finish(stream).unwrap();
+                outcome
+            });
+            assert_eq!(verdict(&outcome), expected, "{name}");
+            fuel
+        };
+        let costs: Vec<u64> = std::iter::repeat_with(whole).take(16).collect();
+        counts.insert(name.to_owned(), costs[8..].iter().copied().max().unwrap());
+    }
     counts
 }
 

@@ -79,6 +79,27 @@ fn what_is_json_and_what_is_not() {
     assert!(Document::read(b"\"\xed\xa0\x80\"").is_err());
 }
 
+/// Wherever in a text it stands: texts are looked at eight bytes at a time.
+#[test]
+fn a_text_ends_at_its_quote_and_holds_no_control_character() {
+    for before in 0..50 {
+        for after in [0, 1, 15, 16, 40] {
+            let text =
+                |middle: &str| format!("[\"{}{middle}{}\"]", "a".repeat(before), "é".repeat(after));
+            for good in ["", "\\\"", "\\\\", "\u{7f}", "\u{80}", "!#[]"] {
+                let text = text(good);
+                let expected: Vec<String> = serde_json::from_str(&text).unwrap();
+                let document = Document::read(text.as_bytes()).unwrap();
+                let found = document.root().unwrap().elements().next().unwrap();
+                assert_eq!(found.text().as_deref(), Some(expected[0].as_str()), "{text}");
+            }
+            for bad in ["\"", "\\", "\u{0}", "\u{1f}", "\n"] {
+                assert!(!is_read(&text(bad)), "{}", text(bad));
+            }
+        }
+    }
+}
+
 #[test]
 fn depth_and_size_are_bounded() {
     let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
