@@ -125,12 +125,12 @@ impl Questions {
         Some(self.0.swap_remove(at))
     }
 
-    /// Those that are to be asked again, and those whose time is over: also where the host never said that
-    /// their call has ended.
-    pub(crate) fn take_due(&mut self, now: Milliseconds) -> Vec<Due> {
+    /// So many at most of those that are to be asked again, and those whose time is over: also where the host
+    /// never said that their call has ended.
+    pub(crate) fn take_due(&mut self, now: Milliseconds, most: usize) -> Vec<Due> {
         let mut due = Vec::new();
         let mut at = 0_usize;
-        while due.len() < WORK_OF_A_TICK
+        while due.len() < most
             && let Some(question) = self.0.get(at)
         {
             if !question.is_due(now) {
@@ -166,5 +166,3 @@ const PATIENCE: u64 = 5_000;
 const RETRY_AFTER: u64 = 250;
 /// Milliseconds after its time in which the host says that a call has ended.
 const CALL_MARGIN: u64 = 1_000;
-/// Questions that one tick works off.
-const WORK_OF_A_TICK: usize = 32;

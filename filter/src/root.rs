@@ -51,7 +51,7 @@ impl Root {
         let Some(shell) = guard.as_mut() else { return };
         let mut room = ANSWERED_AT_ONCE;
         shell.end_permits(now, &mut room);
-        shell.ask_again(now);
+        shell.ask_again(now, &mut room);
         let news = core::mem::take(&mut shell.news);
         for request in shell.held.take() {
             let is_due = news || request.deadline <= now.monotonic;

@@ -196,10 +196,11 @@ impl Shell {
         true
     }
 
-    /// Asks again what had no answer, and ends what has waited for too long. Which context is effective
-    /// afterwards is not said.
-    pub(crate) fn ask_again(&mut self, now: Now) {
-        for due in self.questions.take_due(now.monotonic) {
+    /// Asks again what had no answer, and ends what has waited for too long, as much as there is room for. Which
+    /// context is effective afterwards is not said.
+    pub(crate) fn ask_again(&mut self, now: Now, room: &mut usize) {
+        for due in self.questions.take_due(now.monotonic, *room) {
+            *room = room.saturating_sub(1);
             match due {
                 Due::Over(question) => self.fail(question, "the control plane did not answer"),
                 Due::Again(mut question) => {
