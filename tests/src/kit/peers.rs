@@ -91,7 +91,7 @@ impl Server {
         // It ends with whoever holds the other end of its shell's standard input, however that ends: a test that
         // is killed leaves nothing behind.
         let mut shell = Command::new("sh");
-        shell.args(["-c", "\"$@\" </dev/null & cat >/dev/null; kill -9 $!", "sh"]);
+        shell.args(["-c", "setsid \"$@\" </dev/null & cat >/dev/null; kill -9 -$!", "sh"]);
         shell.arg(command.get_program()).args(command.get_args());
         let values =
             command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value)));
