@@ -27,7 +27,9 @@ pub(crate) fn prepare_upstream(
         }
     }
     let listing = permit.listing().is_some();
-    for header in headers {
+    // Of most requests neither is asked.
+    let all = if listing || permit.strips_replay() { headers } else { &[] };
+    for header in all {
         let is = |name: &[u8]| gatepass_engine::inputs::same_header(header.name, name);
         let coded_or_a_part = is(b"accept-encoding") || is(b"range") || is(b"if-range");
         if (permit.strips_replay() && is(b"last-event-id")) || (listing && coded_or_a_part) {

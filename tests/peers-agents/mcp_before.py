@@ -11,6 +11,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CreateMessageResult, TextContent
 
+from mcp_steps import step
+
 logging.disable(logging.CRITICAL)
 SECONDS = 30
 
@@ -32,29 +34,6 @@ async def model(context, parameters):
     return CreateMessageResult(
         role="assistant", content=TextContent(type="text", text=said), model="none"
     )
-
-
-async def step(client, what):
-    match what["do"]:
-        case "tools":
-            return {"tools": [tool.name for tool in (await client.list_tools()).tools]}
-        case "resources":
-            return {"resources": [str(one.uri) for one in (await client.list_resources()).resources]}
-        case "prompts":
-            return {"prompts": [one.name for one in (await client.list_prompts()).prompts]}
-        case "read":
-            return {"text": (await client.read_resource(what["uri"])).contents[0].text}
-        case "prompt":
-            answer = await client.get_prompt(what["name"], what["arguments"])
-            return {"text": answer.messages[0].content.text}
-        case "call":
-            progress = []
-
-            async def heard(done, total, message):
-                progress.append([done, total, message])
-
-            answer = await client.call_tool(what["name"], what["arguments"], progress_callback=heard)
-            return {"text": answer.content[0].text, "failed": answer.isError, "progress": progress}
 
 
 async def run(asked):

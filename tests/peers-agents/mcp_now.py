@@ -15,6 +15,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CreateMessageResult, TextContent
 
+from mcp_steps import step
+
 # What it would log is in what it raises.
 logging.disable(logging.CRITICAL)
 SECONDS = 30
@@ -35,29 +37,6 @@ def shown(error):
 async def model(context, parameters):
     said = "model heard " + parameters.messages[0].content.text
     return CreateMessageResult(role="assistant", content=TextContent(text=said), model="none")
-
-
-async def step(client, what):
-    match what["do"]:
-        case "tools":
-            return {"tools": [tool.name for tool in (await client.list_tools()).tools]}
-        case "resources":
-            return {"resources": [str(one.uri) for one in (await client.list_resources()).resources]}
-        case "prompts":
-            return {"prompts": [one.name for one in (await client.list_prompts()).prompts]}
-        case "read":
-            return {"text": (await client.read_resource(what["uri"])).contents[0].text}
-        case "prompt":
-            answer = await client.get_prompt(what["name"], what["arguments"])
-            return {"text": answer.messages[0].content.text}
-        case "call":
-            progress = []
-
-            async def heard(done, total, message):
-                progress.append([done, total, message])
-
-            answer = await client.call_tool(what["name"], what["arguments"], progress_callback=heard)
-            return {"text": answer.content[0].text, "failed": answer.is_error, "progress": progress}
 
 
 async def run(asked):

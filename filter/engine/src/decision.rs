@@ -5,23 +5,21 @@
 
 use std::sync::Arc;
 
-use crate::body::{self, Body, Read, Unfinished};
-use crate::bundle::{Action, ActionMode, BodyRule, Protocol};
+use crate::body::{Body, Read};
+use crate::bundle::{Action, ActionMode, BodyRule};
 use crate::clock::{Now, UnixSeconds};
 use crate::denial::{About, CallId, Code, Denial, HoldUntil};
 use crate::digest::{ActionFacts, BodyDigest};
 use crate::entry::{Asked, Known};
 use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Token};
-use crate::ids::Subject;
-use crate::inputs::Unclear;
 use crate::keyring::Speaking;
-use crate::listing::{Listed, Listing};
+use crate::listing::Listing;
 use crate::position::Position;
 use crate::redeem::{Confirmation, Needs, Redemption};
-use crate::revocation::{Kind, Revocations};
-use crate::routes::{HostMatch, Matched, MatchedCalls, MatchedRoute};
-use crate::rpc::{self, Message};
+use crate::revocation::Kind;
+use crate::routes::{HostMatch, Matched, MatchedRoute};
+use crate::rpc;
 use crate::target::{Ambiguous, Target, host};
 use crate::token_cache::TokenCache;
 use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
@@ -29,17 +27,25 @@ use crate::trace::{Check, Outcome, Recorded, Silent, Trace};
 mod admission;
 mod credential;
 mod demands;
+mod foreign;
 mod line;
 mod noted;
+mod permit;
+mod reading;
 mod standing;
+mod state;
 
 pub use admission::admit;
-use credential::{AUTHORIZATION, Credential, scheme_and_token};
+use credential::Credential;
 use demands::{approval, assurance, binding, needs, not_granted, restrictions, scopes, young};
 use line::RequestLine;
 pub use noted::{Noted, Seen};
+pub use permit::{Identity, Permit, Reason};
+use reading::unclear;
 pub use standing::Standing;
 use standing::{Basis, Grant};
+pub use state::alive;
+use state::{Held, fresh, in_force, in_step};
 
 /// One header as bytes: a value that is not UTF-8 is data like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,89 +81,6 @@ pub struct Awaited {
     pub most: u32,
     /// Who acts: what waits is bounded for each.
     pub agent: String,
-}
-
-/// The proof that a request may go on. Only [`decide`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Permit {
-    reason: Reason,
-    action: Option<String>,
-    strip_authorization: bool,
-    strip_replay: bool,
-    /// Boxed: few requests have one.
-    listing: Option<Box<Listing>>,
-    standing: Standing,
-    /// Boxed, so that a decision stays small.
-    noted: Box<Noted>,
-}
-
-/// Why a request may go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A gatepass grants it.
-    Decided(Identity),
-    /// It would have been denied, and the gate or the action is in shadow mode.
-    Shadow(Denial),
-    Public,
-    PassedThrough,
-}
-
-/// Who acts, as the identity headers state it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub agent: String,
-    pub owner: String,
-    pub task: String,
-}
-
-impl Permit {
-    #[must_use]
-    pub const fn reason(&self) -> &Reason {
-        &self.reason
-    }
-
-    /// The action that the route names; none for public and passed-through requests.
-    #[must_use]
-    pub fn action(&self) -> Option<&str> {
-        self.action.as_deref()
-    }
-
-    /// For its record.
-    #[must_use]
-    pub const fn noted(&self) -> &Noted {
-        &self.noted
-    }
-
-    /// What it rests on: for as long as the request is open.
-    #[must_use]
-    pub const fn standing(&self) -> &Standing {
-        &self.standing
-    }
-
-    /// The same, when the permit has served its turn.
-    #[must_use]
-    pub fn into_standing(self) -> Standing {
-        self.standing
-    }
-
-    /// Whether `Last-Event-ID` must not reach the upstream: it would send once more what was cut the first time.
-    #[must_use]
-    pub const fn strips_replay(&self) -> bool {
-        self.strip_replay
-    }
-
-    /// How the answer must be cut before the caller sees it. With it, the upstream must not be asked for a
-    /// content coding.
-    #[must_use]
-    pub fn listing(&self) -> Option<&Listing> {
-        self.listing.as_deref()
-    }
-
-    /// Whether the gatepass in `Authorization` is ours and must not reach the upstream.
-    #[must_use]
-    pub const fn strips_authorization(&self) -> bool {
-        self.strip_authorization
-    }
 }
 
 /// Decides one request on the gate's state.
@@ -216,6 +139,7 @@ fn run<T: Trace>(
         shadow: false,
         authentic: false,
         max_duration: None,
+        audience: None,
         confirmation,
         strip_replay: false,
         listing: None,
@@ -228,6 +152,7 @@ fn run<T: Trace>(
         }
         Err(Stop::Redeem(redemption)) => Decision::Redeem(redemption),
         Err(Stop::Denied(denial)) => {
+            judge.tell_whom_to_ask();
             let denial = denial.about(judge.about.clone());
             let shadow = judge.shadow || gate.settings().mode == Mode::Shadow;
             if shadow {
@@ -269,6 +194,8 @@ struct Judge<'r, 'g, T> {
     /// A signature verified under one of our keys.
     authentic: bool,
     max_duration: Option<u32>,
+    /// Of a host that is called by messages.
+    audience: Option<&'g str>,
     /// What the control plane has said of this request.
     confirmation: Option<Arc<Confirmation>>,
     strip_replay: bool,
@@ -282,13 +209,6 @@ struct Wanted<'a> {
     at: u32,
     action: &'a Action,
     found: MatchedRoute<'a>,
-}
-
-/// What the body of a call says.
-struct Called<'a> {
-    wanted: Wanted<'a>,
-    digest: BodyDigest,
-    listed: Option<Listed>,
 }
 
 /// What of the request line a decision goes on with.
@@ -362,13 +282,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         };
         if let Some(calls) = &calls {
             // Which action it is stands in the body.
-            let (headers, audience) =
-                (self.request.headers, guarded.as_ref().map(|g| g.audience()));
-            self.about.call = Some(CallId {
-                id: None,
-                is_modern: rpc::is_modern(headers),
-                metadata: audience.and_then(|audience| self.metadata(audience)),
-            });
+            let is_modern = rpc::is_modern(self.request.headers);
+            self.about.call = Some(CallId { is_modern, ..CallId::default() });
+            self.audience = guarded.as_ref().map(|guarded| guarded.audience());
             self.shadow = calls.are_all_in_shadow();
         }
         let position = self.step(Check::Ready, self.ready(&credential))?;
@@ -453,7 +369,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Age, young(claims, action, times.ends.since(claims.iat)))?;
         self.step(Check::Scope, scopes(claims, action))?;
         self.step(Check::Restrictions, restrictions(claims, action))?;
-        let mut inputs = wanted.found.inputs.clone();
+        let of_the_body;
+        let mut inputs = &wanted.found.inputs;
         if action.body.is_read() {
             if calls.is_none() {
                 let most = wanted.found.route.max_body;
@@ -463,7 +380,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
                 }
             }
             let found = wanted.found.read_inputs(asking.target, self.request.headers, &read);
-            inputs = self.step(Check::Inputs, found.map_err(unclear))?;
+            of_the_body = self.step(Check::Inputs, found.map_err(unclear))?;
+            inputs = &of_the_body;
         }
         let facts = ActionFacts {
             environment: &self.gate.settings().environment,
@@ -472,7 +390,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             method: asking.line.method,
             host: asking.host,
             path: asking.target.path,
-            inputs: &inputs,
+            inputs,
             body: digest,
         };
         self.about.noted.inputs(wanted.found.route, &facts);
@@ -480,7 +398,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let asked = Asked {
             action: &action.name,
             audience: asking.audience,
-            inputs: &inputs,
+            inputs,
             known: match action.body {
                 BodyRule::None | BodyRule::Json | BodyRule::Form => Known::All,
                 BodyRule::Digest => Known::Bytes,
@@ -516,6 +434,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let needs = needs(action, granted);
         let to_redeem = self.to_redeem(claims, needs, times.ends);
         if self.step(Check::Consumption, to_redeem)? {
+            self.tell_whom_to_ask();
             return Err(Stop::Redeem(Box::new(Redemption {
                 jti: claims.jti.as_str().to_owned(),
                 expires: claims.exp,
@@ -580,76 +499,19 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         Ok(wanted)
     }
 
-    /// The whole body as an action reads it.
-    fn read(&mut self, action: &Action, most: u32) -> Result<Read<'r>, Stop> {
-        if self.request.body != Body::None {
-            let announced = body::announced(action, most, self.request.headers);
-            self.step(Check::Body, announced)?;
-        }
-        let bytes = match self.request.body {
-            Body::ToCome => return Err(Stop::Read(most)),
-            Body::None => Ok(&[] as &[u8]),
-            Body::Whole(bytes) if usize::try_from(most).is_ok_and(|most| bytes.len() <= most) => {
-                Ok(bytes)
-            }
-            Body::Whole(_) => Err(unfinished(Unfinished::TooLong)),
-            Body::Unfinished(why) => Err(unfinished(why)),
-        };
-        let read = bytes.and_then(|bytes| Read::of(action.body, bytes));
-        Ok(self.step(Check::Body, read)?)
-    }
-
-    /// The same where the body says which action it is: then all of them read JSON.
-    fn read_call(&mut self, calls: &MatchedCalls<'_>) -> Result<Read<'r>, Stop> {
-        let most = calls.max_body();
-        let any = calls.any().ok_or_else(no_route)?;
-        self.read(any, most)
-    }
-
-    /// The route of the call that a body is, and the digest of the call.
-    fn called<'w>(
-        &mut self,
-        calls: &MatchedCalls<'w>,
-        read: &Read<'r>,
-        pinned: bool,
-    ) -> Result<Called<'w>, Denial> {
-        // INVARIANT: `check_call` lets only `body: json` have calls.
-        let Read::Json(document) = read else { return Err(no_route()) };
-        let message = self.step(Check::Call, Message::read(document, calls.protocol()))?;
-        if let Some(call) = &mut self.about.call {
-            call.id = message.id.map(str::to_owned);
-        }
-        self.about.noted.called(calls.protocol(), &message.method, message.name.as_deref());
-        self.step(Check::Call, calls.agrees(&message, self.request.headers))?;
-        let found = calls.find(&message.method, message.name.as_deref());
-        let found = self.step(Check::Call, found)?;
-        let wanted = found.and_then(|found| self.wanted(found));
-        let wanted = wanted.ok_or_else(|| {
-            Denial::new(Code::NoRoute, format!("no route for a call of `{}`", message.method))
-        });
-        let wanted = self.step(Check::RouteExists, wanted)?;
-        // As much as any of the routes reads was read.
-        let fits = document.len() <= usize::try_from(wanted.found.route.max_body).unwrap_or(0);
-        let fits = if fits { Ok(()) } else { Err(unfinished(Unfinished::TooLong)) };
-        self.step(Check::Body, fits)?;
-        let listed = match calls.protocol() {
-            Protocol::Mcp => {
-                self.strip_replay = true;
-                Listed::by(&message.method)
-            }
-            Protocol::JsonRpc => None,
-        };
-        let digest = if pinned { message.digest() } else { BodyDigest::Empty };
-        Ok(Called { wanted, digest, listed })
-    }
-
-    /// Where the control plane of the gate's environment says whom to ask (RFC 9728): the issuer of its keys.
-    fn metadata(&self, audience: &str) -> Option<String> {
-        let issuer = self.gate.keyring().keys().first()?.issuer.trim_end_matches('/');
+    /// Tells who calls whom to ask, where that is known (RFC 9728): the issuer of the environment's keys. Of
+    /// what is denied alone.
+    fn tell_whom_to_ask(&mut self) {
+        let Some(call) = &mut self.about.call else { return };
+        let Some(audience) = self.audience else { return };
+        let Some(key) = self.gate.keyring().keys().first() else { return };
+        let issuer = key.issuer.trim_end_matches('/');
         let plain =
             |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\&#".contains(&b));
-        (plain(issuer) && plain(audience))
-            .then(|| format!("{issuer}/oauth2/protected-resource?resource={audience}"))
+        if plain(issuer) && plain(audience) {
+            let uri = format!("{issuer}/oauth2/protected-resource?resource={audience}");
+            call.metadata = Some(uri);
+        }
     }
 
     /// The issuer keys as they may speak at the time of this request.
@@ -679,101 +541,6 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         let whole = |text| Token::split(text).is_ok_and(|token| token.is_whole());
         let shaped = credential.presented().is_ok_and(|presented| whole(presented.token));
         Err(if shaped { denial.held_until(HoldUntil::Ready) } else { denial })
-    }
-
-    /// A request that goes on without a decision may carry a gatepass of ours all the same; it must
-    /// not reach the upstream, which could use it elsewhere.
-    fn note_foreign_credential(&mut self, cache: &mut TokenCache) {
-        let revocable = |_: &str| false;
-        let mut looked_at = 0_usize;
-        for header in self.request.headers.iter().filter(|header| header.name == AUTHORIZATION) {
-            for part in header.value.split(|byte| *byte == b',') {
-                let Ok(presented) = scheme_and_token(part.trim_ascii()) else {
-                    continue;
-                };
-                let kept = cache.find(presented.token);
-                let token = Token::split(presented.token);
-                if kept.is_none() && token.is_err() {
-                    continue;
-                }
-                if looked_at >= MAX_FOREIGN_CREDENTIALS {
-                    // More than anyone sends: not worth verifying, not worth passing on.
-                    self.authentic = true;
-                    return;
-                }
-                looked_at = looked_at.saturating_add(1);
-                let place = kept.or_else(|| {
-                    let signed = token.ok()?.read().ok()?.verify(&self.speaking(), revocable);
-                    cache.keep(presented.token, signed.ok()?)
-                });
-                let signed = place.and_then(|place| cache.get(place));
-                if signed.is_some_and(|one| one.authentic(&self.speaking(), revocable).is_ok()) {
-                    self.authentic = true;
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// The position, once a batch was accepted from the feed.
-fn in_force(gate: &Gate, now: Now) -> Result<Position, Denial> {
-    match (gate.position(), gate.age(now)) {
-        (Some(position), Some(_)) => Ok(position),
-        (None, _) | (_, None) => {
-            Err(Denial::new(Code::NotReady, "no batch was accepted from the feed yet"))
-        }
-    }
-}
-
-fn fresh(gate: &Gate, action: &Action, now: Now) -> Result<(), Denial> {
-    let bound = gate.staleness_bound(action, now);
-    match gate.age(now) {
-        Some(age) if age <= bound => Ok(()),
-        Some(age) => Err(Denial::new(
-            Code::Stale,
-            format!("the proof of freshness is {age} ms old, the bound is {bound} ms"),
-        )),
-        None => Err(Denial::new(Code::Stale, "there is no proof of freshness")),
-    }
-}
-
-/// What is held against the gate's state.
-struct Held<'h, 'c> {
-    gate: &'h Gate,
-    now: Now,
-    position: Position,
-    claims: &'h Claims<'c>,
-}
-
-impl Held<'_, '_> {
-    fn fresh(&self, action: &Action) -> Result<(), Denial> {
-        fresh(self.gate, action, self.now)
-    }
-
-    fn in_step(&self) -> Result<(), Denial> {
-        in_step(self.claims.seq, self.position, self.gate.behind())
-    }
-
-    fn alive(&self) -> Result<(), Denial> {
-        revoked(self.claims, self.gate.revocations())
-    }
-}
-
-fn unfinished(why: Unfinished) -> Denial {
-    match why {
-        Unfinished::TooLong => Denial::new(Code::BodyTooLarge, "more than the route reads"),
-        Unfinished::TooSlow => Denial::new(Code::BodyTooSlow, "the body was not there in time"),
-        Unfinished::NoRoom => Denial::new(Code::GateBusy, "no room is left for bodies"),
-        Unfinished::Trailers => Denial::new(Code::BodyNotAllowed, "trailers follow the body"),
-        Unfinished::Broken => Denial::new(Code::BodyMalformed, "the host lost some of the body"),
-    }
-}
-
-fn unclear(why: Unclear) -> Denial {
-    match why {
-        Unclear::Line(why) => ambiguous(why),
-        Unclear::Body(what) => Denial::new(Code::BodyMalformed, what),
     }
 }
 
@@ -806,74 +573,6 @@ fn route_exists<'a>(
         None => Err(no_route()),
     }
 }
-
-fn in_step(issued: Position, gate: Position, behind: Option<Position>) -> Result<(), Denial> {
-    if issued.epoch < gate.epoch {
-        return Err(Denial::new(
-            Code::WrongEpoch,
-            format!("issued at {issued}, the gate is at {gate}"),
-        ));
-    }
-    if let Some(ahead) = behind {
-        let denial =
-            Denial::new(Code::Behind, format!("the gate is at {gate} and knows of {ahead}"));
-        return Err(denial.held_until(HoldUntil::Reached(ahead.max(issued))));
-    }
-    if issued > gate {
-        let denial =
-            Denial::new(Code::Behind, format!("issued at {issued}, the gate is at {gate}"));
-        return Err(denial.held_until(HoldUntil::Reached(issued)));
-    }
-    Ok(())
-}
-
-fn revoked(claims: &Claims<'_>, table: Option<&Revocations>) -> Result<(), Denial> {
-    match table {
-        Some(table) => alive(claims, |kind, id, sequence| table.hits(kind, id, sequence)),
-        None => Err(Denial::new(Code::NotReady, "there is no revocation table")),
-    }
-}
-
-/// Credential, ancestors, task, subject, every actor, their owners and blueprints. `hits` says
-/// whether a revocation in force kills what carries this id and was issued at this sequence.
-///
-/// # Errors
-/// The denial of the first that is dead.
-pub fn alive(
-    claims: &Claims<'_>,
-    mut hits: impl FnMut(Kind, &str, u64) -> bool,
-) -> Result<(), Denial> {
-    let sequence = claims.seq.sequence;
-    let mut check = |kind: Kind, id: &str, code: Code| {
-        if hits(kind, id, sequence) {
-            Err(Denial::new(code, format!("a revocation matches the hash of `{id}`")))
-        } else {
-            Ok(())
-        }
-    };
-    check(Kind::Credential, claims.jti.as_str(), Code::RevokedCredential)?;
-    for ancestor in &claims.anc {
-        check(Kind::Credential, ancestor.as_str(), Code::RevokedAncestor)?;
-    }
-    check(Kind::Task, claims.txn.as_str(), Code::RevokedTask)?;
-    check(Kind::Subject, claims.sub.as_str(), Code::RevokedSubject)?;
-    if let Subject::Agent(agent) = claims.sub {
-        check(Kind::Agent, agent.as_str(), Code::RevokedAgent)?;
-    }
-    check(Kind::Agent, claims.client_id.as_str(), Code::RevokedAgent)?;
-    check(Kind::Owner, claims.owner.as_str(), Code::RevokedOwner)?;
-    check(Kind::Blueprint, claims.blueprint.as_str(), Code::RevokedBlueprint)?;
-    for actor in &claims.act {
-        check(Kind::Agent, actor.sub.as_str(), Code::RevokedAgent)?;
-        check(Kind::Owner, actor.owner.as_str(), Code::RevokedOwner)?;
-        check(Kind::Blueprint, actor.blueprint.as_str(), Code::RevokedBlueprint)?;
-    }
-    Ok(())
-}
-
-/// Credentials of a gatepass's shape that are looked at in a request that is not decided. Commas
-/// alone do not count: Digest (RFC 7616) has many.
-const MAX_FOREIGN_CREDENTIALS: usize = 4;
 
 /// Of a gatepass that may search and not delete.
 #[cfg(test)]

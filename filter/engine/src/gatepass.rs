@@ -8,14 +8,12 @@
 //! [`Signed`] is the one state that may be kept: that bytes verify under a key never changes. Whether
 //! the key may speak now, and for whom, is asked each time that [`Authentic`] is made of it.
 
-use core::fmt;
-use core::marker::PhantomData;
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny};
 
 use crate::bundle::Assurance;
 use crate::clock::{MAX_CLOCK_SKEW, Times, UnixSeconds};
@@ -29,8 +27,10 @@ use crate::keyring::{Algorithm, KeyId};
 use crate::position::Position;
 use crate::record::Bearer;
 
+mod lists;
 mod owned;
 
+pub use lists::{Audiences, Scopes};
 use owned::OwnedClaims;
 
 /// The parts of a compact JWS of the right shape; the payload is not decoded before somebody is known to
@@ -455,74 +455,6 @@ impl<'de> Deserialize<'de> for Present {
     }
 }
 
-/// `aud`: a string or a list (RFC 7519 section 4.1.3).
-#[derive(Debug)]
-pub struct Audiences<'a>(pub Vec<Uri<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Audiences<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AudiencesVisitor(PhantomData))
-    }
-}
-
-struct AudiencesVisitor<'a>(PhantomData<&'a ()>);
-
-impl<'de: 'a, 'a> Visitor<'de> for AudiencesVisitor<'a> {
-    type Value = Audiences<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an absolute URI or 1 to {MAX_AUDIENCES} of them")
-    }
-
-    fn visit_borrowed_str<E: serde::de::Error>(self, one: &'de str) -> Result<Self::Value, E> {
-        audience(one).map(|one| Audiences(vec![one]))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(next) = list.next_element()? {
-            if all.len() >= MAX_AUDIENCES {
-                return Err(A::Error::invalid_length(MAX_AUDIENCES.saturating_add(1), &self));
-            }
-            all.push(audience(next)?);
-        }
-        if all.is_empty() { Err(A::Error::invalid_length(0, &self)) } else { Ok(Audiences(all)) }
-    }
-}
-
-fn audience<E: serde::de::Error>(text: &str) -> Result<Uri<'_>, E> {
-    Uri::parse(text).ok_or_else(|| E::custom("an audience is not an absolute URI"))
-}
-
-/// `scope`: tokens with one space between them (RFC 6749 section 3.3).
-#[derive(Debug, Default)]
-pub struct Scopes<'a>(Option<&'a str>);
-
-impl Scopes<'_> {
-    #[must_use]
-    pub fn has(&self, scope: &str) -> bool {
-        self.0.is_some_and(|all| all.split(' ').any(|one| one == scope))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flat_map(|all| all.split(' '))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Scopes<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&str>::deserialize(deserializer)?;
-        if text.is_empty() {
-            return Ok(Self(None));
-        }
-        if text.split(' ').all(is_token) {
-            Ok(Self(Some(text)))
-        } else {
-            Err(D::Error::custom("expected scopes with one space between them"))
-        }
-    }
-}
-
 fn position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
     let (epoch, sequence) = <(u64, u64)>::deserialize(deserializer)?;
     Ok(Position { epoch, sequence })
@@ -604,7 +536,6 @@ const TOKEN_TYPE: &str = "at+jwt";
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// Seconds from `iat` to `exp`, for any action.
 pub const MAX_LIFETIME: u64 = 3600;
-const MAX_AUDIENCES: usize = 16;
 const MAX_ANCESTORS: usize = 8;
 const MAX_ACTORS: usize = 8;
 

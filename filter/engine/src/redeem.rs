@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{MAX_CLOCK_SKEW, Now, UnixSeconds};
-use crate::decision::Identity;
+use crate::decision::{Identity, Noted};
 use crate::denial::{About, Code, Denial};
 use crate::envelope::{PayloadType, Unverified};
 use crate::gate::Gate;
@@ -94,6 +94,12 @@ impl Redemption {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// For the record.
+    #[must_use]
+    pub fn noted(&self) -> &Noted {
+        &self.about.noted
     }
 
     #[must_use]

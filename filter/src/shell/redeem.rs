@@ -46,8 +46,8 @@ struct Record<'a> {
     action: &'a str,
     method: &'a str,
     host: &'a str,
-    /// Without its query.
-    path: &'a str,
+    /// Its template: a path may have secrets in it, as in all records.
+    route: &'a str,
 }
 
 /// What came back.
@@ -125,7 +125,8 @@ impl Shell {
             let found = headers.iter().find(|header| header.name == name);
             found.and_then(|header| core::str::from_utf8(header.value).ok()).unwrap_or_default()
         };
-        let path = text(b":path");
+        let at = redemption.noted().route_at();
+        let route = self.gate.index().zip(at).and_then(|(index, at)| index.at(at));
         let who = redemption.identity();
         let record = needs.record.then(|| Record {
             id: id.as_str(),
@@ -138,7 +139,7 @@ impl Shell {
             action: redemption.action(),
             method: text(b":method"),
             host: text(b":authority"),
-            path: path.split('?').next().unwrap_or_default(),
+            route: route.map_or("", |(_, route)| &route.path),
         });
         let wire = Wire {
             jti: redemption.jti(),

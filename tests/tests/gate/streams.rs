@@ -58,19 +58,24 @@ impl Place {
     }
 
     fn under(policy: &str) -> Self {
+        Self::served_by(2, policy)
+    }
+
+    fn served_by(workers: u32, policy: &str) -> Self {
         let control = ControlPlane::with_policy("prod", policy).unwrap();
         let plugin = control.plugin().unwrap();
-        let place = Self::with(control, &plugin);
+        let place = Self::with(control, &plugin, workers);
         let ready = || Ok(place.connect()?.exchange(&bearing("GET", "/orders", None))?);
         until(SOON, ready, |answer| answer.verdict() == "401 no_credential").unwrap();
         place
     }
 
-    fn with(control: ControlPlane, plugin: &PluginConfig) -> Self {
+    fn with(control: ControlPlane, plugin: &PluginConfig, workers: u32) -> Self {
         let upstream = Lasting::start().unwrap();
         let gate = Gate::new(filter::path().unwrap(), plugin);
         let listener = Listener::forwarding("in", upstream.address()).gate(gate).with_upgrades();
-        let bootstrap = Bootstrap::new().listener(listener).feed(control.address()).workers(2);
+        let bootstrap =
+            Bootstrap::new().listener(listener).feed(control.address()).workers(workers);
         let envoy = Envoy::launch(&bootstrap).unwrap();
         Self { control, upstream, envoy }
     }
@@ -276,6 +281,42 @@ fn a_revocation_ends_a_stream_of_each_kind_and_no_other() {
     logged.unwrap();
 }
 
+/// What one callback cuts, Envoy does after it, each inside of the one before: all at once would end the VM.
+#[test]
+fn a_thousand_streams_of_one_worker_end_with_one_revocation_and_the_worker_goes_on() {
+    let place = Place::served_by(1, &policy());
+    let open = |task: &str, count: usize| -> Vec<Connection> {
+        let token = place.issue("orders:read", |grant| grant.task = task.to_owned());
+        let asked = bearing("GET", "/orders", Some(&token));
+        let one = |_| {
+            let mut connection = place.connect().unwrap();
+            connection.send(&asked).unwrap();
+            assert_eq!(connection.receive_head().unwrap().status, 200);
+            connection
+        };
+        (0..count).map(one).collect()
+    };
+    let mut alive = open("alive", 5);
+    let mut dead = open("dead", MANY);
+    place.stat("gatepass_permits_ended", 0);
+    let revoked = Instant::now();
+    place.control.revoke(Revoked::Task, "dead").unwrap();
+    place.stat("gatepass_permits_ended", u64::try_from(MANY).unwrap());
+    println!("{MANY} streams ended within {} ms", revoked.elapsed().as_millis());
+    for connection in &mut dead {
+        assert!(!connection.is_open_for(SOON).unwrap());
+    }
+    for connection in &mut alive {
+        assert!(connection.is_open_for(Duration::from_millis(1)).unwrap());
+    }
+    let answer = place.connect().unwrap().exchange(&bearing("GET", "/orders", None)).unwrap();
+    assert_eq!(answer.verdict(), "401 no_credential", "the same VM, or another");
+    assert_eq!(
+        place.envoy.wasm_stat("gatepass_permits_ended").unwrap(),
+        u64::try_from(MANY).unwrap()
+    );
+}
+
 #[test]
 fn the_end_of_a_gatepass_ends_its_streams() {
     let place = Place::start();
@@ -356,7 +397,7 @@ fn a_request_that_was_held_is_decided_on_what_came_while_it_waited() {
     control.stop();
     let mut plugin = control.plugin().unwrap();
     plugin.hold_ms = 10_000;
-    let mut place = Place::with(control, &plugin);
+    let mut place = Place::with(control, &plugin, 2);
     let kind = Kind::EventsOverHttp1;
     let dead = place.issue(kind.action(), |grant| grant.task = "dead".into());
     let alive = place.issue(kind.action(), |grant| grant.task = "alive".into());
@@ -454,5 +495,7 @@ const WHOLE: &str = "whole";
 /// How long anything may take.
 const SOON: Duration = Duration::from_secs(12);
 /// As the gate counts them.
+/// Below Envoy's bound of connections to one cluster.
+const MANY: usize = 1_000;
 const STREAMS: u64 = KINDS.len() as u64;
 const GLANCE: Duration = Duration::from_millis(20);

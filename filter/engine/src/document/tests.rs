@@ -213,8 +213,7 @@ fn it_reads_what_another_reader_reads() {
     let mut dice = crate::testkit::Dice::new(5);
     let (mut read, mut refused) = (0, 0);
     for _ in 0..60_000 {
-        let mut text = String::new();
-        random(&mut dice, 0, &mut text);
+        let text = crate::testkit::json_text(&mut dice, &LEAVES, &NAMES);
         let mut bytes = text.into_bytes();
         if dice.roll(3) == 0 && !bytes.is_empty() {
             let at = dice.roll(bytes.len());
@@ -264,48 +263,23 @@ fn same(ours: Value<'_, '_>, theirs: &serde_json::Value) {
     }
 }
 
-fn random(dice: &mut crate::testkit::Dice, depth: usize, out: &mut String) {
-    let pieces = [
-        "\"a\"",
-        "\"\\u0061\\n\"",
-        "1",
-        "-0",
-        "1.50",
-        "1e9",
-        "-1E-2",
-        "true",
-        "null",
-        "false",
-        "\"\"",
-        " 7 ",
-        "\"\\ud83d\\ude00\"",
-        "\"é\"",
-    ];
-    match dice.roll(if depth > 4 { 1 } else { 3 }) {
-        0 => out.push_str(pieces[dice.roll(pieces.len())]),
-        1 => {
-            out.push('[');
-            for at in 0..dice.roll(4) {
-                if at > 0 {
-                    out.push(',');
-                }
-                random(dice, depth + 1, out);
-            }
-            out.push(']');
-        }
-        _ => {
-            out.push('{');
-            for at in 0..dice.roll(4) {
-                if at > 0 {
-                    out.push_str(" ,");
-                }
-                out.push_str(["\"a\":", "\"b\" : ", "\"c\":", "\"\\u0062\":"][dice.roll(4)]);
-                random(dice, depth + 1, out);
-            }
-            out.push('}');
-        }
-    }
-}
+const LEAVES: [&str; 14] = [
+    "\"a\"",
+    "\"\\u0061\\n\"",
+    "1",
+    "-0",
+    "1.50",
+    "1e9",
+    "-1E-2",
+    "true",
+    "null",
+    "false",
+    "\"\"",
+    " 7 ",
+    "\"\\ud83d\\ude00\"",
+    "\"é\"",
+];
+const NAMES: [&str; 4] = ["\"a\"", " \"b\" ", "\"c\"", "\"\\u0062\""];
 
 #[test]
 fn canonical_text_is_that_of_rfc_8785() {

@@ -132,7 +132,7 @@ const MAX_DIGITS: usize = 15;
 mod tests {
     use super::super::scan;
     use super::*;
-    use crate::testkit::{Dice, Pass};
+    use crate::testkit::{Dice, Pass, json_text};
 
     #[test]
     fn what_gatepasses_say_is_plain() {
@@ -173,53 +173,26 @@ mod tests {
         assert!(!is_plain(wide(MAX_NAMES + 1).as_bytes()));
     }
 
-    /// Documents of pieces that matter, well-formed and not.
-    fn document(dice: &mut Dice, depth: usize, out: &mut String) {
-        let pieces = [
-            "\"a\"",
-            "\"b\"",
-            "1",
-            "-0",
-            "1.0",
-            "1e9",
-            "true",
-            "null",
-            "\"\\u0061\"",
-            "9999999999999999",
-        ];
-        match dice.roll(if depth > 4 { 1 } else { 3 }) {
-            0 => out.push_str(pieces[dice.roll(pieces.len())]),
-            1 => {
-                out.push('[');
-                for at in 0..dice.roll(4) {
-                    if at > 0 {
-                        out.push(',');
-                    }
-                    document(dice, depth + 1, out);
-                }
-                out.push(']');
-            }
-            _ => {
-                out.push('{');
-                for at in 0..dice.roll(4) {
-                    if at > 0 {
-                        out.push(',');
-                    }
-                    out.push_str(["\"a\":", "\"b\":", "\"c\":", "\"\\u0062\":"][dice.roll(4)]);
-                    document(dice, depth + 1, out);
-                }
-                out.push('}');
-            }
-        }
-    }
+    const LEAVES: [&str; 10] = [
+        "\"a\"",
+        "\"b\"",
+        "1",
+        "-0",
+        "1.0",
+        "1e9",
+        "true",
+        "null",
+        "\"\\u0061\"",
+        "9999999999999999",
+    ];
+    const NAMES: [&str; 4] = ["\"a\"", "\"b\"", "\"c\"", "\"\\u0062\""];
 
     #[test]
     fn nothing_well_formed_is_plain_and_not_strict() {
         let mut dice = Dice::new(11);
         let (mut plain, mut refused) = (0, 0);
         for _ in 0..60_000 {
-            let mut text = String::new();
-            document(&mut dice, 0, &mut text);
+            let text = json_text(&mut dice, &LEAVES, &NAMES);
             let mut bytes = text.into_bytes();
             if dice.roll(3) == 0 {
                 let at = dice.roll(bytes.len());
