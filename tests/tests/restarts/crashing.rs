@@ -1,5 +1,5 @@
-//! The shipped filter with one more callback, which ends its VM: the filter itself never panics, so
-//! what happens then could not be seen otherwise. No byte of what is shipped is another.
+//! The shipped filter with a callback of another's in front of its own, which ends its VM: the filter itself never
+//! panics, so what happens then could not be seen otherwise. No function of what is shipped is another.
 
 /// Ends the VM when the body of a response has [`DEADLY`] bytes.
 pub(crate) fn crashing(module: &[u8]) -> Vec<u8> {
@@ -7,14 +7,14 @@ pub(crate) fn crashing(module: &[u8]) -> Vec<u8> {
     let types = count(&sections, TYPE);
     // Imports come first in the numbering; the filter imports nothing but functions.
     let function = count(&sections, IMPORT) + count(&sections, FUNCTION);
-    let (name, i32) = (b"proxy_on_response_body", 0x7f);
+    let i32 = 0x7f;
+    let own = redirect(&mut sections, b"proxy_on_response_body", function);
     append(&mut sections, TYPE, &[0x60, 3, i32, i32, i32, 1, i32]);
     append(&mut sections, FUNCTION, &leb(types));
-    let export = [&leb(name.len() as u64)[..], name, &[0], &leb(function)].concat();
-    append(&mut sections, EXPORT, &export);
     let test = [&[0, 0x20, 1, 0x41][..], &signed_leb(DEADLY), &[0x46, 0x04, 0x40]].concat();
-    // unreachable; end; i32.const 0 (continue); end
-    let body = [&test[..], &[0x00, 0x0b, 0x41, 0, 0x0b]].concat();
+    // unreachable; end; the filter's own with the same three; end
+    let body =
+        [&test[..], &[0x00, 0x0b, 0x20, 0, 0x20, 1, 0x20, 2, 0x10], &leb(own), &[0x0b]].concat();
     append(&mut sections, CODE, &[leb(body.len() as u64), body].concat());
     let mut out = b"\0asm\x01\0\0\0".to_vec();
     for (id, payload) in sections {
@@ -23,6 +23,29 @@ pub(crate) fn crashing(module: &[u8]) -> Vec<u8> {
         out.extend(payload);
     }
     out
+}
+
+/// Exports another function under a name, and says which was.
+fn redirect(sections: &mut [(u8, Vec<u8>)], name: &[u8], function: u64) -> u64 {
+    let at = section(sections, EXPORT);
+    let (_, payload) = sections.get_mut(at).unwrap();
+    let (count, mut rest) = read(payload);
+    let (mut out, mut was) = (leb(count), None);
+    for _ in 0..count {
+        let (length, after) = read(rest);
+        let (known, after) = after.split_at(usize::try_from(length).unwrap());
+        let (kind, after) = after.split_first().unwrap();
+        let (index, after) = read(after);
+        let meant = known == name;
+        was = was.or(meant.then_some(index));
+        out.extend(leb(length));
+        out.extend(known);
+        out.push(*kind);
+        out.extend(leb(if meant { function } else { index }));
+        rest = after;
+    }
+    *payload = out;
+    was.unwrap()
 }
 
 fn sections(module: &[u8]) -> Vec<(u8, Vec<u8>)> {
