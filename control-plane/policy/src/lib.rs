@@ -13,6 +13,7 @@
 
 use gatepass_engine::bundle::Bundle;
 
+pub mod cedar;
 mod flaws;
 mod lower;
 pub mod mcp;

@@ -31,6 +31,7 @@ pub mod inputs;
 pub mod json;
 pub mod keyring;
 pub mod listing;
+pub mod policy;
 pub mod position;
 pub mod record;
 pub mod redeem;
