@@ -11,7 +11,8 @@ use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::parser::{Loc, parse_policyset};
 use cedar_policy_core::validator::{ValidationMode, Validator, ValidatorSchema};
 use gatepass_engine::bundle::Bundle;
-use gatepass_engine::policy::{Applies, Effect, Program, Rule, Rules};
+use gatepass_engine::ids::is_token;
+use gatepass_engine::policy::{Applies, Effect, Program, Rule, Rules, is_code, is_message};
 use miette::Diagnostic;
 
 mod builder;
@@ -106,9 +107,9 @@ fn named(written: &[Written<'_>], notes: &mut Vec<Note>) -> Vec<String> {
             remedy: remedy.to_owned(),
             ..note(one.file, one.text, one.template.loc(), &message)
         };
-        if name.is_empty() || name.len() > MAX_ID || !name.bytes().all(|b| b.is_ascii_graphic()) {
-            let remedy = format!("1 to {MAX_ID} visible ASCII characters");
-            notes.push(wrong(format!("`@id(\"{name}\")` is no id"), &remedy));
+        if !is_token(&name) {
+            let remedy = "1 to 128 visible ASCII characters, none of them `\"`, `\\` or `,`";
+            notes.push(wrong(format!("`@id(\"{name}\")` is no id"), remedy));
         }
         if !seen.insert(name.clone()) {
             notes.push(wrong(format!("a second rule with the id `{name}`"), "give it another"));
@@ -180,20 +181,14 @@ fn lower(
             }
         };
         let code = annotation(template, "code");
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if code.is_some_and(|code| {
-            code.is_empty() || code.len() > MAX_CODE || !code.bytes().all(plain)
-        }) {
-            let message = format!("`@code` is not 1 to {MAX_CODE} of `a-z`, `0-9` and `_`");
-            notes.push(note(one.file, one.text, template.loc(), &message));
+        if code.is_some_and(|code| !is_code(code)) {
+            let message = "`@code` is not 1 to 64 of `a-z`, `0-9` and `_`";
+            notes.push(note(one.file, one.text, template.loc(), message));
         }
         let message = annotation(template, "message");
-        let shown = |c: char| !c.is_control();
-        if message.is_some_and(|text| {
-            text.is_empty() || text.len() > MAX_MESSAGE || !text.chars().all(shown)
-        }) {
-            let message = format!("`@message` is not one line of 1 to {MAX_MESSAGE} bytes");
-            notes.push(note(one.file, one.text, template.loc(), &message));
+        if message.is_some_and(|text| !is_message(text)) {
+            let message = "`@message` is not one line of 1 to 256 bytes";
+            notes.push(note(one.file, one.text, template.loc(), message));
         }
         let number = builder.rule(Rule {
             id,
@@ -291,11 +286,6 @@ fn position(text: &str, offset: usize) -> (u64, u64) {
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
     (line as u64 + 1, column as u64 + 1)
 }
-
-/// Bytes of an id: it goes into logs.
-const MAX_ID: usize = 128;
-const MAX_CODE: usize = 64;
-const MAX_MESSAGE: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -58,4 +58,4 @@ pub use refusal::Refusal;
 
 /// The level of this engine, compared with a batch's `min_filter`. It rises when a format gains
 /// something that an older filter would misread.
-pub const FILTER_LEVEL: u32 = 2;
+pub const FILTER_LEVEL: u32 = 3;

@@ -25,7 +25,8 @@ mod pattern;
 mod value;
 mod verdict;
 
-pub use check::{BadProgram, MAX_DEPTH, MAX_RULES, MAX_STEPS, Rules};
+pub use check::{BadProgram, MAX_DEPTH, MAX_RULES, MAX_STEPS, Rules, is_code, is_message};
+pub(crate) use facts::NOWHERE;
 pub use facts::{Asked, Facts};
 pub use net::Net;
 pub use pattern::Pattern;
@@ -189,3 +190,5 @@ pub enum Slot {
     Currency(u16),
 }
 
+#[cfg(test)]
+mod tests;

@@ -109,6 +109,12 @@ pub struct Decision<'a> {
     pub request: Option<&'a str>,
     /// `traceparent` (W3C Trace Context).
     pub trace: Option<&'a str>,
+    /// The rules that it rests on, by their ids. Gates that wrote entries whole had none.
+    #[serde(skip)]
+    pub rules: Vec<&'a str>,
+    /// Rules in shadow mode that would have had a part in it.
+    #[serde(skip)]
+    pub shadow_rules: Vec<&'a str>,
 }
 
 /// Whose gatepass it was: known once that was verified.

@@ -50,6 +50,8 @@ fn decision(nth: u32, outcome: Outcome, code: &'static str, known: bool) -> Deci
         certificate: None,
         request: None,
         trace: None,
+        rules: Vec::new(),
+        shadow_rules: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::evaluate::MAX_MEMBERS;
 use super::{Effect, Node, Program, Rule, Slot};
+use crate::ids::is_token;
 
 /// A program that was checked, with the rules of each action by their effect.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub enum BadProgram {
     TooMany,
     #[error("{what} {at} names what is not there")]
     Names { what: &'static str, at: usize },
+    #[error("rule {0} has an id, a code or a message that cannot be told")]
+    Texts(usize),
     #[error("the condition of `{0}` is deeper than {MAX_DEPTH}")]
     TooDeep(String),
     #[error("the condition of `{0}` takes more than {MAX_STEPS} steps")]
@@ -159,6 +162,12 @@ impl Rules {
 }
 
 fn check_rule(rule: &Rule, at: usize, measures: &[Measure]) -> Result<(u64, Uses), BadProgram> {
+    if !is_token(&rule.id)
+        || rule.code.as_deref().is_some_and(|code| !is_code(code))
+        || rule.message.as_deref().is_some_and(|message| !is_message(message))
+    {
+        return Err(BadProgram::Texts(at));
+    }
     let Some(condition) = rule.condition else { return Ok((1, Uses::default())) };
     let found = usize::try_from(condition).ok().and_then(|condition| measures.get(condition));
     let Some(found) = found else { return Err(BadProgram::Names { what: "rule", at }) };
@@ -169,6 +178,19 @@ fn check_rule(rule: &Rule, at: usize, measures: &[Measure]) -> Result<(u64, Uses
         return Err(BadProgram::TooLong(rule.id.clone()));
     }
     Ok((found.steps, found.uses))
+}
+
+/// What a rule may say as its `@code`: 1 to 64 of `a-z`, `0-9` and `_`.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=MAX_CODE).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// What a rule may say as its `@message`: one line of 1 to 256 bytes.
+#[must_use]
+pub fn is_message(text: &str) -> bool {
+    (1..=MAX_MESSAGE).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 fn check_action(
@@ -401,6 +423,9 @@ impl Measure {
     }
 }
 
+/// Bytes of a rule's code and message.
+const MAX_CODE: usize = 64;
+const MAX_MESSAGE: usize = 256;
 /// Rules of a bundle.
 pub const MAX_RULES: usize = 20_000;
 /// Expressions of a bundle.

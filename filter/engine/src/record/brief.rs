@@ -67,6 +67,10 @@ pub struct Rest<'a> {
     pub inputs: Vec<(&'a str, Shown<'a>)>,
     pub request: Option<&'a str>,
     pub trace: Option<&'a str>,
+    #[serde(borrow)]
+    pub rules: Vec<&'a str>,
+    #[serde(borrow)]
+    pub shadow_rules: Vec<&'a str>,
 }
 
 /// [`Rest`] without taking the decision apart.
@@ -82,6 +86,8 @@ struct RestOf<'d, 'a> {
     inputs: &'d [(&'a str, Shown<'a>)],
     request: Option<&'a str>,
     trace: Option<&'a str>,
+    rules: &'d [&'a str],
+    shadow_rules: &'d [&'a str],
 }
 
 impl<'a> Brief<'a> {
@@ -103,7 +109,8 @@ impl<'a> Brief<'a> {
         let place = place.unwrap_or(NOWHERE);
         let peer = self.peer.resolve(|at| brief(at).map(|other| other.peer))?;
         let peer = peer.unwrap_or(NOBODY);
-        let Rest { id, at, outcome, code, position, age, call, inputs, request, trace } = self.rest;
+        let Rest { id, at, outcome, code, position, age, call, inputs, request, trace, .. } =
+            self.rest;
         let Place { policy, action, audience, method, host, route } = place;
         let Peer { workload, certificate } = peer;
         Some(Decision {
@@ -126,6 +133,8 @@ impl<'a> Brief<'a> {
             certificate,
             request,
             trace,
+            rules: self.rest.rules,
+            shadow_rules: self.rest.shadow_rules,
         })
     }
 }
@@ -338,6 +347,8 @@ impl<'a> Decision<'a> {
             inputs: &self.inputs,
             request: self.request,
             trace: self.trace,
+            rules: &self.rules,
+            shadow_rules: &self.shadow_rules,
         }
     }
 }

@@ -30,6 +30,8 @@ fn decision(nth: u8) -> Decision<'static> {
         certificate: Some("00ff"),
         request: Some("r-1"),
         trace: Some("00-01-02-03"),
+        rules: vec!["spend"],
+        shadow_rules: vec!["night", "cap"],
     }
 }
 
@@ -180,6 +182,8 @@ fn a_name_that_leads_to_nothing_is_no_batch() {
             inputs: Vec::new(),
             request: None,
             trace: None,
+            rules: Vec::new(),
+            shadow_rules: Vec::new(),
         };
         Entry::Brief(Box::new(Brief { bearer, place, peer: Said::Nothing, rest }))
     };
