@@ -2,16 +2,16 @@
 
 use gatepass_engine::bundle::{Action, BodyRule, Currency, Input, InputKind, Recording, Source};
 
-use super::{Field, Place, field};
+use super::{Place, field};
 use crate::reader::{Fields, Reader, quoted};
 use crate::tree::{Node, Tree};
 
+/// Each with its place.
 pub(super) fn inputs(
     reader: &mut Reader,
     tree: &Tree,
     action: Option<&Action>,
-    place: &mut Place,
-) -> Vec<Input> {
+) -> Vec<(Input, Place)> {
     let Some(entries) = reader.entries(tree, "`inputs`") else {
         return Vec::new();
     };
@@ -34,8 +34,7 @@ pub(super) fn inputs(
             continue;
         };
         if let Some(input) = input(reader, name, &fields) {
-            inputs.push(input);
-            place.children.push(Place::new(*at, Field::of(&fields)));
+            inputs.push((input, Place::new(*at, &fields)));
         }
     }
     inputs
