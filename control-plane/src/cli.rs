@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use gatepass::desk::policies;
 use gatepass::feed::system_clock;
 use gatepass::jwks::jwks;
 use gatepass::publish::Revoke;
 use gatepass::store::{Setup, Store};
-use gatepass_engine::bundle::{ActionMode, Bundle, RouteTarget, Treatment};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::keyring::KeyId;
 use gatepass_engine::revocation::Kind;
@@ -30,10 +30,13 @@ mod import_mcp;
 mod inspect;
 mod keys;
 mod local;
+mod policy;
 mod root;
 mod serve;
 mod show;
 mod verify;
+
+use policy::{Checked, check, checked};
 
 pub(crate) type Outcome<T = ExitCode> = Result<T, Box<dyn Error>>;
 
@@ -69,7 +72,13 @@ enum Dev {
     /// Make the keys, the first root document and an empty state.
     Init(InitArgs),
     /// Compile a policy and say what is wrong with it, or what it leaves open.
-    Check { policy: PathBuf },
+    Check {
+        /// A file, or a folder with `gatepass.yaml`.
+        policy: PathBuf,
+        /// Warnings are errors.
+        #[arg(long)]
+        strict: bool,
+    },
     /// Compile a policy and put it in force.
     Publish {
         #[command(flatten)]
@@ -185,7 +194,7 @@ impl Dev {
     fn run(self, out: &mut impl Write) -> Outcome {
         match self {
             Self::Init(args) => init(&args, out)?,
-            Self::Check { policy } => return check(&policy, out),
+            Self::Check { policy, strict } => return check(&policy, strict, out),
             Self::Publish { at, policy } => return publish(&at, &policy, out),
             Self::Gatepass(args) => writeln!(out, "{}", args.issue(now())?)?,
             Self::Revoke(args) => revoke(&args, out)?,
@@ -227,65 +236,13 @@ fn init(args: &InitArgs, out: &mut impl Write) -> Outcome<()> {
     Ok(())
 }
 
-/// The compiled policy, or `None` when its problems have been printed.
-fn compiled(policy: &Path) -> Outcome<Option<Bundle>> {
-    let shown = policy.display().to_string();
-    let yaml = std::fs::read_to_string(policy).map_err(|error| format!("`{shown}`: {error}"))?;
-    match gatepass_policy::compile(&yaml) {
-        Ok(compiled) => Ok(Some(compiled.bundle)),
-        Err(problems) => {
-            eprint!("{}", gatepass_policy::report(&shown, &yaml, &problems));
-            let plural = if problems.len() == 1 { "" } else { "s" };
-            eprintln!("error: {} problem{plural} in `{shown}`", problems.len());
-            Ok(None)
-        }
-    }
-}
-
-fn check(policy: &Path, out: &mut impl Write) -> Outcome {
-    let Some(bundle) = compiled(policy)? else {
-        return Ok(ExitCode::FAILURE);
-    };
-    writeln!(
-        out,
-        "{}: {} actions, {} hosts",
-        policy.display(),
-        bundle.actions.len(),
-        bundle.hosts.len()
-    )?;
-    // The only openness there is, so it is listed whole.
-    for host in &bundle.hosts {
-        let names = host.names.join(", ");
-        match &host.treatment {
-            Treatment::PassedThrough => writeln!(out, "passed through: {names}")?,
-            Treatment::Guarded(routes) => {
-                for route in routes {
-                    if route.target == RouteTarget::Public {
-                        writeln!(
-                            out,
-                            "public: {} {} on {names}",
-                            route.methods.join(","),
-                            route.path
-                        )?;
-                    }
-                }
-            }
-        }
-    }
-    for action in &bundle.actions {
-        if action.mode == ActionMode::Shadow {
-            writeln!(out, "shadow: {}", action.name)?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 fn publish(at: &At, policy: &Path, out: &mut impl Write) -> Outcome {
     let mut store = at.open()?;
-    let Some(bundle) = compiled(policy)? else {
+    let Some(Checked { compiled, .. }) = checked(policy, false) else {
         return Ok(ExitCode::FAILURE);
     };
-    let position = store.publish(bundle, now())?;
+    policies::is_for(&compiled, &store.publisher().state().environment)?;
+    let position = store.publish(compiled.bundle, now())?;
     writeln!(out, "published at {position}")?;
     Ok(ExitCode::SUCCESS)
 }

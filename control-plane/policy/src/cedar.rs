@@ -15,6 +15,7 @@ use gatepass_engine::ids::is_token;
 use gatepass_engine::policy::{Applies, Effect, Program, Rule, Rules, is_code, is_message};
 use miette::Diagnostic;
 
+mod advice;
 mod builder;
 mod literal;
 mod lower;
@@ -68,7 +69,10 @@ pub fn compile(
         return Err(notes);
     }
     match lower(&written, names, bundle, &schema, &mut notes) {
-        Some(program) if notes.iter().all(|note| !note.is_error) => Ok((program, notes)),
+        Some(program) if notes.iter().all(|note| !note.is_error) => {
+            advice::give(&program, &written, bundle, &mut notes);
+            Ok((program, notes))
+        }
         Some(_) | None => Err(notes),
     }
 }

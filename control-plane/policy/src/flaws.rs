@@ -5,25 +5,24 @@
 
 use gatepass_engine::bundle::{Action, Bundle, Treatment};
 use gatepass_engine::routes::{self, Flaw, Index};
-use serde_saphyr::Location;
 
 use crate::MAX_PROBLEMS;
 use crate::lower::{Place, Places, sound};
-use crate::problem::Problem;
+use crate::reader::{At, Reader};
 
-pub(crate) fn find(mut bundle: Bundle, mut places: Places, problems: &mut Vec<Problem>) {
+pub(crate) fn find(reader: &mut Reader, mut bundle: Bundle, mut places: Places) {
     for _ in 0..MAX_PROBLEMS {
         let Err(flaw) = Index::build(bundle.clone()) else {
             return;
         };
-        problems.push(located(&flaw, &places));
+        reader.tell_at(located(&flaw, &places), flaw.what, "");
         if !take_out(&mut bundle, &mut places, flaw.place) {
             return;
         }
     }
 }
 
-fn located(flaw: &Flaw, places: &Places) -> Problem {
+fn located(flaw: &Flaw, places: &Places) -> At {
     let place = match flaw.place {
         routes::Place::Bundle => None,
         routes::Place::Action(at) => places.actions.get(at),
@@ -33,13 +32,7 @@ fn located(flaw: &Flaw, places: &Places) -> Problem {
             child(places, host, route).and_then(|route| route.children.get(input))
         }
     };
-    let at = place.map(|place| pointed(place, &flaw.what));
-    Problem {
-        line: at.map_or(1, |at| at.line()),
-        column: at.map_or(1, |at| at.column()),
-        message: flaw.what.clone(),
-        remedy: String::new(),
-    }
+    place.map_or(At { file: places.whole, line: 1, column: 1 }, |place| pointed(place, &flaw.what))
 }
 
 fn child(places: &Places, host: usize, route: usize) -> Option<&Place> {
@@ -48,7 +41,7 @@ fn child(places: &Places, host: usize, route: usize) -> Option<&Place> {
 
 /// The field that a flaw is about, by the words that the engine uses; else the item itself. Of
 /// two fields of one name, the one whose text is quoted.
-fn pointed(place: &Place, what: &str) -> Location {
+fn pointed(place: &Place, what: &str) -> At {
     let quoted =
         |text: &str| what.contains(&format!("`{text}`")) || what.contains(&format!("`{{{text}}}`"));
     let spoken = WORDS.iter().filter(|(word, _)| what.contains(word));

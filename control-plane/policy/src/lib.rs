@@ -4,8 +4,9 @@
 #![doc = include_str!("../example.yaml")]
 //! ```
 //!
-//! The text is checked here; what it means is checked by the engine's own index, the same that a
-//! gate builds, so nothing compiles that a gate would refuse. Every [`Problem`] says where it is.
+//! It is one document, or a folder of files: see [`Sources`]. The text is checked here; what it
+//! means is checked by the engine's own index, the same that a gate builds, so nothing compiles
+//! that a gate would refuse. Every [`Problem`] says where it is.
 //!
 //! It refuses what this filter cannot hold to: tunnels, inputs and approvals on actions whose
 //! body passes unread, fields that it does not know.
@@ -19,48 +20,109 @@ mod lower;
 pub mod mcp;
 mod problem;
 mod reader;
+mod sources;
 mod tree;
 
-pub use problem::{Problem, report};
+pub use problem::{Level, Problem, report};
 pub use reader::seconds;
+pub use sources::{SINGLE, SourceFile, Sources};
+
+use lower::{Document, Lowered};
+use reader::Reader;
+use sources::Part;
 
 /// A policy that a gate takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
     pub bundle: Bundle,
+    /// The only environment that it is for, where it says so.
+    pub environment: Option<String>,
+    /// In the order of the files and their text.
+    pub warnings: Vec<Problem>,
 }
 
-/// Compiles one YAML document.
+/// Compiles the text of a policy: one YAML document, or a folder's archive.
 ///
 /// # Errors
-/// All problems that could be found at once, in the order of the text; at most [`MAX_PROBLEMS`].
-pub fn compile(yaml: &str) -> Result<Compiled, Vec<Problem>> {
-    if yaml.len() > MAX_BYTES {
-        return Err(vec![Problem {
-            line: 1,
-            column: 1,
-            message: format!("the policy is over {MAX_BYTES} bytes"),
-            remedy: "split it by environment".to_owned(),
-        }]);
-    }
-    let tree = tree::parse(yaml).map_err(|problem| vec![problem])?;
-    let mut reader = reader::Reader::default();
-    let (bundle, places) = lower::policy(&mut reader, &tree);
-    let mut problems = reader.into_problems();
-    flaws::find(bundle.clone(), places, &mut problems);
-    if problems.is_empty() {
-        return Ok(Compiled { bundle });
-    }
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    // A route that names several calls is several to the index, each with its flaw.
-    problems.dedup();
-    problems.truncate(MAX_PROBLEMS);
-    Err(problems)
+/// As [`compile_sources`], and what [`Sources::parse`] refuses.
+pub fn compile(content: &str) -> Result<Compiled, Vec<Problem>> {
+    compile_sources(&Sources::parse(content)?)
 }
 
-/// Bytes of one document.
+/// Compiles the files of a policy.
+///
+/// # Errors
+/// All problems that could be found at once, in the order of the files and their text; at most
+/// [`MAX_PROBLEMS`]. Warnings are told of what compiles.
+pub fn compile_sources(sources: &Sources) -> Result<Compiled, Vec<Problem>> {
+    let files = sources.files();
+    let mut reader = Reader::new(files.iter().map(|file| file.name.clone()).collect());
+    let mut documents = Vec::new();
+    let mut cedar_files = Vec::new();
+    for (nth, file) in files.iter().enumerate() {
+        let is_whole = match sources.part(file) {
+            Part::Whole => true,
+            Part::Actions => false,
+            Part::Cedar => {
+                cedar_files.push((file.name.as_str(), file.text.as_str()));
+                continue;
+            }
+            Part::Test | Part::Other => continue,
+        };
+        if let Some(tree) = reader.document(nth, &file.text) {
+            documents.push(Document { file: nth, is_whole, tree });
+        }
+    }
+    // The whole document is first, whatever its name.
+    documents.sort_by_key(|document| !document.is_whole);
+    let Lowered { mut bundle, places, environment } = lower::policy(&mut reader, &documents);
+    let mut problems = reader.take_problems();
+    cedar(&cedar_files, &mut bundle, &mut problems);
+    flaws::find(&mut reader, bundle.clone(), places);
+    problems.extend(reader.take_problems());
+    let (mut errors, mut warnings): (Vec<Problem>, Vec<Problem>) =
+        problems.into_iter().partition(|problem| problem.level == Level::Error);
+    if errors.is_empty() {
+        problem::in_order(&mut warnings, files);
+        return Ok(Compiled { bundle, environment, warnings });
+    }
+    problem::in_order(&mut errors, files);
+    Err(errors)
+}
+
+/// Compiles the Cedar files, with their names, into `bundle.policy`. Actions, hosts, routes and inputs
+/// are in the bundle already, as far as they could be read; `problems` has what is wrong with them.
+fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Problem>) {
+    // Rules are held against the actions, and would be told of for what is wrong with those.
+    if sources.is_empty() || problems.iter().any(|problem| problem.level == Level::Error) {
+        return;
+    }
+    let notes = match cedar::compile(sources, bundle) {
+        Ok((program, notes)) => {
+            match postcard::to_allocvec(&program) {
+                Ok(bytes) => bundle.policy = bytes,
+                // Without its rules a bundle would permit what they forbid.
+                Err(error) => {
+                    let message = format!("the rules cannot be written: {error}");
+                    problems.push(Problem::error("rules", (1, 1), message, ""));
+                }
+            }
+            notes
+        }
+        Err(notes) => notes,
+    };
+    problems.extend(notes.into_iter().map(|note| {
+        let cedar::Note { file, line, column, message, remedy, is_error } = note;
+        match is_error {
+            true => Problem::error(file, (line, column), message, remedy),
+            false => Problem::warning(file, (line, column), message, remedy),
+        }
+    }));
+}
+
+/// Bytes of all files.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Problems told at once.
+/// Problems told at once, and as many warnings.
 pub const MAX_PROBLEMS: usize = 50;
 
 #[cfg(test)]

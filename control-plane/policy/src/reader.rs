@@ -4,21 +4,49 @@
 use serde_saphyr::Location;
 
 use crate::problem::Problem;
-use crate::tree::{Node, Tree};
+use crate::tree::{self, Malformed, Node, Tree};
+
+/// A place in one of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    /// Its index in the reader's list.
+    pub(crate) file: usize,
+    pub(crate) line: u64,
+    pub(crate) column: u64,
+}
 
 /// Collects problems.
 #[derive(Default)]
-pub(crate) struct Reader(Vec<Problem>);
+pub(crate) struct Reader {
+    names: Vec<String>,
+    /// The file that is read.
+    file: usize,
+    /// Not every file could be read, so a name that is not found may be in such a one.
+    pub(crate) is_partial: bool,
+    problems: Vec<Problem>,
+}
 
 /// The known fields of one mapping.
 pub(crate) struct Fields<'t> {
     at: Location,
+    file: usize,
     found: Vec<(&'t str, Location, &'t Tree)>,
+}
+
+impl At {
+    pub(crate) fn new(file: usize, at: Location) -> Self {
+        Self { file, line: at.line(), column: at.column() }
+    }
 }
 
 impl<'t> Fields<'t> {
     pub(crate) const fn at(&self) -> Location {
         self.at
+    }
+
+    /// The file that they are in.
+    pub(crate) const fn file(&self) -> usize {
+        self.file
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&'t Tree> {
@@ -33,8 +61,27 @@ impl<'t> Fields<'t> {
 }
 
 impl Reader {
-    pub(crate) fn into_problems(self) -> Vec<Problem> {
-        self.0
+    /// Of files with these names.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        Self { names, ..Self::default() }
+    }
+
+    /// Goes on in this file.
+    pub(crate) const fn enter(&mut self, file: usize) {
+        self.file = file;
+    }
+
+    /// A place in the file that is read.
+    pub(crate) fn here(&self, at: Location) -> At {
+        At::new(self.file, at)
+    }
+
+    pub(crate) fn name(&self, file: usize) -> &str {
+        self.names.get(file).map_or("", String::as_str)
+    }
+
+    pub(crate) fn take_problems(&mut self) -> Vec<Problem> {
+        core::mem::take(&mut self.problems)
     }
 
     pub(crate) fn tell(
@@ -43,12 +90,36 @@ impl Reader {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.0.push(Problem {
-            line: at.line(),
-            column: at.column(),
-            message: message.into(),
-            remedy: remedy.into(),
-        });
+        self.tell_at(self.here(at), message, remedy);
+    }
+
+    pub(crate) fn tell_at(
+        &mut self,
+        at: At,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let file = self.name(at.file).to_owned();
+        self.problems.push(Problem::error(file, (at.line, at.column), message, remedy));
+    }
+
+    pub(crate) fn warn(&mut self, at: At, message: impl Into<String>, remedy: impl Into<String>) {
+        let file = self.name(at.file).to_owned();
+        self.problems.push(Problem::warning(file, (at.line, at.column), message, remedy));
+    }
+
+    /// The document in a file; `None` when it is no YAML.
+    pub(crate) fn document(&mut self, file: usize, yaml: &str) -> Option<Tree> {
+        self.enter(file);
+        match tree::parse(yaml) {
+            Ok(tree) => Some(tree),
+            Err(Malformed { at, message, remedy }) => {
+                self.is_partial = true;
+                let file = self.name(file).to_owned();
+                self.problems.push(Problem::error(file, at, message, remedy));
+                None
+            }
+        }
     }
 
     /// A mapping whose keys are all in `accepted`; `None` when it is something else.
@@ -72,7 +143,7 @@ impl Reader {
 
     /// A mapping with names of the user's own; `None` when it is something else.
     pub(crate) fn entries<'t>(&mut self, tree: &'t Tree, what: &str) -> Option<Fields<'t>> {
-        let mut fields = Fields { at: tree.referenced, found: Vec::new() };
+        let mut fields = Fields { at: tree.referenced, file: self.file, found: Vec::new() };
         let Node::Map(entries) = &tree.value else {
             self.expected(tree, &format!("the fields of {what}"));
             return None;

@@ -6,7 +6,9 @@ use gatepass_engine::routes::Index;
 use super::*;
 
 mod bodies;
+mod folder;
 mod guide;
+mod sources;
 
 const WHOLE: &str = "\
 actions:
@@ -366,7 +368,10 @@ fn what_is_no_policy_is_told_of() {
         ("", "1:1: the policy is empty"),
         ("# nothing\n", "2:1: the policy is empty"),
         ("[]", "1:1: expected the fields of a policy, found a list"),
-        ("host: []\nhosts: []", "1:1: unknown field `host`; a policy takes `actions` or `hosts`"),
+        (
+            "host: []\nhosts: []",
+            "1:1: unknown field `host`; a policy takes `environment`, `defaults`, `actions` or `hosts`",
+        ),
         ("actions: {}\n", "1:1: a policy needs `hosts`"),
         ("hosts:\n", "1:6: expected a list of hosts, found nothing"),
         ("hosts: [}", "1:8: not YAML: mismatched bracket"),
@@ -402,7 +407,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_text() {
 #[test]
 fn the_report_points_at_the_place() {
     let yaml = SMALL.replace("risk: low", "risk: none");
-    let text = report("policy.yaml", &yaml, &compile(&yaml).unwrap_err());
+    let text = report(&compile(&yaml).unwrap_err());
     assert_eq!(
         text,
         "policy.yaml:3:11: error: expected `low`, `medium` or `high`, found `none`\n    3 |     risk: none\n      |           ^\n"

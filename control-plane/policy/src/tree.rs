@@ -6,8 +6,6 @@ use core::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Spanned};
 
-use crate::problem::Problem;
-
 /// A value with its place.
 pub(crate) type Tree = Spanned<Node>;
 
@@ -37,23 +35,32 @@ impl Node {
     }
 }
 
+/// What is no YAML, or not one document of it.
+#[derive(Debug)]
+pub(crate) struct Malformed {
+    /// Line and column.
+    pub(crate) at: (u64, u64),
+    pub(crate) message: String,
+    pub(crate) remedy: &'static str,
+}
+
 /// Parses one document.
-pub(crate) fn parse(yaml: &str) -> Result<Tree, Problem> {
+pub(crate) fn parse(yaml: &str) -> Result<Tree, Malformed> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
     };
-    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| problem(&error))
+    serde_saphyr::from_str_with_options(yaml, options).map_err(|error| malformed(&error))
 }
 
-fn problem(error: &Error) -> Problem {
+fn malformed(error: &Error) -> Malformed {
     let error = error.without_snippet();
     let place = error.location();
-    let (line, column) = place.map_or((1, 1), |place| (place.line(), place.column()));
+    let at = place.map_or((1, 1), |place| (place.line(), place.column()));
     let (message, remedy) = match error {
         Error::MultipleDocuments { .. } => {
-            ("a second YAML document begins here".to_owned(), "write one policy in one document")
+            ("a second YAML document begins here".to_owned(), "write one document in one file")
         }
         other => {
             let text = other.to_string();
@@ -62,7 +69,7 @@ fn problem(error: &Error) -> Problem {
             (format!("not YAML: {message}"), "")
         }
     };
-    Problem { line, column, message, remedy: remedy.to_owned() }
+    Malformed { at, message, remedy }
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use axum::http::Method;
 use clap::Args;
 use gatepass::client::Client;
+use gatepass_policy::{Sources, report};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Outcome, show};
+use super::{Checked, Outcome, show};
 
 mod commands;
 mod decisions;
@@ -64,15 +65,15 @@ impl Server {
         }
         let awaited = Awaited::by(&command);
         let asked = match command {
-            Admin::Policy(Policy::Check { file }) => {
-                return super::check(&file, &mut std::io::stdout().lock());
+            Admin::Policy(Policy::Check { policy, strict }) => {
+                return super::check(&policy, strict, &mut std::io::stdout().lock());
             }
-            Admin::Policy(Policy::Publish { file, cohort, why, .. }) => {
+            Admin::Policy(Policy::Publish { policy, strict, cohort, why, .. }) => {
                 // The problems are shown with lines and carets before anybody is asked.
-                if super::compiled(&file)?.is_none() {
+                let Some(Checked { sources, .. }) = super::checked(&policy, strict) else {
                     return Ok(std::process::ExitCode::FAILURE);
-                }
-                let mut members = json!({ "content": read_text(&file)? });
+                };
+                let mut members = json!({ "content": sources.to_text() });
                 put(&mut members, "cohort", cohort);
                 Asked::post("/v1/policies", why, members)
             }
@@ -126,11 +127,12 @@ impl Server {
         Err(detail.map_or_else(|| format!("the server answered {}", answer.status), str::to_owned))?
     }
 
-    /// A version's content, or a file's.
+    /// A version's content, or that of a file or a folder.
     async fn policy(&self, named: &str) -> Outcome<String> {
         let path = PathBuf::from(named);
         if path.exists() {
-            return read_text(&path);
+            let sources = Sources::read(&path).map_err(|problems| report(&problems))?;
+            return Ok(sources.to_text());
         }
         let answer = self.send(&Asked::get(format!("/v1/policies/{named}"))).await?;
         Ok(answer.get("content").and_then(Value::as_str).unwrap_or_default().to_owned())

@@ -64,7 +64,7 @@ impl ImportMcp {
         match gatepass_policy::compile(&text) {
             Ok(_) => Ok(text),
             Err(problems) => {
-                let shown = gatepass_policy::report(&text, "the imported policy", &problems);
+                let shown = gatepass_policy::report(&problems);
                 Err(format!("the server's list makes no policy:\n{shown}").into())
             }
         }

@@ -45,6 +45,10 @@ fn changed(answer: &Value) -> String {
     if let Some(id) = answer.pointer("/result/id").and_then(Value::as_str) {
         out.push_str(&format!("id: {id}\n"));
     }
+    if let Some(digest) = answer.pointer("/result/digest").and_then(Value::as_str) {
+        let version = answer.pointer("/result/version").map(Value::to_string).unwrap_or_default();
+        out.push_str(&format!("policy version {version}, digest {digest}\n"));
+    }
     let (position, audit) = (text(answer, "position"), text(answer, "audit"));
     if !position.is_empty() {
         out.push_str(&format!("done at {position}, audit record {audit}\n"));

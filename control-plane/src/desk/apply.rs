@@ -100,7 +100,8 @@ pub(super) async fn check(tx: &mut Tx, change: &Change) -> Result<(), Refused> {
                 Some(cohort) => drop(Cohort::find(tx.sql(), cohort).await?),
                 None => cohorts::no_canary(tx).await?,
             }
-            super::policies::compile(&change.content).map(|_| ())
+            let environment = &tx.publisher().state().environment;
+            super::policies::compile(&change.content, environment).map(|_| ())
         }
         Change::PromotePolicy(change) => cohorts::check(tx, change).await,
         Change::RollbackPolicy(change) => {

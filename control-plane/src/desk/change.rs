@@ -188,7 +188,7 @@ changes! {
     }
     /// Puts a policy in force.
     PublishPolicy = "policy.publish", Operate {
-        /// The YAML.
+        /// The YAML document, or the archive of a folder.
         content: String,
         /// In this cohort alone, until it is promoted or withdrawn.
         #[serde(default, skip_serializing_if = "Option::is_none")]

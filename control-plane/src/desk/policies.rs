@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gatepass_engine::bundle::Bundle;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::position::Position;
+use gatepass_policy::Compiled;
 use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 use utoipa::ToSchema;
@@ -54,18 +55,34 @@ pub(super) enum Place<'a> {
     BackTo(&'a str),
 }
 
-/// Compiles a policy, or says everything that is wrong with it, with lines and carets.
+/// Compiles a policy for an environment, or says everything that is wrong with it, with lines and
+/// carets.
 ///
 /// # Errors
 /// [`Refused::Invalid`] with the report.
-pub fn compile(content: &str) -> Result<Bundle, Refused> {
-    match gatepass_policy::compile(content) {
-        Ok(compiled) => Ok(compiled.bundle),
-        Err(problems) => Err(Refused::invalid(
+pub fn compile(content: &str, environment: &str) -> Result<Bundle, Refused> {
+    let compiled = gatepass_policy::compile(content)
+        .map_err(|problems| Refused::invalid("content", gatepass_policy::report(&problems)))?;
+    is_for(&compiled, environment)?;
+    Ok(compiled.bundle)
+}
+
+/// # Errors
+/// [`Refused::Invalid`] where the policy says that it is for another environment.
+pub fn is_for(compiled: &Compiled, environment: &str) -> Result<(), Refused> {
+    match &compiled.environment {
+        Some(stated) if stated != environment => Err(Refused::invalid(
             "content",
-            gatepass_policy::report("policy.yaml", content, &problems),
+            format!("the policy is for environment `{stated}`, and this is `{environment}`"),
         )),
+        Some(_) | None => Ok(()),
     }
+}
+
+/// What a version's content is known by: its SHA-256 in hexadecimal.
+#[must_use]
+pub fn digest(content: &str) -> String {
+    hex(&Sha256::digest(content.as_bytes()))
 }
 
 /// All versions, newest first.
@@ -157,7 +174,7 @@ pub(super) async fn keep(
     )
     .bind(version)
     .bind(content)
-    .bind(hex(&Sha256::digest(content.as_bytes())))
+    .bind(digest(content))
     .bind(now)
     .bind(by)
     .bind(reason)

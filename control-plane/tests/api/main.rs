@@ -14,6 +14,7 @@ mod decisions;
 mod delegation;
 mod delta;
 mod exchange;
+mod folders;
 mod input;
 mod keys;
 mod lifecycle;

@@ -90,6 +90,13 @@ impl Desk {
         errors(&output)
     }
 
+    /// Without a directory: the exit code, and what is printed and said.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code(), text_of(&output.stdout), text_of(&output.stderr))
+    }
+
     pub(crate) fn publish_fails(&self, policy: &str) -> String {
         let path = self.file("policy.yaml", policy.as_bytes());
         self.fails(&["publish", path.to_str().unwrap()])
@@ -159,6 +166,10 @@ fn bare(arguments: &[&str]) -> Output {
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), errors(output))
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn errors(output: &Output) -> String {

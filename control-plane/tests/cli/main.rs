@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod desk;
+mod folder;
 mod keys;
 
 use desk::{AGENT, Desk, POLICY};

@@ -7,27 +7,18 @@ use crate::reader::{Fields, Reader};
 use crate::tree::{Node, Tree};
 
 /// Only what an MCP tool or prompt is called with is an argument; elsewhere it would never be found.
-pub(super) fn without_arguments(
-    reader: &mut Reader,
-    inputs: Vec<Input>,
-    route: &mut Place,
-) -> Vec<Input> {
-    let all = inputs.into_iter().zip(core::mem::take(&mut route.children));
-    let (inputs, places) = all
-        .filter(|(_, input)| {
-            let found = input.fields.iter().find(|field| field.name == "argument");
-            if let Some(field) = found {
-                reader.tell(
-                    field.at,
-                    "an `argument` is of a call of `mcp`",
-                    "write where it stands, such as `body: /order/amount`",
-                );
-            }
-            found.is_none()
-        })
-        .unzip();
-    route.children = places;
-    inputs
+pub(super) fn without_arguments(reader: &mut Reader, inputs: &mut Vec<(Input, Place)>) {
+    inputs.retain(|(_, place)| {
+        let found = place.fields.iter().find(|field| field.name == "argument");
+        if let Some(field) = found {
+            reader.tell_at(
+                field.at,
+                "an `argument` is of a call of `mcp`",
+                "write where it stands, such as `body: /order/amount`",
+            );
+        }
+        found.is_none()
+    });
 }
 
 /// `mcp: tools/call search`, `rpc: message/send`, or a list of such. `None` where it cannot be read.

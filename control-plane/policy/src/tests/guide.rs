@@ -17,3 +17,12 @@ fn every_policy_of_the_guides_compiles() {
         }
     }
 }
+
+#[test]
+fn the_worked_example_compiles_without_a_warning() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies/orders");
+    let sources = Sources::read(std::path::Path::new(path)).unwrap();
+    let compiled = compile_sources(&sources).unwrap_or_else(|found| panic!("{}", report(&found)));
+    assert_eq!(report(&compiled.warnings), "");
+    assert_eq!(compile(&sources.to_text()).unwrap(), compiled);
+}

@@ -307,12 +307,21 @@ pub(crate) struct Which {
 pub(crate) enum Policy {
     /// Compile a policy without a server and say what is wrong with it, or what it leaves open.
     Check {
-        file: PathBuf,
+        /// A file, or a folder with `gatepass.yaml`.
+        policy: PathBuf,
+        /// Warnings are errors.
+        #[arg(long)]
+        strict: bool,
     },
     /// Write a policy from the tools that an MCP server lists: an action and typed inputs for each.
     ImportMcp(ImportMcp),
+    /// Check a policy, then put it in force.
     Publish {
-        file: PathBuf,
+        /// A file, or a folder with `gatepass.yaml`.
+        policy: PathBuf,
+        /// Warnings are errors.
+        #[arg(long)]
+        strict: bool,
         /// In this cohort alone, until it is promoted or withdrawn.
         #[arg(long, value_name = "NAME")]
         cohort: Option<String>,
@@ -361,7 +370,7 @@ pub(crate) enum Policy {
     Show {
         version: String,
     },
-    /// What changed from one version to another, or to a file.
+    /// What changed from one version to another, or to a file or a folder.
     Diff {
         from: String,
         to: String,

@@ -105,7 +105,7 @@ pub(super) async fn publish(
     reason: &str,
 ) -> Result<Effect, Refused> {
     let cohort = Cohort::find(tx.sql(), name).await?;
-    let bundle = policies::compile(content)?;
+    let bundle = policies::compile(content, &tx.publisher().state().environment)?;
     let of_all = policies::in_force(tx.sql()).await?;
     if of_all == 0 {
         return Err(Refused::Conflict(
@@ -131,7 +131,8 @@ pub(super) async fn publish(
         target: "policy".to_owned(),
         before: json!({ "version": cohort.canary().unwrap_or(of_all), "cohort": name }),
         after: json!({
-            "version": version, "cohort": name, "position": tx.position().to_string(),
+            "version": version, "cohort": name, "digest": policies::digest(content),
+            "position": tx.position().to_string(),
         }),
     })
 }
@@ -161,7 +162,7 @@ pub(super) async fn promote(
         )));
     }
     let before = policies::in_force(tx.sql()).await?;
-    let bundle = policies::compile(&content)?;
+    let bundle = policies::compile(&content, &tx.publisher().state().environment)?;
     policies::put_in_force(tx, version, by.operator, Place::ElsewhereToo(name, bundle)).await?;
     Ok(Effect {
         target: "policy".to_owned(),

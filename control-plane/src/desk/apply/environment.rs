@@ -85,14 +85,17 @@ pub(super) async fn publish(
         return cohorts::publish(tx, by, cohort, content, reason).await;
     }
     cohorts::no_canary(tx).await?;
-    let bundle = policies::compile(content)?;
+    let bundle = policies::compile(content, &tx.publisher().state().environment)?;
     let before = policies::in_force(tx.sql()).await?;
     let version = policies::keep(tx, content, by.operator, reason).await?;
     policies::put_in_force(tx, version, by.operator, Place::Everywhere(bundle)).await?;
     Ok(Effect {
         target: "policy".to_owned(),
         before: json!({ "version": before }),
-        after: json!({ "version": version, "position": tx.position().to_string() }),
+        after: json!({
+            "version": version, "digest": policies::digest(content),
+            "position": tx.position().to_string(),
+        }),
     })
 }
 
@@ -109,13 +112,16 @@ pub(super) async fn roll_back(
     if before == version {
         return Err(Refused::Conflict(format!("version {version} is in force already")));
     }
-    let bundle = policies::compile(&content)?;
+    let bundle = policies::compile(&content, &tx.publisher().state().environment)?;
     let again = policies::keep(tx, &content, by.operator, reason).await?;
     policies::put_in_force(tx, again, by.operator, Place::Everywhere(bundle)).await?;
     Ok(Effect {
         target: "policy".to_owned(),
         before: json!({ "version": before }),
-        after: json!({ "version": again, "of": version, "position": tx.position().to_string() }),
+        after: json!({
+            "version": again, "of": version, "digest": policies::digest(&content),
+            "position": tx.position().to_string(),
+        }),
     })
 }
 

@@ -9,6 +9,8 @@ use crate::ids::is_token;
 /// A program that was checked, with the rules of each action by their effect.
 #[derive(Debug, Default)]
 pub struct Rules {
+    /// A program without a rule permits nothing; no program at all leaves it to the gatepass.
+    are_there: bool,
     program: Program,
     actions: Vec<Split>,
 }
@@ -109,17 +111,17 @@ impl Rules {
             split.push(check_action(&program, &applies.rules, at, &of_rules)?);
         }
         check_names(&program)?;
-        Ok(Self { program, actions: split })
+        Ok(Self { are_there: true, program, actions: split })
     }
 
     pub(super) const fn program(&self) -> &Program {
         &self.program
     }
 
-    /// Whether there are none, so that nothing is asked of them.
+    /// Whether nobody wrote any, so that nothing is asked of them.
     #[must_use]
     pub const fn are_none(&self) -> bool {
-        self.program.rules.is_empty()
+        !self.are_there
     }
 
     #[must_use]

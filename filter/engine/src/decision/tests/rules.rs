@@ -72,6 +72,11 @@ fn where_there_are_rules_an_action_needs_a_permit() {
     assert!(matches!(permitted.decide(), Decision::Allow(_)));
     let denial = denied(&governed(&[], vec![rule("none", Effect::Forbid, None)]));
     assert_eq!(denial.code(), Code::PolicyDenied);
+    assert_eq!(
+        denied(&governed(&[], vec![])).detail(),
+        "no rule permits it",
+        "rules without a rule"
+    );
     // The rule is another action's.
     let mut other = Scene::with(|scene| {
         govern(scene, &[], vec![rule("all", Effect::Permit, None)]);

@@ -1,0 +1,114 @@
+//! A policy that is a folder: published as one text, for one environment.
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use crate::kit::{Follower, Plane};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies/orders");
+
+const ARCHIVE: &str = "\
+-- actions/a.yaml --
+actions:
+  orders:read:
+    risk: low
+    routes:
+      - match: GET /orders
+-- gatepass.yaml --
+environment: prod
+hosts:
+  - names: [orders.example]
+    audience: https://orders.example
+";
+
+fn gatepass(plane: &Plane, arguments: &[&str]) -> Output {
+    let server = format!("http://{}", plane.addresses().admin);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
+    command.args(["--server", &server]).args(arguments).env("GATEPASS_TOKEN", &plane.admin);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn an_archive_is_a_policy_and_its_problems_name_the_file() {
+    let plane = Plane::new();
+    let done = plane.change("/v1/policies", json!({ "content": ARCHIVE }));
+    let kept = plane.get("/v1/policies/current");
+    assert_eq!(kept["content"], ARCHIVE);
+    let listed = plane.get("/v1/policies");
+    assert_eq!(done["result"]["version"], 1);
+    assert_eq!(done["result"]["digest"], listed[0]["digest"]);
+    assert_eq!(Follower::of(&plane).position().to_string(), done["position"]);
+    let before = plane.standing();
+    for (from, to, told) in [
+        ("risk: low", "risk: none", "actions/a.yaml:3:11: error: expected `low`"),
+        ("GET /orders", "GET", "actions/a.yaml:5:16: error: expected a method"),
+        ("names: [orders.example]", "names: [A]", "gatepass.yaml:3:12: error: host name `A`"),
+        ("gatepass.yaml", "gatepass.yml", "gatepass.yml:1:1: error: this file is no part"),
+        ("actions/a.yaml", "a.cedar", "a.cedar:1:1: error: this version reads no Cedar yet"),
+    ] {
+        let content = ARCHIVE.replacen(from, to, 1);
+        let answer = plane.change_as(&plane.admin, "/v1/policies", json!({ "content": content }));
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(told), "{told}: {detail}");
+    }
+    assert_eq!(plane.standing(), before);
+}
+
+#[test]
+fn a_policy_of_another_environment_is_refused_wherever_it_could_come_in_force() {
+    let plane = Plane::of_two();
+    let policy = |content: &str| {
+        plane.change_as(&plane.admin, "/v1/policies", json!({ "content": content }))
+    };
+    let before = plane.standing();
+    let other = policy(&ARCHIVE.replace("environment: prod", "environment: staging"));
+    assert_eq!(other.status, 400, "{}", other.text());
+    let detail = other.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("for environment `staging`, and this is `prod`"), "{detail}");
+    assert_eq!(plane.standing(), before);
+    assert_eq!(policy(ARCHIVE).status, 202);
+
+    let plane = crate::cohorts::with_canary();
+    let policy = |content: &str| {
+        let body = json!({ "content": content, "cohort": "canary" });
+        plane.change_as(&plane.admin, "/v1/policies", body).status
+    };
+    assert_eq!(policy(&ARCHIVE.replace("environment: prod", "environment: staging")), 400);
+    assert_eq!(policy(ARCHIVE), 200);
+}
+
+#[test]
+fn a_folder_is_published_from_the_command_line_and_compared_with_a_version() {
+    let plane = Plane::new();
+    let publish = ["policy", "publish", EXAMPLE, "--reason", "x"];
+    let output = gatepass(&plane, &publish);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let listed = plane.get("/v1/policies");
+    let digest = listed[0]["digest"].as_str().unwrap();
+    let told = text(&output.stdout);
+    assert!(told.contains(&format!("policy version 1, digest {digest}\n")), "{told}");
+    assert!(told.contains(&format!("done at {}, audit record", plane.standing().0)), "{told}");
+    let shown = text(&gatepass(&plane, &["policy", "show", "1"]).stdout);
+    assert!(shown.starts_with("-- actions/bills.yaml --\nactions:\n"), "{shown}");
+    assert!(!shown.contains("-- tests/"), "{shown}");
+    let same = gatepass(&plane, &["policy", "diff", "1", EXAMPLE]);
+    assert_eq!((same.status.success(), text(&same.stdout).as_str()), (true, ""));
+    // What is shown can be checked and published again.
+    let archive = plane.file("archive");
+    std::fs::write(&archive, shown.replace("risk: medium", "risk: low")).unwrap();
+    let differs = gatepass(&plane, &["policy", "diff", "1", archive.to_str().unwrap()]);
+    let told = text(&differs.stdout);
+    assert!(told.contains("\n-    risk: medium\n+    risk: low\n"), "{told}");
+    // The place is in the file that the archive has it in.
+    std::fs::write(&archive, shown.replace("risk: medium", "risk: none")).unwrap();
+    let refused = gatepass(&plane, &["policy", "diff", "1", archive.to_str().unwrap()]);
+    assert!(refused.status.success(), "what differs need not compile");
+    let refused = gatepass(&plane, &["policy", "check", archive.to_str().unwrap()]);
+    assert!(text(&refused.stderr).contains("actions/orders.yaml:14:11: error: "));
+}

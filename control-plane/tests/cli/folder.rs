@@ -1,0 +1,94 @@
+//! A policy that is a folder, on the command line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::desk::Desk;
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies/orders");
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A copy of the example with one text of one file exchanged.
+fn changed(desk: &Desk, file: &str, from: &str, to: &str) -> PathBuf {
+    let folder = desk.file("marker", b"").with_file_name("policy");
+    copy(Path::new(EXAMPLE), &folder);
+    let path = folder.join(file);
+    let whole = fs::read_to_string(&path).unwrap();
+    assert!(whole.contains(from), "{from}");
+    fs::write(&path, whole.replacen(from, to, 1)).unwrap();
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_checked_and_published() {
+    let desk = Desk::new();
+    let told = desk.run(&["policy", "check", EXAMPLE, "--strict"]);
+    assert_eq!(told.0, Some(0), "{}", told.2);
+    assert!(told.1.contains("docs/policies/orders: 4 actions, 2 hosts\n"), "{}", told.1);
+    assert!(told.1.contains("public: GET /healthz on orders.example\n"), "{}", told.1);
+    assert!(desk.ok(&["publish", EXAMPLE]).contains("published at "));
+    let (_, text) = desk.explain("x", &["--path", "/healthz"]);
+    assert!(text.contains("allowed: the route is public"), "{text}");
+}
+
+#[test]
+fn the_problems_of_a_folder_are_told_with_the_paths_of_its_files() {
+    let desk = Desk::new();
+    let folder = changed(&desk, "actions/orders.yaml", "risk: medium", "risk: grave");
+    let check = ["policy", "check", text(&folder)];
+    let publish = ["policy", "publish", text(&folder), "--reason", "x"];
+    for command in [check.as_slice(), &publish] {
+        let (code, _, told) = desk.run(command);
+        assert_eq!(code, Some(1), "{told}");
+        let place = folder.join("actions/orders.yaml:14:11");
+        assert!(told.starts_with(&format!("{}: error: expected `low`", place.display())), "{told}");
+        assert!(told.contains("\n   14 |     risk: grave\n      |           ^\n"), "{told}");
+        assert!(told.ends_with(&format!("error: 1 problem in `{}`\n", folder.display())), "{told}");
+    }
+}
+
+#[test]
+fn a_warning_is_an_error_where_that_is_asked_for() {
+    let desk = Desk::new();
+    let folder = changed(&desk, "actions/orders.yaml", "    approval: true ", "    # ");
+    let check = |more: &[&str]| desk.run(&[&["policy", "check", text(&folder)], more].concat());
+    let (code, _, told) = check(&[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("actions/orders.yaml:27:11: warning: action `orders:cancel` has risk `high`"),
+        "{told}"
+    );
+    let (code, _, told) = check(&["--strict"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("actions/orders.yaml:27:11: error: action `orders:cancel`"), "{told}");
+    assert!(told.contains("error: 1 problem in"), "{told}");
+    assert!(desk.ok(&["publish", text(&folder)]).contains("published"));
+}
+
+#[test]
+fn a_policy_of_another_environment_is_not_published() {
+    let desk = Desk::new();
+    let folder = changed(&desk, "gatepass.yaml", "environment: prod", "environment: staging");
+    let told = desk.fails(&["publish", text(&folder)]);
+    assert!(told.contains("the policy is for environment `staging`, and this is `prod`"), "{told}");
+    let (_, told) = desk.explain("x", &["--path", "/healthz"]);
+    assert!(!told.contains("allowed"), "{told}");
+    let any = changed(&desk, "gatepass.yaml", "environment: prod\n", "");
+    assert!(desk.ok(&["publish", text(&any)]).contains("published"));
+}
