@@ -213,7 +213,7 @@ pub const ALICE: &str = "user:corp/alice";
 /// The fleet of the join token.
 pub const FLEET: &str = "edge";
 pub const WORKERS: u32 = 2;
-const AUDIENCE: &str = "https://orders.example";
+pub const AUDIENCE: &str = "https://orders.example";
 const READ: &str = r#"[{"type":"agent_action","actions":["orders:read"]}]"#;
 const CEILING: &str = r#"{"entries": [{"actions": ["orders:read", "orders:list"]}]}"#;
 /// The shortest staleness bound there is, so that an Envoy is soon missed.

@@ -318,6 +318,33 @@ fn a_thousand_streams_of_one_worker_end_with_one_revocation_and_the_worker_goes_
 }
 
 #[test]
+fn a_stream_ends_with_the_hours_that_a_rule_allows_it() {
+    let soon = std::time::SystemTime::now() + Duration::from_secs(8);
+    let soon = soon.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let rule = "permit (principal, action, resource) when { context.task.id == \"twin\" ||\n  \
+                context.request.time.durationSince(datetime(\"1970-01-01\")).toSeconds() < ";
+    let archive = format!("-- gatepass.yaml --\n{}-- hours.cedar --\n{rule}{soon} }};\n", policy());
+    let place = Place::under(&archive);
+    let streams = KINDS.map(|kind| {
+        let short = place.issue(kind.action(), |grant| grant.task = "short".into());
+        let twin = place.issue(kind.action(), |grant| grant.task = "twin".into());
+        (kind, [place.open(kind, &short), place.open(kind, &twin)])
+    });
+    assert!(place.upstream.began(2 * KINDS.len()));
+    for (kind, [short, _]) in &streams {
+        assert_eq!(short.recv_timeout(SOON).unwrap(), CUT, "{kind:?}");
+    }
+    place.stat("gatepass_permit_ends.policy_denied", STREAMS);
+    for (kind, [_, twin]) in &streams {
+        assert_eq!(twin.try_recv().unwrap_err(), std::sync::mpsc::TryRecvError::Empty, "{kind:?}");
+    }
+    place.upstream.end();
+    for (kind, [_, twin]) in &streams {
+        assert_eq!(twin.recv_timeout(SOON).unwrap(), WHOLE, "{kind:?}");
+    }
+}
+
+#[test]
 fn the_end_of_a_gatepass_ends_its_streams() {
     let place = Place::start();
     let streams = KINDS.map(|kind| {
