@@ -26,7 +26,7 @@ mod value;
 mod verdict;
 
 pub use check::{BadProgram, MAX_DEPTH, MAX_RULES, MAX_STEPS, Rules};
-pub use facts::{Asked, Facts};
+pub use facts::{Asked, Facts, inputs_with_document};
 pub use net::Net;
 pub use pattern::Pattern;
 pub use value::{Stop, Value};
@@ -188,4 +188,3 @@ pub enum Slot {
     Amount(u16),
     Currency(u16),
 }
-
