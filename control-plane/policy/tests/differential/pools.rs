@@ -5,6 +5,7 @@ pub(crate) const POLICY: &str = "
 actions:
   orders:create: {risk: high, body: json}
   orders:read: {risk: low}
+  orders:bulk: {risk: medium}
   orders:bulk:import: {risk: medium, body: json}
   files:put: {risk: low, body: json}
 hosts:
@@ -37,6 +38,8 @@ hosts:
           kind: {type: integer, body: /kind}
           tags: {type: set, body: /tags}
           rate: {type: decimal, query: rate}
+      - match: DELETE /bulk
+        action: orders:bulk
       - match: PUT /files
         action: files:put
         inputs:
@@ -45,9 +48,8 @@ hosts:
 ";
 
 pub(crate) const ACTIONS: &[&str] =
-    &["orders:create", "orders:read", "orders:bulk:import", "files:put"];
-pub(crate) const GROUPS: &[&str] =
-    &["orders", "orders:bulk", "files", "risk:low", "risk:medium", "risk:high"];
+    &["orders:create", "orders:read", "orders:bulk", "orders:bulk:import", "files:put"];
+pub(crate) const GROUPS: &[&str] = &["orders", "files", "risk:low", "risk:medium", "risk:high"];
 
 pub(crate) const AGENTS: &[&str] = &[
     "agent:aaaaaaaa-0000-4000-8000-000000000001",

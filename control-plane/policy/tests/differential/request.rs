@@ -42,6 +42,7 @@ pub(crate) struct Sample {
 const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "orders.example", "/orders"),
     ("GET", "orders.example", "/orders"),
+    ("DELETE", "bulk.example", "/bulk"),
     ("POST", "bulk.example", "/bulk"),
     ("PUT", "bulk.example", "/files"),
 ];

@@ -32,7 +32,8 @@ impl Inputs {
                 self.text(dice, "kind", true);
                 self.boolean(dice, "rush", true);
             }
-            2 => {
+            2 => {}
+            3 => {
                 self.count(dice, "kind", false);
                 self.tags(dice);
                 self.decimal(dice, "rate", true);
