@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-push bench-fan-out differential monotonic bounded sim redeems
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-push bench-fan-out differential policy-differential monotonic bounded sim redeems
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup agents-now filter
@@ -109,6 +109,10 @@ mutants:
 ## does a hundred thousand of them.
 differential:
 	CASES=10000000 $(CARGO) test --locked --release -p gatepass-ed25519 --test beside_dalek random
+
+## Long (some minutes): a million verdicts of generated rules beside Cedar's own. `make test` compares 20,000.
+policy-differential:
+	CASES=1000000 $(CARGO) test --locked --release -p gatepass-policy --test differential -- --nocapture
 
 ## Memory and instructions of a VM that holds a million revocations (`make test` does a hundred thousand).
 bounded: setup filter

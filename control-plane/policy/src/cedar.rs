@@ -19,6 +19,7 @@ mod advice;
 mod builder;
 mod literal;
 mod lower;
+mod nesting;
 mod schema;
 
 use builder::Builder;
@@ -51,6 +52,25 @@ pub fn compile(
     sources: &[(&str, &str)],
     bundle: &Bundle,
 ) -> Result<(Program, Vec<Note>), Vec<Note>> {
+    let deep: Vec<Note> = sources.iter().filter_map(|(file, text)| too_deep(file, text)).collect();
+    if !deep.is_empty() {
+        return Err(deep);
+    }
+    // Cedar's tree is walked by recursion: the caller's stack may be small.
+    let failed = |what: &str| vec![Note { message: what.to_owned(), ..nowhere("rules") }];
+    std::thread::scope(|scope| {
+        let own = std::thread::Builder::new().stack_size(nesting::STACK);
+        let running = own.spawn_scoped(scope, || compile_here(sources, bundle));
+        let running =
+            running.map_err(|error| failed(&format!("no thread to compile on: {error}")))?;
+        running.join().unwrap_or_else(|_| Err(failed("compiling failed")))
+    })
+}
+
+fn compile_here(
+    sources: &[(&str, &str)],
+    bundle: &Bundle,
+) -> Result<(Program, Vec<Note>), Vec<Note>> {
     let mut notes = Vec::new();
     let schema = schema(bundle)?;
     let mut written = Vec::new();
@@ -75,6 +95,18 @@ pub fn compile(
         }
         Some(_) | None => Err(notes),
     }
+}
+
+fn too_deep(file: &str, text: &str) -> Option<Note> {
+    let found = nesting::check(text).err()?;
+    let (line, column) = position(text, found.at);
+    Some(Note {
+        line,
+        column,
+        message: format!("{} are nested too deep", found.what),
+        remedy: "write several rules".to_owned(),
+        ..nowhere(file)
+    })
 }
 
 fn collect<'s>(

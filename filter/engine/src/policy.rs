@@ -27,7 +27,7 @@ mod verdict;
 
 pub use check::{BadProgram, MAX_DEPTH, MAX_RULES, MAX_STEPS, Rules, is_code, is_message};
 pub(crate) use facts::NOWHERE;
-pub use facts::{Asked, Facts};
+pub use facts::{Asked, Facts, inputs_with_document};
 pub use net::Net;
 pub use pattern::Pattern;
 pub use value::{Stop, Value};

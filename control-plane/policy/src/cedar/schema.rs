@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatepass_engine::bundle::{Bundle, InputKind, Risk, RouteTarget, Treatment};
+use gatepass_engine::bundle::{Action, Bundle, InputKind, Risk, RouteTarget, Treatment};
 
 use super::{Note, nowhere};
 
@@ -76,7 +76,8 @@ impl Schema {
 /// The schema of a bundle's actions.
 ///
 /// # Errors
-/// Two routes of one action have an input of one name and different types.
+/// Two routes of one action have an input of one name and different types; an action is the group of another
+/// whose risk is not its own.
 pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
     let mut problems = Vec::new();
     let mut by_action: Vec<BTreeMap<&str, Shape>> = vec![BTreeMap::new(); bundle.actions.len()];
@@ -123,6 +124,7 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
             }
         }
     }
+    problems.extend(bundle.actions.iter().filter_map(|action| risk_below(action, bundle)));
     if !problems.is_empty() {
         problems.dedup();
         return Err(problems);
@@ -132,8 +134,26 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
     Ok(Schema { text: text(bundle, &by_action, &groups), inputs, groups })
 }
 
+/// An action that is the group of another would put that into its own `risk:` group too: what a rule lets through
+/// because it is of low risk would hold for one of high risk.
+fn risk_below(action: &Action, bundle: &Bundle) -> Option<Note> {
+    let is_below = |other: &&Action| {
+        let rest = other.name.strip_prefix(&action.name);
+        rest.is_some_and(|rest| rest.starts_with(':')) && other.risk != action.risk
+    };
+    let other = bundle.actions.iter().find(is_below)?;
+    Some(Note {
+        message: format!(
+            "action `{}` is the group of `{}`, which has another risk",
+            action.name, other.name
+        ),
+        remedy: "give both one risk, or one of them another name".to_owned(),
+        ..nowhere("gatepass.yaml")
+    })
+}
+
 /// What each action is in by itself: its risk, and what stands before each `:` of its name.
-fn groups_of(action: &gatepass_engine::bundle::Action) -> BTreeSet<String> {
+fn groups_of(action: &Action) -> BTreeSet<String> {
     let risk = match action.risk {
         Risk::Low => "risk:low",
         Risk::Medium => "risk:medium",

@@ -100,3 +100,56 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(hit, "{text}: {found:?}");
     }
 }
+
+#[test]
+fn an_action_of_one_risk_is_not_in_the_group_of_another() {
+    let rule = "permit (principal, action in Action::\"risk:high\", resource);";
+    let compiled = |risk: &str| {
+        let policy =
+            POLICY.replace("actions:\n", &format!("actions:\n  orders: {{risk: {risk}}}\n"));
+        let policy = policy.replace("orders:read: {risk: low}", "orders:read: {risk: high}");
+        let bundle = crate::compile(&policy).unwrap().bundle;
+        compile(&[("a.cedar", rule)], &bundle)
+    };
+    let (program, _) = compiled("high").unwrap();
+    assert!(program.actions.iter().all(|of| of.rules == [0]), "{:?}", program.actions);
+    let notes = compiled("low").unwrap_err();
+    assert!(notes[0].message.contains("`orders` is the group of `orders:create`"), "{notes:?}");
+}
+
+#[test]
+fn what_is_nested_too_deep_is_told_on_a_small_stack() {
+    let conditions = [
+        format!("{}true{}", "(".repeat(10_000), ")".repeat(10_000)),
+        format!("{}true", "!".repeat(10_000)),
+        format!("{}true{}", "!(".repeat(10_000), ")".repeat(10_000)),
+        format!("{}true", "if true then true else ".repeat(10_000)),
+        format!("1 == {}1", "1 + ".repeat(10_000)),
+        format!("{}true", "true && ".repeat(1_000_000)),
+        // Within the bounds, and more than a small stack holds.
+        format!(
+            "{}{}{}true{}",
+            "(".repeat(60),
+            "if true then true else ".repeat(250),
+            "true && ".repeat(4_900),
+            ")".repeat(60)
+        ),
+    ];
+    let small = std::thread::Builder::new().stack_size(2 << 20);
+    let told = small.spawn(move || {
+        conditions.map(|condition| {
+            let text = format!("permit (principal, action, resource)\nwhen {{ {condition} }};");
+            refused(&text).into_iter().next().unwrap()
+        })
+    });
+    let told = told.unwrap().join().unwrap();
+    for (nth, (line, column, message)) in told.iter().enumerate() {
+        let (place, says) = match nth {
+            0 => ((2, 8 + 63), "brackets are nested too deep"),
+            6 => ((1, 1), "is deeper than 64"),
+            _ => ((2, *column), "are nested too deep"),
+        };
+        assert_eq!((*line, *column), place, "{message}");
+        assert!(message.contains(says), "{message}");
+    }
+}

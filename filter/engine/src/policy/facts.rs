@@ -1,10 +1,14 @@
 //! What rules are held against: a request with its gatepass, or a gatepass that is about to be issued.
 
 use super::{Kind, Slot, Stop, Value};
-use crate::bundle::Assurance;
+use crate::body::Read;
+use crate::bundle::{Assurance, Input};
 use crate::clock::UnixSeconds;
+use crate::decision::Header;
+use crate::document::Document;
 use crate::gatepass::Claims;
 use crate::inputs::{self, Found, Inputs};
+use crate::target::Target;
 
 /// The facts of one decision.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +36,21 @@ pub struct Asked<'a> {
     pub inputs: &'a Inputs<'a>,
     /// Where in `inputs` each input of the rules stands; [`NOWHERE`] for those that the route does not have.
     pub places: &'a [u8],
+}
+
+/// The inputs of a request whose body is a JSON document: for whoever holds rules against a request that no gate
+/// has taken.
+///
+/// `None` where the body is no document, or the request has a second reading.
+#[must_use]
+pub fn inputs_with_document<'a>(
+    inputs: &'a [Input],
+    target: &Target<'a>,
+    headers: &[Header<'a>],
+    document: &'a [u8],
+) -> Option<Inputs<'a>> {
+    let body = Read::Json(Document::read(document).ok()?);
+    Inputs::read_all(inputs, &[], target, headers, &body).ok()
 }
 
 /// Of an input that a route does not have.
