@@ -14,6 +14,7 @@
 
 use gatepass_engine::bundle::Bundle;
 
+pub mod cases;
 mod flaws;
 mod lower;
 pub mod mcp;

@@ -6,6 +6,7 @@ use gatepass_engine::routes::Index;
 use super::*;
 
 mod bodies;
+mod cases;
 mod folder;
 mod guide;
 mod sources;
