@@ -31,6 +31,7 @@ mod inspect;
 mod keys;
 mod local;
 mod policy;
+mod rehearse;
 mod root;
 mod serve;
 mod show;
@@ -242,6 +243,9 @@ fn publish(at: &At, policy: &Path, out: &mut impl Write) -> Outcome {
         return Ok(ExitCode::FAILURE);
     };
     policies::is_for(&compiled, &store.publisher().state().environment)?;
+    if !rehearse::passes(policy, &compiled)? {
+        return Ok(ExitCode::FAILURE);
+    }
     let position = store.publish(compiled.bundle, now())?;
     writeln!(out, "published at {position}")?;
     Ok(ExitCode::SUCCESS)
