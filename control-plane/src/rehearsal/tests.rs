@@ -228,3 +228,25 @@ fn where_two_hosts_are_guarded_a_request_names_one() {
     assert_eq!(run("{path: /read, host: h.example}"), None);
     assert!(run("{path: /read}").unwrap().came.contains("write `host` in the request"));
 }
+
+#[test]
+fn the_examples_of_the_guide_are_a_folder_whose_tests_pass() {
+    let blocks = GUIDE.split("```yaml\n# ").skip(1).map(|part| part.split_once("\n```").unwrap().0);
+    let files: Vec<SourceFile> = blocks
+        .map(|block| {
+            let (name, text) = block.split_once('\n').unwrap();
+            SourceFile { name: name.to_owned(), text: format!("{text}\n") }
+        })
+        .collect();
+    assert_eq!((files.len(), GUIDE.matches("```yaml").count()), (3, 3));
+    let (tests, files): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.name.starts_with("tests/"));
+    let sources = gatepass_policy::Sources::folder(files).unwrap();
+    let compiled = gatepass_policy::compile_sources(&sources).unwrap();
+    assert_eq!(gatepass_policy::report(&compiled.warnings), "");
+    let report = rehearse(&compiled, &cases::read(&tests).unwrap()).unwrap();
+    let failed: Vec<&Ran> = report.results.iter().filter(|ran| ran.failure.is_some()).collect();
+    assert_eq!((failed.len(), report.results.len()), (0, 3), "{failed:#?}");
+}
+
+const GUIDE: &str = include_str!("../../../docs/policy-folder.md");
