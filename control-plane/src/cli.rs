@@ -239,7 +239,7 @@ fn init(args: &InitArgs, out: &mut impl Write) -> Outcome<()> {
 
 fn publish(at: &At, policy: &Path, out: &mut impl Write) -> Outcome {
     let mut store = at.open()?;
-    let Some(Checked { compiled, .. }) = checked(policy, false) else {
+    let Some(Checked { compiled, sources }) = checked(policy, false) else {
         return Ok(ExitCode::FAILURE);
     };
     policies::is_for(&compiled, &store.publisher().state().environment)?;
@@ -247,7 +247,7 @@ fn publish(at: &At, policy: &Path, out: &mut impl Write) -> Outcome {
         return Ok(ExitCode::FAILURE);
     }
     let position = store.publish(compiled.bundle, now())?;
-    writeln!(out, "published at {position}")?;
+    writeln!(out, "published at {position}, digest {}", policies::digest(&sources.to_text()))?;
     Ok(ExitCode::SUCCESS)
 }
 
