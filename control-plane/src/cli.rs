@@ -31,6 +31,7 @@ mod inspect;
 mod keys;
 mod local;
 mod policy;
+mod rehearse;
 mod root;
 mod serve;
 mod show;
@@ -238,12 +239,15 @@ fn init(args: &InitArgs, out: &mut impl Write) -> Outcome<()> {
 
 fn publish(at: &At, policy: &Path, out: &mut impl Write) -> Outcome {
     let mut store = at.open()?;
-    let Some(Checked { compiled, .. }) = checked(policy, false) else {
+    let Some(Checked { compiled, sources }) = checked(policy, false) else {
         return Ok(ExitCode::FAILURE);
     };
     policies::is_for(&compiled, &store.publisher().state().environment)?;
+    if !rehearse::passes(policy, &compiled)? {
+        return Ok(ExitCode::FAILURE);
+    }
     let position = store.publish(compiled.bundle, now())?;
-    writeln!(out, "published at {position}")?;
+    writeln!(out, "published at {position}, digest {}", policies::digest(&sources.to_text()))?;
     Ok(ExitCode::SUCCESS)
 }
 

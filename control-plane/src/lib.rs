@@ -31,6 +31,7 @@ pub mod keys;
 pub mod listen;
 pub mod metrics;
 pub mod publish;
+pub mod rehearsal;
 pub mod root_file;
 pub mod roots;
 pub mod server;

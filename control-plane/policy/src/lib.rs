@@ -14,6 +14,7 @@
 
 use gatepass_engine::bundle::Bundle;
 
+pub mod cases;
 pub mod cedar;
 mod flaws;
 mod lower;

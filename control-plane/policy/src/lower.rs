@@ -15,7 +15,7 @@ mod host;
 mod input;
 mod route;
 
-pub(crate) use action::sound;
+pub(crate) use action::{ASSURANCES, sound};
 use action::{Actions, warn};
 use defaults::Defaults;
 use host::Hosts;

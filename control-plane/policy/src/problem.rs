@@ -60,6 +60,7 @@ impl Problem {
     }
 }
 
+/// Its place in its file; [`report`] names the file too.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)?;

@@ -6,6 +6,7 @@ use gatepass_engine::routes::Index;
 use super::*;
 
 mod bodies;
+mod cases;
 mod folder;
 mod guide;
 mod sources;
@@ -209,6 +210,7 @@ fn a_static_secret_is_for_low_risk_only() {
 #[test]
 fn a_host_is_told_of_at_its_field() {
     check("[h.example]", "[H.example]", "6:12: host name `H.example` must be a lower-case name");
+    check("[h.example]", "[]", "6:12: a host needs a name; write `names: [orders.example]`");
     check("[h.example]", "[h.example:80]", "6:12: host name `h.example:80`");
     check("[h.example]", "[h.example, h.example]", "6:12: host `h.example` occurs twice");
     check("[h.example]", "h.example", "6:12: expected a list of host names, found `h.example`");

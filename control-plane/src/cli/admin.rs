@@ -9,7 +9,7 @@ use gatepass_policy::{Sources, report};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Checked, Outcome, show};
+use super::{Checked, Outcome, rehearse, show};
 
 mod commands;
 mod decisions;
@@ -68,11 +68,17 @@ impl Server {
             Admin::Policy(Policy::Check { policy, strict }) => {
                 return super::check(&policy, strict, &mut std::io::stdout().lock());
             }
+            Admin::Policy(Policy::Test { policy, junit }) => {
+                return rehearse::test(&policy, junit.as_ref(), &mut std::io::stdout().lock());
+            }
             Admin::Policy(Policy::Publish { policy, strict, cohort, why, .. }) => {
                 // The problems are shown with lines and carets before anybody is asked.
-                let Some(Checked { sources, .. }) = super::checked(&policy, strict) else {
+                let Some(Checked { sources, compiled }) = super::checked(&policy, strict) else {
                     return Ok(std::process::ExitCode::FAILURE);
                 };
+                if !rehearse::passes(&policy, &compiled)? {
+                    return Ok(std::process::ExitCode::FAILURE);
+                }
                 let mut members = json!({ "content": sources.to_text() });
                 put(&mut members, "cohort", cohort);
                 Asked::post("/v1/policies", why, members)

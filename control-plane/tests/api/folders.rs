@@ -35,7 +35,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn an_archive_is_a_policy_and_its_problems_name_the_file() {
-    let plane = Plane::new();
+    let mut plane = Plane::new();
     let done = plane.change("/v1/policies", json!({ "content": ARCHIVE }));
     let kept = plane.get("/v1/policies/current");
     assert_eq!(kept["content"], ARCHIVE);
@@ -58,6 +58,11 @@ fn an_archive_is_a_policy_and_its_problems_name_the_file() {
         assert!(detail.contains(told), "{told}: {detail}");
     }
     assert_eq!(plane.standing(), before);
+    // It is read again when the control plane starts.
+    plane.stop();
+    plane.start();
+    assert_eq!(plane.get("/v1/policies/current")["content"], ARCHIVE);
+    assert_eq!(Follower::of(&plane).position().to_string(), before.0);
 }
 
 #[test]

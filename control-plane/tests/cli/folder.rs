@@ -78,6 +78,8 @@ fn a_warning_is_an_error_where_that_is_asked_for() {
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("actions/orders.yaml:27:11: error: action `orders:cancel`"), "{told}");
     assert!(told.contains("error: 1 problem in"), "{told}");
+    // One of its tests is of that approval.
+    fs::remove_dir_all(folder.join("tests")).unwrap();
     assert!(desk.ok(&["publish", text(&folder)]).contains("published"));
 }
 
@@ -91,4 +93,91 @@ fn a_policy_of_another_environment_is_not_published() {
     assert!(!told.contains("allowed"), "{told}");
     let any = changed(&desk, "gatepass.yaml", "environment: prod\n", "");
     assert!(desk.ok(&["publish", text(&any)]).contains("published"));
+}
+
+#[test]
+fn the_tests_of_a_folder_are_run() {
+    let desk = Desk::new();
+    let junit = desk.file("junit.xml", b"");
+    let (code, told, errors) = desk.run(&["policy", "test", EXAMPLE, "--junit", text(&junit)]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{told}");
+    assert_eq!(
+        told,
+        "19 tests: 19 passed, 0 failed\nactions: 4 of 4 tested\nroutes: 7 of 7 tested\n"
+    );
+    let xml = fs::read_to_string(&junit).unwrap();
+    assert_eq!(xml.matches("<testcase ").count(), 19);
+    assert!(xml.contains("<testsuites tests=\"19\" failures=\"0\""), "{xml}");
+}
+
+#[test]
+fn a_test_that_fails_says_why_and_nothing_is_published() {
+    let desk = Desk::new();
+    let folder = changed(&desk, "actions/orders.yaml", "    scopes: {all: [orders.write]}\n", "");
+    let junit = desk.file("junit.xml", b"");
+    let (code, told, _) = desk.run(&["policy", "test", text(&folder), "--junit", text(&junit)]);
+    assert_eq!(code, Some(1), "{told}");
+    let place = folder.join("tests/orders.yaml:51");
+    let expected = format!(
+        "{}: FAILED: a gatepass without the scope does not order
+    expected  deny, `insufficient_scope`
+    came      allow, as `orders:create`
+19 tests: 18 passed, 1 failed
+",
+        place.display()
+    );
+    assert!(told.starts_with(&expected), "{told}");
+    assert!(fs::read_to_string(&junit).unwrap().contains("failures=\"1\""));
+    let told = desk.fails(&["publish", text(&folder)]);
+    assert_eq!(told, expected);
+    let (code, _, told) = desk.run(&["policy", "publish", text(&folder), "--reason", "x"]);
+    assert_eq!((code, told), (Some(1), expected));
+    let (_, told) = desk.explain("x", &["--path", "/healthz"]);
+    assert!(!told.contains("allowed"), "{told}");
+}
+
+#[test]
+fn a_test_that_is_denied_names_the_check() {
+    let desk = Desk::new();
+    let folder = changed(&desk, "actions/orders.yaml", "body: json", "body: json\n    max_age: 1s");
+    let folder_told = desk.run(&["policy", "test", text(&folder)]);
+    assert_eq!(folder_told.0, Some(0), "a gatepass that was just issued is young enough");
+    let folder = changed(&desk, "tests/orders.yaml", "issued: 50m", "issued: 61m");
+    let (code, told, _) = desk.run(&["policy", "test", text(&folder)]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("    came      deny, `expired` (401): "), "{told}");
+    assert!(told.contains("    denied by issuer, environment, audience and time fit\n"), "{told}");
+}
+
+#[test]
+fn what_is_not_tested_is_named() {
+    let desk = Desk::new();
+    let folder = changed(
+        &desk,
+        "tests/orders.yaml",
+        "tests:\n",
+        "tests:\n  - {name: x, request: {host: a, path: /}, gatepass: none, expect: deny}\nrest:\n",
+    );
+    let (code, _, told) = desk.run(&["policy", "test", text(&folder)]);
+    assert_eq!(code, Some(1));
+    let place = folder.join("tests/orders.yaml:4:1: error: unknown field `rest`");
+    assert!(told.contains(&place.display().to_string()), "{told}");
+    let path = folder.join("tests/orders.yaml");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, whole.split("rest:").next().unwrap()).unwrap();
+    let (code, told, _) = desk.run(&["policy", "test", text(&folder)]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains(
+            "1 test: 1 passed, 0 failed\nactions: 0 of 4 tested\n    not tested: bills:read\n"
+        ),
+        "{told}"
+    );
+    assert!(told.contains("    not tested: GET,HEAD /orders/{id} on orders.example\n"), "{told}");
+    // A folder without tests may be published, and not tested.
+    fs::remove_dir_all(folder.join("tests")).unwrap();
+    let (code, _, told) = desk.run(&["policy", "test", text(&folder)]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("has no tests: write `tests/*.yaml`"), "{told}");
+    assert!(desk.ok(&["publish", text(&folder)]).contains("published"));
 }

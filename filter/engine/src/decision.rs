@@ -398,6 +398,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         };
         self.about.noted.inputs(wanted.found.route, &facts);
         let digest = if pinned { facts.digest() } else { None };
+        if let Some(digest) = digest {
+            self.trace.digest(digest);
+        }
         let asked = Asked {
             action: &action.name,
             audience: asking.audience,

@@ -83,6 +83,9 @@ pub enum Outcome {
 /// Listens to a decision.
 pub trait Trace {
     fn note(&mut self, check: Check, outcome: impl FnOnce() -> Outcome);
+
+    /// The request's action digest, where the gatepass pins or approves one.
+    fn digest(&mut self, _: [u8; 32]) {}
 }
 
 /// Hears nothing and costs nothing.
@@ -93,12 +96,16 @@ impl Trace for Silent {
     fn note(&mut self, _: Check, _: impl FnOnce() -> Outcome) {}
 }
 
-/// Keeps each check in order.
+/// Keeps each check in order, and the request's action digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recorded(pub Vec<(Check, Outcome)>);
+pub struct Recorded(pub Vec<(Check, Outcome)>, pub Option<[u8; 32]>);
 
 impl Trace for Recorded {
     fn note(&mut self, check: Check, outcome: impl FnOnce() -> Outcome) {
         self.0.push((check, outcome()));
+    }
+
+    fn digest(&mut self, digest: [u8; 32]) {
+        self.1 = Some(digest);
     }
 }

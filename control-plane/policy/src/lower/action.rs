@@ -201,7 +201,7 @@ const ACTION_FIELDS: [&str; 14] = [
 ];
 const RISKS: [(&str, Risk); 3] =
     [("low", Risk::Low), ("medium", Risk::Medium), ("high", Risk::High)];
-pub(super) const ASSURANCES: [(&str, Assurance); 3] = [
+pub(crate) const ASSURANCES: [(&str, Assurance); 3] = [
     ("static", Assurance::Static),
     ("federated", Assurance::Federated),
     ("attested", Assurance::Attested),

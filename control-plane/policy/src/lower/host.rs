@@ -7,7 +7,7 @@ use super::defaults::Defaults;
 use super::route::{ACTION_ROUTE_FIELDS, Known, MAX_SUGGESTIONS, of_action, of_host};
 use super::{Place, field};
 use crate::reader::{Fields, Reader, quoted};
-use crate::tree::Tree;
+use crate::tree::{Node, Tree};
 
 /// The hosts that can be read, index by index.
 #[derive(Default)]
@@ -136,9 +136,18 @@ fn host(
     known: Known<'_>,
     place: &mut Place,
 ) -> Option<Host> {
-    let names = reader
-        .needed(fields, "names", "a host", "write `names: [orders.example]`")
-        .map(|tree| reader.texts(tree, "host names"));
+    let names =
+        reader.needed(fields, "names", "a host", "write `names: [orders.example]`").map(|tree| {
+            // What is no name is told of where it is read; without one the host would be left out unseen.
+            if matches!(&tree.value, Node::List(items) if items.is_empty()) {
+                reader.tell(
+                    tree.referenced,
+                    "a host needs a name",
+                    "write `names: [orders.example]`",
+                );
+            }
+            reader.texts(tree, "host names")
+        });
     let audience = reader
         .needed(
             fields,

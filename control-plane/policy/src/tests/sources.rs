@@ -228,3 +228,40 @@ fn a_link_is_followed_to_a_file_inside_the_folder_only() {
     assert!(told(linked("a.cedar", Path::new("/dev/null")))[0].contains("leads out"));
     assert_eq!(names(&linked("a.md", Path::new("none")).unwrap()), ["gatepass.yaml"]);
 }
+
+/// Whatever is read as an archive is written as one that reads the same.
+#[test]
+fn what_is_read_is_written_and_read_again_the_same() {
+    const PARTS: [&str; 12] = [
+        "-- gatepass.yaml --",
+        "-- actions/a.yaml --",
+        "-- b.cedar --",
+        "-- x --",
+        "--",
+        "-- ",
+        " --",
+        "hosts: []",
+        "\n",
+        "\n",
+        "\r\n",
+        "é",
+    ];
+    let mut seed = 1_u64;
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap()
+    };
+    let mut archives = 0;
+    for _ in 0..20_000 {
+        let mut text = String::from("-- gatepass.yaml --\n");
+        for _ in 0..next() % 12 {
+            text.push_str(PARTS[next() % PARTS.len()]);
+        }
+        let Ok(sources) = Sources::parse(&text) else { continue };
+        archives += usize::from(sources.files().len() > 1);
+        let written = sources.to_text();
+        assert_eq!(Sources::parse(&written).as_ref(), Ok(&sources), "{text:?}");
+        assert_eq!(Sources::parse(&written).unwrap().to_text(), written);
+    }
+    assert!(archives > 500, "{archives}");
+}

@@ -315,7 +315,15 @@ pub(crate) enum Policy {
     },
     /// Write a policy from the tools that an MCP server lists: an action and typed inputs for each.
     ImportMcp(ImportMcp),
-    /// Check a policy, then put it in force.
+    /// Run the tests of a policy folder, `tests/*.yaml`, without a server.
+    Test {
+        /// A folder with `gatepass.yaml`.
+        policy: PathBuf,
+        /// Write what came of them here, as JUnit XML.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
+    /// Check a policy and run its tests, then put it in force.
     Publish {
         /// A file, or a folder with `gatepass.yaml`.
         policy: PathBuf,

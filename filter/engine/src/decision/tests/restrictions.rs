@@ -273,6 +273,20 @@ fn args_digest_pins_exactly_this_request() {
 }
 
 #[test]
+fn explain_tells_the_digest_that_an_approval_must_have() {
+    let digest = |scene: &Scene| {
+        let gate = scene.gate();
+        let (_, recorded) = scene.request(|request| explain(request, &gate, scene.now));
+        recorded.1.map(b64)
+    };
+    let wrong = Scene::with(|s| {
+        s.pass.set("approval", Scene::approval(&b64([7; 32])));
+    });
+    assert_eq!(digest(&wrong), Some(Scene::digest()));
+    assert_eq!(digest(&Scene::with(|_| {})), None, "nothing pins it, so none is made");
+}
+
+#[test]
 fn an_approval_is_of_exactly_this_action() {
     let approved = |digest: &str| {
         let approval = Scene::approval(digest);

@@ -1,0 +1,59 @@
+//! The gatepass of a test, as it is issued.
+
+use std::collections::BTreeMap;
+
+use gatepass_engine::clock::UnixSeconds;
+use gatepass_policy::cases::Pass;
+use serde_json::Value;
+
+use crate::issue::{Approval, Constraint, Entry, Grant, IssueError, Party};
+
+/// `audience` is that of the host; `approved` the digest that a human has agreed to.
+pub(super) fn of(
+    pass: &Pass,
+    audience: &str,
+    now: UnixSeconds,
+    approved: Option<[u8; 32]>,
+) -> Result<Grant, IssueError> {
+    let agent = Party {
+        id: pass.agent.clone(),
+        owner: pass.owner.clone(),
+        blueprint: pass.blueprint.clone(),
+    };
+    let mut grant = Grant::new(JTI, agent, &pass.task, audience, &[]);
+    grant.subject.clone_from(&pass.subject);
+    if let Some(audiences) = &pass.audiences {
+        grant.audiences.clone_from(audiences);
+    }
+    grant.scopes.clone_from(&pass.scopes);
+    grant.assurance = pass.assurance;
+    grant.lifetime = u64::from(pass.lifetime);
+    grant.entries = vec![Entry {
+        actions: pass.actions.clone(),
+        constraints: constraints(&pass.constraints)?,
+        uses: pass.uses,
+        ..Entry::default()
+    }];
+    grant.approval = approved.map(|digest| Approval {
+        id: "test-approval".to_owned(),
+        by: "user:test/approver".to_owned(),
+        at: UnixSeconds(now.0.saturating_sub(u64::from(pass.issued))),
+        amr: vec!["hwk".to_owned()],
+        digest,
+    });
+    Ok(grant)
+}
+
+fn constraints(
+    stated: &BTreeMap<String, BTreeMap<String, Value>>,
+) -> Result<BTreeMap<String, Constraint>, IssueError> {
+    let of = |(input, bounds): (&String, &BTreeMap<String, Value>)| {
+        let bounds = bounds.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let bounds = Value::Object(bounds.collect());
+        let constraint = serde_json::from_value(bounds).map_err(|_| IssueError::Encoding)?;
+        Ok((input.clone(), constraint))
+    };
+    stated.iter().map(of).collect()
+}
+
+pub(super) const JTI: &str = "test-gatepass";
