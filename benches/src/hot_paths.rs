@@ -49,7 +49,7 @@ impl Scene {
         ];
         let value = self.authorization.as_deref();
         headers.extend(value.map(|value| Header { name: b"authorization", value }));
-        let request = Request { headers: &headers, body: Body::None };
+        let request = Request { headers: &headers, body: Body::None, source: None };
         matches!(decide_with(&request, &self.gate, &mut self.cache, NOW), Decision::Allow(_))
     }
 }

@@ -189,7 +189,7 @@ pub(crate) fn ask(gate: &Gate, action: &str, token: &str) -> Result<(), Code> {
         header(":path", path.as_bytes()),
         header("authorization", authorization.as_bytes()),
     ];
-    let request = Request { headers: &headers, body: Body::None };
+    let request = Request { headers: &headers, body: Body::None, source: None };
     match decide(&request, gate, at(NOW)) {
         Decision::Allow(permit) => match permit.reason() {
             Reason::Decided(_) => Ok(()),

@@ -5,6 +5,7 @@
 //! tick is bounded, and so is what it keeps. Requests without a gatepass have half of the places and a small
 //! part of the memory at most, so that nobody without one keeps others out or makes much grow.
 
+use core::net::IpAddr;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -37,6 +38,8 @@ pub(crate) struct OpenRequest {
     standing: Standing,
     /// Of the decision that let it on.
     pub(crate) id: DecisionId,
+    /// As it was decided on.
+    source: Option<IpAddr>,
     /// The header map as it came, where it is kept.
     headers: Option<Vec<u8>>,
     /// As it was decided on.
@@ -72,8 +75,8 @@ impl Hasher for Spread {
 }
 
 impl OpenRequest {
-    pub(crate) fn new(standing: Standing, id: DecisionId) -> Box<Self> {
-        Box::new(Self { standing, id, headers: None, body: Known::None, patience: None })
+    pub(crate) fn new(standing: Standing, id: DecisionId, source: Option<IpAddr>) -> Box<Self> {
+        Box::new(Self { standing, id, source, headers: None, body: Known::None, patience: None })
     }
 
     fn kept(&self) -> usize {
@@ -92,7 +95,8 @@ impl OpenRequest {
         let headers = self.headers.as_deref().filter(|_| self.standing.needs_request(gate));
         let decided = match headers.map(pairs::read) {
             Some(Ok(headers)) => {
-                let request = Request { headers: &headers, body: self.body.as_body() };
+                let request =
+                    Request { headers: &headers, body: self.body.as_body(), source: self.source };
                 self.standing.decide_anew(&request, gate, cache, now)
             }
             Some(Err(_)) | None => self.standing.still_stands(gate, now),

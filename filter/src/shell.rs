@@ -1,6 +1,7 @@
 //! One gate in one VM: the engine's state, and what the shell keeps around it. Shared by the root
 //! context and its requests.
 
+use core::net::IpAddr;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -159,10 +160,11 @@ impl Shell {
         #[cfg(not(feature = "unchecked-for-tests"))]
         self.check(now);
         self.records.begin(now.monotonic, self.gate.age(now));
-        let request = Request { headers, body };
+        let source = rules::source(self.gate.index());
+        let request = Request { headers, body, source };
         let id = self.ids.next(now.unix);
         let decision = decide_with(&request, &self.gate, &mut self.cache, now);
-        self.carry_out(decision, headers, id)
+        self.carry_out(decision, headers, id, source)
     }
 
     fn carry_out(
@@ -170,6 +172,7 @@ impl Shell {
         decision: Decision,
         headers: &[Header<'_>],
         id: DecisionId,
+        source: Option<IpAddr>,
     ) -> Result<Verdict, Failed> {
         match decision {
             Decision::Allow(permit) => {
@@ -185,7 +188,7 @@ impl Shell {
                 let listing = permit.listing().cloned();
                 let standing = permit.into_standing();
                 let watched = watched && self.open.has_room(&standing);
-                let open = || OpenRequest::new(standing, id);
+                let open = || OpenRequest::new(standing, id, source);
                 Ok(Verdict::Allowed(watched.then(open), listing))
             }
             Decision::Read(awaited) => Ok(Verdict::Awaited(awaited)),

@@ -75,7 +75,7 @@ impl ExplainArgs {
             .iter()
             .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
             .collect();
-        let request = Request { headers: &headers, body: sent.body.as_body() };
+        let request = Request { headers: &headers, body: sent.body.as_body(), source: None };
         gate.grow_older(self.age);
         let at = Now { monotonic: Milliseconds(self.age.saturating_mul(1_000)), ..moment(now) };
         if let (Some(position), Some(age)) = (gate.position(), gate.age(at)) {

@@ -3,6 +3,7 @@
 //! **Invariant: no permit, no forward.** [`Permit`] has private fields and is built here alone.
 //! Whatever is unknown, missing or fails is a [`Denial`] with its own code.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use crate::body::{Body, Read};
@@ -15,7 +16,7 @@ use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Token};
 use crate::keyring::Speaking;
 use crate::listing::Listing;
-use crate::policy;
+use crate::policy::{self, Net};
 use crate::position::Position;
 use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::Kind;
@@ -63,6 +64,9 @@ pub struct Header<'a> {
 pub struct Request<'a> {
     pub headers: &'a [Header<'a>],
     pub body: Body<'a>,
+    /// Of the caller, as the proxy knows it: read where [`crate::policy::Rules::use_source`], for each such
+    /// look costs a call of the host.
+    pub source: Option<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -421,7 +425,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
         if let Some(index) = index.filter(|index| !index.rules().are_none()) {
+            let source = self.request.source.map(Net::of);
             let asked = policy::Asked {
+                source: source.as_ref(),
                 audience: asking.audience,
                 method: asking.line.method,
                 host: asking.host,

@@ -169,6 +169,8 @@ pub enum Slot {
     Path,
     Route,
     Time,
+    /// The caller's address, which may be missing.
+    Source,
     /// `context.gatepass.id`, and so on.
     GatepassId,
     Scopes,

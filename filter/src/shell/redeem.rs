@@ -13,7 +13,7 @@ use gatepass_engine::denial::Denial;
 use gatepass_engine::redeem::{Answer, Confirmation, MAX_ENVELOPE_BYTES, Redemption};
 use serde::Serialize;
 
-use super::{Shell, Verdict};
+use super::{Shell, Verdict, rules};
 use crate::answer;
 use crate::decision_id::DecisionId;
 use crate::host::{self, Failed, Level, Map};
@@ -279,11 +279,12 @@ impl Shell {
         confirmation: Confirmation,
         id: DecisionId,
     ) -> Result<Verdict, Failed> {
-        let request = Request { headers, body };
+        let source = rules::source(self.gate.index());
+        let request = Request { headers, body, source };
         self.records.begin(now.monotonic, self.gate.age(now));
         let (gate, cache) = (&self.gate, &mut self.cache);
         let decision = decide_confirmed(&request, gate, cache, confirmation, now);
-        self.carry_out(decision, headers, id)
+        self.carry_out(decision, headers, id, source)
     }
 
     /// Once a second: places of gatepasses that have expired are free.

@@ -1,10 +1,21 @@
 //! Which rules a decision rests on, for the access log, the counters and the record. Nothing is decided here.
 
+use core::net::{IpAddr, SocketAddr};
+
 use gatepass_engine::decision::Noted;
 use gatepass_engine::policy::{Causes, Effect, Rule};
 use gatepass_engine::routes::Index;
 
 use super::Shell;
+use crate::host;
+
+/// The caller's address as Envoy has it, behind the proxies that it trusts: where a rule speaks of it.
+pub(super) fn source(index: Option<&Index>) -> Option<IpAddr> {
+    let asked = index.is_some_and(|index| index.rules().use_source());
+    let bytes = asked.then(|| host::property("source\0address").ok())??;
+    let text = core::str::from_utf8(&bytes).ok()?;
+    text.parse::<SocketAddr>().ok().map(|address| address.ip())
+}
 
 /// Those that it rests on, and those in shadow mode that would have had a part in it, by their ids.
 pub(super) fn named<'g>(index: Option<&'g Index>, noted: &Noted) -> (Vec<&'g str>, Vec<&'g str>) {

@@ -171,7 +171,7 @@ pub fn body(bytes: &[u8]) {
     ]
     .map(|(name, value)| Header { name: name.as_bytes(), value });
     let decide = |body| {
-        let request = Request { headers: &headers, body };
+        let request = Request { headers: &headers, body, source: None };
         gatepass_engine::decide(&request, &GATE, scene::now())
     };
     // What is said before the body is there is said of any.

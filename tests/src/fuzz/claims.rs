@@ -91,7 +91,7 @@ pub fn claims(bytes: &[u8]) {
         ];
         let headers =
             pairs.map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() });
-        let request = Request { headers: &headers, body: Body::None };
+        let request = Request { headers: &headers, body: Body::None, source: None };
         let decision = gatepass_engine::decide(&request, &scene::gates().enforcing, scene::now());
         if let Decision::Allow(permit) = decision {
             assert!(matches!(permit.reason(), Reason::Decided(_)));

@@ -55,7 +55,8 @@ pub fn decide(bytes: &[u8]) {
     let (choice, text) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
     let lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(with_token).collect();
     let headers: Vec<Header<'_>> = lines.iter().map(|line| header(line)).collect();
-    let request = Request { headers: &headers, body: Body::after_headers(choice & 1 == 0) };
+    let request =
+        Request { headers: &headers, body: Body::after_headers(choice & 1 == 0), source: None };
     let gates = scene::gates();
     let gate = match choice >> 1 & 3 {
         0 | 3 => &gates.enforcing,

@@ -72,7 +72,7 @@ impl Desk {
         ];
         let headers =
             headers.map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() });
-        let request = Request { headers: &headers, body: Body::None };
+        let request = Request { headers: &headers, body: Body::None, source: None };
         match decide(&request, &gate, now) {
             Decision::Allow(_) => "allow".to_owned(),
             Decision::Deny(denial) => denial.code().to_string(),

@@ -61,6 +61,10 @@ when { context.inputs has sum && context.inputs.sum * 2 > 100 };
 forbid (principal, action, resource)
 when { context.inputs has count && context.inputs.count > 5 };
 
+@id("far") @code("from_elsewhere")
+forbid (principal, action == Action::"orders:read", resource)
+unless { context.request has source && context.request.source.isInRange(ip("127.0.0.0/8")) };
+
 @id("lists")
 forbid (principal, action == Action::"orders:list", resource)
 unless { context.gatepass.assurance == "attested" };
@@ -150,6 +154,21 @@ fn what_operators_write_decides_and_says_so_everywhere() {
     );
     let explained = edge.desk.done(&["explain", id]).unwrap();
     assert!(explained.contains("many") && explained.contains("few"), "{explained}");
+}
+
+#[test]
+fn where_a_request_comes_from_is_what_envoy_says() {
+    let (edge, envoy) = start();
+    let token = edge.reading().unwrap();
+    assert_eq!(ask(&envoy, "/orders", Some(&token)).unwrap().verdict(), "200");
+    publish(&edge, folder(&RULES.replace("127.0.0.0/8", "10.0.0.0/8")).path());
+    let denied = until(
+        SOON,
+        || ask(&envoy, "/orders", Some(&token)),
+        |answer| answer.verdict() == "403 policy_denied",
+    );
+    let body: Value = serde_json::from_slice(&denied.unwrap().0.body).unwrap();
+    assert_eq!(body["policy"], json!({ "code": "from_elsewhere" }));
 }
 
 #[test]

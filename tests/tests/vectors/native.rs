@@ -50,8 +50,11 @@ pub(crate) fn verdict(vector: &GatepassVector) -> String {
         .zip(&values)
         .map(|(header, value)| Header { name: header.name.as_bytes(), value })
         .collect();
-    let request =
-        Request { headers: &headers, body: Body::after_headers(vector.request.ends_with_headers) };
+    let request = Request {
+        headers: &headers,
+        body: Body::after_headers(vector.request.ends_with_headers),
+        source: None,
+    };
     match decide(&request, &gate, at(vector.now)) {
         Decision::Deny(denial) => format!("{} {}", denial.code().status(), denial.code()),
         // Nobody is asked here.

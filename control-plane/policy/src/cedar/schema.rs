@@ -204,7 +204,7 @@ namespace Gatepass {
   entity Blueprint;
   entity Agent in [Blueprint] { owner: Person };
   entity System;
-  type Request = { method: String, host: String, path: String, route: String, time: datetime };
+  type Request = { method: String, host: String, path: String, route: String, time: datetime, source?: ipaddr };
   type Credential = {
     id: String, scopes: Set<String>, assurance: String, issued: datetime, expires: datetime,
     subject: String, through: Set<Agent>,

@@ -177,6 +177,7 @@ impl Sample {
             host: self.host,
             path: target.path,
             route: target.path,
+            source: None,
             inputs: &inputs,
             places: &places,
         };

@@ -102,7 +102,7 @@ impl Follower {
             header(":path", path.as_bytes()),
             header("authorization", authorization.as_bytes()),
         ];
-        let request = Request { headers: &headers, body: Body::None };
+        let request = Request { headers: &headers, body: Body::None, source: None };
         match decide(&request, &self.gate, self.at()) {
             Decision::Allow(permit) => match permit.reason() {
                 Reason::Decided(_) => Ok(()),

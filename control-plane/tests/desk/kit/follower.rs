@@ -60,7 +60,7 @@ impl Follower {
         ];
         let headers =
             headers.map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() });
-        let request = Request { headers: &headers, body: Body::None };
+        let request = Request { headers: &headers, body: Body::None, source: None };
         match decide(&request, &self.gate, self.now) {
             Decision::Allow(_) => None,
             Decision::Deny(denial) => Some(denial.code()),

@@ -13,6 +13,7 @@ pub struct Rules {
     are_there: bool,
     program: Program,
     actions: Vec<Split>,
+    uses_source: bool,
 }
 
 /// The rules of one action.
@@ -111,7 +112,11 @@ impl Rules {
             split.push(check_action(&program, &applies.rules, at, &of_rules)?);
         }
         check_names(&program)?;
-        Ok(Self { are_there: true, program, actions: split })
+        let uses_source = program
+            .nodes
+            .iter()
+            .any(|node| matches!(node, Node::Slot(Slot::Source) | Node::Has(Slot::Source)));
+        Ok(Self { are_there: true, program, actions: split, uses_source })
     }
 
     pub(super) const fn program(&self) -> &Program {
@@ -144,6 +149,12 @@ impl Rules {
     #[must_use]
     pub fn use_time(&self, action: u32) -> bool {
         self.split(action).is_some_and(|split| split.uses_time)
+    }
+
+    /// Whether any of them looks at the caller's address.
+    #[must_use]
+    pub const fn use_source(&self) -> bool {
+        self.uses_source
     }
 
     /// Whether they look at inputs.

@@ -1,6 +1,6 @@
 //! What rules are held against: a request with its gatepass, or a gatepass that is about to be issued.
 
-use super::{Kind, Slot, Stop, Value};
+use super::{Kind, Net, Slot, Stop, Value};
 use crate::body::Read;
 use crate::bundle::{Assurance, Input};
 use crate::clock::UnixSeconds;
@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// The route's template.
     pub route: &'a str,
+    /// Of the caller; none where the proxy does not know it.
+    pub source: Option<&'a Net>,
     pub inputs: &'a Inputs<'a>,
     /// Where in `inputs` each input of the rules stands; [`NOWHERE`] for those that the route does not have.
     pub places: &'a [u8],
@@ -82,6 +84,10 @@ impl<'a> Facts<'a> {
                 self.asked()?;
                 moment(self.now)
             }
+            Slot::Source => match self.asked()?.source {
+                Some(source) => Value::Net(source),
+                None => return Ok(None),
+            },
             Slot::GatepassId => Value::Text(claims.jti.as_str()),
             Slot::Scopes => Value::Scopes(&claims.scope),
             Slot::Assurance => Value::Text(match claims.assurance {

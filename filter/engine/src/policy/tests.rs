@@ -34,6 +34,7 @@ fn decided(program: Program, asked: bool) -> Verdict {
         host: "orders.example",
         path: "/orders",
         route: "/orders",
+        source: None,
         inputs: &inputs,
         places: &[],
     });

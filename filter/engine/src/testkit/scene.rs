@@ -229,7 +229,7 @@ impl Scene {
             (Some(bytes), None) => Body::Whole(bytes),
             (None, None) => Body::after_headers(self.ends_with_headers),
         };
-        run(&Request { headers: &headers, body })
+        run(&Request { headers: &headers, body, source: None })
     }
 
     pub(crate) fn decide(&self) -> Decision {

@@ -63,7 +63,7 @@ impl Lowering<'_> {
         };
         let is = match self.below(place, name) {
             Place::Nothing => self.builder.node(Node::Boolean(false)),
-            Place::Value(slot @ Slot::Input(_), true) => self.builder.node(Node::Has(slot)),
+            Place::Value(slot, true) => self.builder.node(Node::Has(slot)),
             Place::Money(nth) => self.builder.node(Node::Has(Slot::Input(nth))),
             Place::Approval => self.builder.node(Node::Has(Slot::Approval)),
             Place::Context
@@ -173,6 +173,7 @@ impl Lowering<'_> {
             (Place::Request, "path") => there(Slot::Path),
             (Place::Request, "route") => there(Slot::Route),
             (Place::Request, "time") => there(Slot::Time),
+            (Place::Request, "source") => Place::Value(Slot::Source, true),
             (Place::Gatepass, "id") => there(Slot::GatepassId),
             (Place::Gatepass, "scopes") => there(Slot::Scopes),
             (Place::Gatepass, "assurance") => there(Slot::Assurance),

@@ -269,7 +269,7 @@ fn a_request_without_method_host_or_path_is_ambiguous() {
     let line =
         [header(":method", "GET"), header(":authority", "open.example"), header(":path", "/")];
     let decide = |headers: &[Header<'_>]| {
-        let request = Request { headers, body: Body::None };
+        let request = Request { headers, body: Body::None, source: None };
         super::super::decide(&request, &gate, crate::testkit::now())
     };
     assert!(matches!(decide(&line), Decision::Allow(_)));

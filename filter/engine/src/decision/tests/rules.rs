@@ -243,3 +243,27 @@ fn an_input_that_a_route_does_not_have_is_missing_there() {
         Code::PolicyDenied
     );
 }
+
+#[test]
+fn the_callers_address_is_a_fact_where_the_proxy_knows_it() {
+    let nodes = [Node::Slot(Slot::Source), Node::IsLoopback(0), Node::Has(Slot::Source)];
+    let scene = governed(&nodes, vec![rule("near", Effect::Permit, Some(1))]);
+    let gate = scene.gate();
+    assert!(gate.index().unwrap().rules().use_source());
+    let decided = |address: Option<&str>| {
+        scene.request(|request| {
+            let source = address.map(|address| address.parse().unwrap());
+            match decide(&Request { source, ..*request }, &gate, scene.now) {
+                Decision::Allow(_) => None,
+                Decision::Deny(denial) => Some(denial.code()),
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    assert_eq!(decided(Some("127.0.0.9")), None);
+    assert_eq!(decided(Some("::1")), None);
+    assert_eq!(decided(Some("10.0.0.9")), Some(Code::PolicyDenied));
+    assert_eq!(decided(None), Some(Code::PolicyError), "not known is not near");
+    let far = governed(&[], vec![rule("all", Effect::Permit, None)]);
+    assert!(!far.gate().index().unwrap().rules().use_source(), "nobody asks for it");
+}
