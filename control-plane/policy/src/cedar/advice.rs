@@ -20,7 +20,12 @@ pub(super) fn give(
     for ((at, rule), of) in rules() {
         let mut applies = program.actions.iter().filter(|action| action.rules.contains(&at));
         if program.actions.iter().all(|action| !action.rules.contains(&at)) {
-            notes.push(warning(of, "this rule applies to no action", "look at its scope"));
+            // Cedar has said so, where it is by the types.
+            let said = warning(of, "this rule applies to no action", "look at its scope");
+            let place = |note: &Note| (note.file.clone(), note.line, note.column);
+            if !notes.iter().any(|note| place(note) == place(&said)) {
+                notes.push(said);
+            }
         } else if rule.effect == Effect::Permit
             && applies.all(|action| is_masked(program, &action.rules))
         {

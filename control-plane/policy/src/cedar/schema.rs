@@ -171,7 +171,9 @@ fn text(
 ) -> String {
     let mut out = String::from(TYPES);
     let names: BTreeSet<&str> = bundle.actions.iter().map(|action| action.name.as_str()).collect();
-    let all: BTreeSet<&str> = groups.values().flatten().map(String::as_str).collect();
+    let all = groups.values().flatten().map(String::as_str);
+    // A rule for all of a risk stands where none is of it yet.
+    let all: BTreeSet<&str> = all.chain(RISKS).collect();
     for group in all.difference(&names) {
         out.push_str(&format!("action {};\n", quoted(group)));
     }
@@ -198,6 +200,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+const RISKS: [&str; 3] = ["risk:low", "risk:medium", "risk:high"];
 const TYPES: &str = "\
 namespace Gatepass {
   entity Person;

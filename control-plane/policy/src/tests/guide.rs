@@ -26,3 +26,33 @@ fn the_worked_example_compiles_without_a_warning() {
     assert_eq!(report(&compiled.warnings), "");
     assert_eq!(compile(&sources.to_text()).unwrap(), compiled);
 }
+
+fn purchasing() -> Sources {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies/purchasing");
+    Sources::read(std::path::Path::new(path)).unwrap()
+}
+
+#[test]
+fn the_folder_of_rules_compiles_without_a_warning() {
+    let compiled = compile_sources(&purchasing());
+    let compiled = compiled.unwrap_or_else(|found| panic!("{}", report(&found)));
+    assert_eq!(report(&compiled.warnings), "");
+    assert!(!compiled.bundle.policy.is_empty());
+}
+
+/// Each by itself, for the actions of that folder.
+#[test]
+fn every_rule_of_the_guide_compiles() {
+    let bundle = compile_sources(&purchasing()).unwrap().bundle;
+    let guide = include_str!("../../../../docs/rules.md");
+    let rules: Vec<&str> =
+        guide.split("```cedar\n").skip(1).map(|part| part.split_once("```").unwrap().0).collect();
+    assert_eq!((rules.len(), guide.matches("```cedar").count()), (8, 8));
+    for rule in rules {
+        let compiled = cedar::compile(&[("guide.cedar", rule)], &bundle);
+        let (_, notes) = compiled.unwrap_or_else(|notes| panic!("{rule}\n{notes:?}"));
+        // Of the other actions it is said that nothing permits them here.
+        let others = |note: &cedar::Note| !note.message.starts_with("no rule permits");
+        assert!(!notes.iter().any(others), "{rule}\n{notes:?}");
+    }
+}
