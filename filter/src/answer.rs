@@ -14,6 +14,24 @@ struct Problem<'a> {
     detail: &'a str,
     code: &'a str,
     decision_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Said<'a>>,
+}
+
+/// What the rule that denies says of itself.
+#[derive(Serialize)]
+struct Said<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    fn of(denial: &'a Denial) -> Option<Self> {
+        let ruling = denial.ruling()?;
+        Some(Self { code: ruling.code.as_deref(), message: ruling.message.as_deref() })
+    }
 }
 
 /// JSON-RPC 2.0 section 5.1.
@@ -33,6 +51,8 @@ struct Data<'a> {
     scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Said<'a>>,
 }
 
 /// Sends the denial to the stream of the effective context.
@@ -60,6 +80,7 @@ pub(crate) fn deny(denial: &Denial, decision_id: &str) -> Result<(), Failed> {
         detail: code.next_step(),
         code: code.as_str(),
         decision_id,
+        policy: Said::of(denial),
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     headers.push(("content-type", "application/problem+json"));
@@ -76,8 +97,14 @@ fn call_error(denial: &Denial, error: i32, decision_id: &str) -> Vec<u8> {
         next: code.next_step(),
         scopes: denial.missing_scopes(),
         retry_after: code.retry_after(),
+        policy: Said::of(denial),
     };
-    let message = format!("denied ({code}): {} {}", code.meaning(), code.next_step());
+    // The agent's model reads this, and what the rule's author wrote is for it.
+    let said = denial.ruling().and_then(|ruling| ruling.message.as_deref());
+    let message = match said {
+        Some(said) => format!("denied ({code}): {said}"),
+        None => format!("denied ({code}): {} {}", code.meaning(), code.next_step()),
+    };
     let error = ErrorObject { code: error, message, data };
     let error = serde_json::to_string(&error).unwrap_or_default();
     // The id as it stands in the call, where it was read as a value: no copy could be another one.

@@ -89,7 +89,7 @@ impl OpenRequest {
         hold: u64,
         now: Now,
     ) -> Result<(), Denial> {
-        let headers = self.headers.as_deref().filter(|_| !self.standing.is_under(gate));
+        let headers = self.headers.as_deref().filter(|_| self.standing.needs_request(gate));
         let decided = match headers.map(pairs::read) {
             Some(Ok(headers)) => {
                 let request = Request { headers: &headers, body: self.body.as_body() };

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 
 use gatepass_engine::clock::Milliseconds;
 use gatepass_engine::record::{
-    Counted, Decision, Entry, Hash, Header, MAX_ENTRY_BYTES, Outcome, Reporter, Scratch, Why,
-    append, chain, read_entry,
+    Counted, Decision, Entry, Hash, Header, MAX_ENTRY_BYTES, Outcome, Reporter, Sayings, Scratch,
+    Why, append, chain, read_entry,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +41,8 @@ pub struct Records {
     /// Of `closed` and `open` together.
     held: Held,
     counters: Vec<Counter>,
+    /// Of `open`.
+    sayings: Sayings,
     scratch: Scratch,
     /// The second, and how many without a gatepass may still have an entry in it.
     turns: (u64, u32),
@@ -134,14 +136,14 @@ impl Records {
     /// Writes one down, or counts it as dropped. Its time is set here.
     pub fn add(&mut self, class: Class, decision: Decision<'_>) {
         let (outcome, code) = (decision.outcome, decision.code);
-        let mut entry = Entry::Decision(Box::new(Decision { at: self.time(), ..decision }));
+        let mut decision = Decision { at: self.time(), ..decision };
         let written = self.has_room(class) && {
-            let whole = self.write(class, &entry);
-            if !whole && let Entry::Decision(decision) = &mut entry {
+            let whole = self.decide(class, &decision);
+            if !whole {
                 // The policy shows much of large inputs: who and what comes before with which.
                 decision.inputs.clear();
             }
-            whole || self.write(class, &entry)
+            whole || self.decide(class, &decision)
         };
         if !written {
             // INVARIANT: codes are the engine's own.
@@ -219,6 +221,7 @@ impl Records {
             let Some((one, after)) = after.split_at_checked(size) else { return };
             let (outcome, times) = match read_entry(one) {
                 Some(Entry::Decision(decision)) => (decision.outcome, 1),
+                Some(Entry::Brief(brief)) => (brief.rest.outcome, 1),
                 Some(Entry::Counted(counted)) => (counted.outcome, counted.count),
                 None => return,
             };
@@ -244,11 +247,28 @@ impl Records {
             }
     }
 
+    /// False, and nothing is written, where it is too long.
+    fn decide(&mut self, class: Class, decision: &Decision<'_>) -> bool {
+        let start = self.open.bytes.len();
+        let Open { bytes, count, .. } = &mut self.open;
+        let fits = self.sayings.append(bytes, *count, decision, &mut self.scratch);
+        if fits {
+            self.written(class, start);
+        }
+        fits
+    }
+
     fn write(&mut self, class: Class, entry: &Entry<'_>) -> bool {
         let start = self.open.bytes.len();
-        if !append(&mut self.open.bytes, entry, &mut self.scratch) {
-            return false;
+        let fits = append(&mut self.open.bytes, entry, &mut self.scratch);
+        if fits {
+            self.written(class, start);
         }
+        fits
+    }
+
+    /// What stands behind `start` came to the open batch.
+    fn written(&mut self, class: Class, start: usize) {
         let written = self.open.bytes.get(start..).unwrap_or_default();
         self.open.hash.update(written);
         let size = written.len();
@@ -262,7 +282,6 @@ impl Records {
                 Class::Unverified => held.unverified = held.unverified.saturating_add(size),
             }
         }
-        true
     }
 
     /// Ends the batch that is written, with what was counted beside it.
@@ -293,6 +312,7 @@ impl Records {
         self.first = self.first.saturating_add(count.into());
         self.head = hash;
         self.open.hash = chain(&self.head, self.first, &self.who);
+        self.sayings.forget();
         self.open.since = left;
     }
 }

@@ -38,6 +38,7 @@ use crate::uploads::Uploads;
 mod feed;
 mod note;
 mod redeem;
+mod rules;
 
 /// Shared between a root context and its requests; single-threaded.
 pub(crate) type SharedShell = Rc<RefCell<Option<Shell>>>;
@@ -232,7 +233,7 @@ impl Shell {
             }
             let (code, whom) = (denial.code().as_str(), denial.whom());
             let (agent, action) = (whom.agent.as_deref(), whom.action.as_deref());
-            state("ended", code, agent, action, open.id.as_str());
+            state("ended", code, agent, action, open.id.as_str(), "");
             if host::close_request().is_err() {
                 // It is open still: the next tick decides it again.
                 self.open.put_back(context, open);
@@ -262,7 +263,8 @@ impl Shell {
             Reason::Public => ("allow", "public", None),
             Reason::PassedThrough => ("allow", "passed_through", None),
         };
-        self.record(outcome, code, agent, permit.action(), id);
+        let rules = self.note_rules(permit.noted(), outcome == "allow");
+        self.record(outcome, code, agent, permit.action(), id, &rules);
         let outcome = if outcome == "shadow" { Outcome::Shadow } else { Outcome::Allow };
         self.write_down(outcome, code, permit.noted(), permit.action(), headers, id);
         Ok(())
@@ -279,12 +281,14 @@ impl Shell {
         if about.is_live && denial.code().rests_on_policy() {
             self.tally.count(self.gate.bundle_in_force(), false);
         }
+        let rules = self.note_rules(&about.noted, false);
         self.record(
             "deny",
             denial.code().as_str(),
             about.agent.as_deref(),
             about.action.as_deref(),
             id,
+            &rules,
         );
         let code = denial.code().as_str();
         self.write_down(Outcome::Deny, code, &about.noted, about.action.as_deref(), headers, id);
@@ -298,9 +302,10 @@ impl Shell {
         agent: Option<&str>,
         action: Option<&str>,
         id: &str,
+        rules: &str,
     ) {
         self.metrics.decided(outcome, code, action);
-        state(outcome, code, agent, action, id);
+        state(outcome, code, agent, action, id, rules);
     }
 
     /// True when something new was read.
@@ -418,7 +423,14 @@ fn about(permit: &Permit) -> About {
 }
 
 /// Says of the effective context's stream what became of it.
-fn state(outcome: &str, code: &str, agent: Option<&str>, action: Option<&str>, id: &str) {
+fn state(
+    outcome: &str,
+    code: &str,
+    agent: Option<&str>,
+    action: Option<&str>,
+    id: &str,
+    rules: &str,
+) {
     // One text, because each costs half a microsecond.
     let mut all = String::with_capacity(RECORD_BYTES);
     let parts = [
@@ -434,6 +446,7 @@ fn state(outcome: &str, code: &str, agent: Option<&str>, action: Option<&str>, i
             all.push_str(value);
         }
     }
+    all.push_str(rules);
     host::set_filter_state("gatepass", &all);
     if outcome != "allow" {
         host::set_filter_state("gatepass_code", code);

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gatepass_envoy::{Envoy, EnvoyBinary, OperatorConfig, Settings};
+use gatepass_envoy::{Envoy, EnvoyBinary, OperatorConfig, Records, Settings};
 use gatepass_tests::kit::{documents, filter, world::ControlPlane};
 use serde_json::{Value, json};
 
@@ -20,6 +20,8 @@ pub(crate) enum Subject {
     /// One thing of what the gate does, by its name in `benches/parts`.
     Part(&'static str),
     Gatepass,
+    /// The gate, where no decision leaves a record.
+    Unrecorded,
     Jwt,
     /// With the token cache of `jwt_authn`.
     JwtCached,
@@ -65,9 +67,12 @@ impl Site<'_> {
                 let yaml = include_str!("../../envoy/wasm_part.yaml").replace("${part}", name);
                 read(&yaml.replace("${wasm}", &json!(module(PARTS)?).to_string()))?
             }
-            Subject::Gatepass => {
+            Subject::Gatepass | Subject::Unrecorded => {
                 let mut plugin = self.control.plugin()?;
                 plugin.expose_position = false;
+                if subject == Subject::Unrecorded {
+                    plugin.records = Some(Records { enabled: false, low_allows_per_mille: 1_000 });
+                }
                 let feed = self.control.address().to_string();
                 let wasm = filter::path()?;
                 let ours = OperatorConfig { plugin, feed, wasm, host_env: Vec::new() };

@@ -15,6 +15,7 @@
 use gatepass_engine::bundle::Bundle;
 
 pub mod cases;
+pub mod cedar;
 mod flaws;
 mod lower;
 pub mod mcp;
@@ -90,13 +91,34 @@ pub fn compile_sources(sources: &Sources) -> Result<Compiled, Vec<Problem>> {
     Err(errors)
 }
 
-/// Reads the Cedar files, with their names, into `bundle.policy`. Actions, hosts, routes and inputs
+/// Compiles the Cedar files, with their names, into `bundle.policy`. Actions, hosts, routes and inputs
 /// are in the bundle already, as far as they could be read; `problems` has what is wrong with them.
-fn cedar(sources: &[(&str, &str)], _bundle: &mut Bundle, problems: &mut Vec<Problem>) {
-    for (name, _) in sources {
-        let message = "this version reads no Cedar yet";
-        problems.push(Problem::error(*name, (1, 1), message, "remove the file"));
+fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Problem>) {
+    // Rules are held against the actions, and would be told of for what is wrong with those.
+    if sources.is_empty() || problems.iter().any(|problem| problem.level == Level::Error) {
+        return;
     }
+    let notes = match cedar::compile(sources, bundle) {
+        Ok((program, notes)) => {
+            match postcard::to_allocvec(&program) {
+                Ok(bytes) => bundle.policy = bytes,
+                // Without its rules a bundle would permit what they forbid.
+                Err(error) => {
+                    let message = format!("the rules cannot be written: {error}");
+                    problems.push(Problem::error("rules", (1, 1), message, ""));
+                }
+            }
+            notes
+        }
+        Err(notes) => notes,
+    };
+    problems.extend(notes.into_iter().map(|note| {
+        let cedar::Note { file, line, column, message, remedy, is_error } = note;
+        match is_error {
+            true => Problem::error(file, (line, column), message, remedy),
+            false => Problem::warning(file, (line, column), message, remedy),
+        }
+    }));
 }
 
 /// Bytes of all files.

@@ -22,7 +22,7 @@ pub fn document() -> Value {
             item.insert(endpoint.method.to_owned(), operation(&endpoint));
         }
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Gatepass control plane",
@@ -36,7 +36,10 @@ pub fn document() -> Value {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
             "schemas": schemas,
         },
-    })
+    });
+    // One order, whatever the features of the JSON library are: its diff is reviewed.
+    document.sort_all_objects();
+    document
 }
 
 fn operation(endpoint: &Endpoint) -> Value {

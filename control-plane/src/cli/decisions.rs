@@ -52,6 +52,9 @@ fn facts(of: &DecisionView) -> String {
         line("input", Some(&format!("{name} = {shown}")));
     }
     line("policy", of.policy.as_deref());
+    for (name, rules) in [("rules", &of.rules), ("shadow", &of.shadow_rules)] {
+        line(name, (!rules.is_empty()).then(|| rules.join(", ")).as_deref());
+    }
     let age = of.age_ms.map(|age| format!(", heard of {age} ms before")).unwrap_or_default();
     line("state", of.position.as_ref().map(|position| format!("{position}{age}")).as_deref());
     line("mode", of.shadow.then_some("shadow"));

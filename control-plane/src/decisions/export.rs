@@ -117,7 +117,8 @@ fn ocsf(of: &DecisionView) -> Value {
             "decision_id": of.id, "owner": of.owner, "subject": of.subject, "through": of.through,
             "task": of.task, "gatepass": of.gatepass, "policy": of.policy, "position": of.position,
             "age_ms": of.age_ms, "shadow": of.shadow, "inputs": of.inputs, "route": of.route,
-            "certificate": of.certificate, "traceparent": of.traceparent, "mcp_method": of.mcp_method,
+            "certificate": of.certificate, "rules": of.rules, "shadow_rules": of.shadow_rules,
+            "traceparent": of.traceparent, "mcp_method": of.mcp_method,
         },
     });
     if let Some(members) = event.as_object_mut() {
@@ -229,6 +230,8 @@ mod tests {
             certificate: None,
             request_id: text("r-1"),
             traceparent: text("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            rules: vec!["spend".to_owned()],
+            shadow_rules: Vec::new(),
             vm: "00000000000000aa".to_owned(),
             sequence: 4,
             envoy: "00000000000000bb".to_owned(),

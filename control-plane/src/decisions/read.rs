@@ -1,7 +1,9 @@
 //! Questions about what was told.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use gatepass_engine::UnixSeconds;
-use gatepass_engine::record::{Entry, Outcome, chain, read_entry};
+use gatepass_engine::record::{Entry, Outcome, Told, chain, read_entry};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
@@ -120,6 +122,9 @@ pub struct Standing {
 pub(super) struct Row {
     pub(super) n: i64,
     pub(super) sequence: i64,
+    batch: i64,
+    /// The number of the first of its batch.
+    first: i64,
     entry: Vec<u8>,
     pub(super) received_at: i64,
     pub(super) vm: String,
@@ -188,8 +193,34 @@ impl Decisions {
             Followed::Back(_) if is_cut => last,
             Followed::Back(_) | Followed::On(_) => None,
         };
-        let decisions = rows.iter().map(view).collect::<Result<_, _>>()?;
+        let others = self.others(&rows).await?;
+        let decisions = rows.iter().map(|row| view(row, &others)).collect::<Result<_, _>>()?;
         Ok(Page { decisions, newest, older })
+    }
+
+    /// The entries that say a part of these, by their number here.
+    async fn others(&self, rows: &[Row]) -> Result<Others, DbError> {
+        let mut needed = BTreeSet::new();
+        for row in rows {
+            if let Some(Entry::Brief(brief)) = read_entry(&row.entry) {
+                needed.extend(brief.needs().map(|at| row.other(at)));
+            }
+        }
+        let needed: Vec<i64> = needed.into_iter().collect();
+        let mut others = Others::new();
+        for some in needed.chunks(NUMBERS_OF_A_STATEMENT) {
+            let mut query =
+                QueryBuilder::<Sqlite>::new("SELECT n, batch, entry FROM entries WHERE n IN (");
+            let mut list = query.separated(", ");
+            some.iter().for_each(|n| {
+                list.push_bind(*n);
+            });
+            query.push(")");
+            let found: Vec<(i64, i64, Vec<u8>)> =
+                query.build_query_as().fetch_all(&self.readers).await?;
+            others.extend(found.into_iter().map(|(n, batch, entry)| ((batch, n), entry)));
+        }
+        Ok(others)
     }
 
     /// The same as soon as there is one, at the latest at `end`.
@@ -248,7 +279,7 @@ impl Decisions {
                 to: time(counted.to),
                 vm: row.vm.clone(),
             }),
-            Some(Entry::Decision(_)) | None => None,
+            Some(Entry::Decision(_) | Entry::Brief(_)) | None => None,
         });
         Ok(Standing { reporters, gaps, counted: counted.collect() })
     }
@@ -320,17 +351,31 @@ impl Decisions {
     }
 }
 
-fn view(row: &Row) -> Result<DecisionView, DbError> {
-    match read_entry(&row.entry) {
-        Some(Entry::Decision(decision)) => Ok(DecisionView::of(row, &decision)),
-        Some(Entry::Counted(_)) | None => {
+impl Row {
+    /// The number here of an entry of the same batch: they were written in order, and nothing between them.
+    fn other(&self, at: u32) -> i64 {
+        let behind = self.sequence.saturating_sub(self.first).saturating_sub(i64::from(at));
+        self.n.saturating_sub(behind)
+    }
+}
+
+fn view(row: &Row, others: &Others) -> Result<DecisionView, DbError> {
+    let other = |at| read_entry(others.get(&(row.batch, row.other(at)))?);
+    match read_entry(&row.entry).and_then(|entry| entry.whole(other)) {
+        Some(Told::Decision(decision)) => Ok(DecisionView::of(row, &decision)),
+        Some(Told::Counted(_)) | None => {
             Err(DbError::Corrupt(format!("decision {} does not decode", row.n)))
         }
     }
 }
 
+/// By batch and number.
+type Others = BTreeMap<(i64, i64), Vec<u8>>;
+
 const SELECT: &str =
-    "SELECT e.n, e.sequence, e.entry, b.received_at, r.vm, r.envoy, r.node, r.identity, r.shadow
+    "SELECT e.n, e.sequence, e.batch, b.first, e.entry, b.received_at, r.vm, r.envoy, r.node, r.identity, r.shadow
   FROM entries e JOIN batches b ON b.n = e.batch JOIN reporters r ON r.id = b.reporter";
+/// Of the 32,766 values that SQLite has in a statement.
+const NUMBERS_OF_A_STATEMENT: usize = 1_024;
 /// Decisions of one answer.
 pub const MAX_PAGE: u32 = 1_000;

@@ -61,6 +61,12 @@ pub struct DecisionView {
     pub certificate: Option<String>,
     pub request_id: Option<String>,
     pub traceparent: Option<String>,
+    /// The rules that it rests on, by their ids.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Rules in shadow mode that would have had a part in it.
+    #[serde(default)]
+    pub shadow_rules: Vec<String>,
     /// The VM and its number for it.
     pub vm: String,
     pub sequence: i64,
@@ -147,6 +153,8 @@ impl DecisionView {
             certificate: text(decision.certificate),
             request_id: text(decision.request),
             traceparent: text(decision.trace),
+            rules: decision.rules.iter().map(|id| (*id).to_owned()).collect(),
+            shadow_rules: decision.shadow_rules.iter().map(|id| (*id).to_owned()).collect(),
             vm: row.vm.clone(),
             sequence: row.sequence,
             envoy: row.envoy.clone(),

@@ -2,7 +2,7 @@
 
 use gatepass_engine::UnixSeconds;
 use gatepass_engine::ids::is_token;
-use gatepass_engine::record::{Batch, Entry, NoBatch, Why};
+use gatepass_engine::record::{Batch, NoBatch, Told, Why};
 use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::Decisions;
@@ -214,7 +214,7 @@ async fn insert(
             row.push_bind(n).push_bind(signed(sequence));
             sequence = sequence.saturating_add(1);
             match entry {
-                Entry::Decision(decision) => {
+                Told::Decision(decision) => {
                     let bearer = decision.bearer.as_ref();
                     row.push_bind(Some(decision.id.to_vec()))
                         .push_bind(signed(decision.at))
@@ -224,7 +224,7 @@ async fn insert(
                         .push_bind(decision.action)
                         .push_bind(bearer.map(|bearer| bearer.task));
                 }
-                Entry::Counted(counted) => {
+                Told::Counted(counted) => {
                     row.push_bind(None::<Vec<u8>>)
                         .push_bind(signed(counted.to))
                         .push_bind(counted.outcome.as_str())
@@ -239,7 +239,7 @@ async fn insert(
         rows.build().execute(&mut *tx).await?;
     }
     for (sequence, (_, entry)) in (header.first..).zip(&batch.entries) {
-        let Entry::Counted(counted) = entry else { continue };
+        let Told::Counted(counted) = entry else { continue };
         if counted.why != Why::Dropped {
             continue;
         }

@@ -82,6 +82,8 @@ fn decision(nth: u8, outcome: Outcome, code: &'static str) -> Entry<'static> {
         certificate: None,
         request: Some("r-1"),
         trace: None,
+        rules: Vec::new(),
+        shadow_rules: Vec::new(),
     }))
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Bundle {
     pub actions: Vec<Action>,
     pub hosts: Vec<Host>,
-    /// The policy IR lowered from Cedar. This engine evaluates none yet: anything but empty is
-    /// refused.
+    /// A [`crate::policy::Program`] in postcard: the rules, lowered from Cedar. Empty: there are none, and what
+    /// a gatepass grants is permitted.
     pub policy: Vec<u8>,
 }
 

@@ -15,6 +15,7 @@ use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Token};
 use crate::keyring::Speaking;
 use crate::listing::Listing;
+use crate::policy;
 use crate::position::Position;
 use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::Kind;
@@ -32,6 +33,7 @@ mod line;
 mod noted;
 mod permit;
 mod reading;
+mod ruling;
 mod standing;
 mod state;
 
@@ -42,6 +44,7 @@ use line::RequestLine;
 pub use noted::{Noted, Seen};
 pub use permit::{Identity, Permit, Reason};
 use reading::unclear;
+use ruling::permitted;
 pub use standing::Standing;
 use standing::{Basis, Grant};
 pub use state::alive;
@@ -417,12 +420,35 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Binding, binding(presented, action))?;
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
+        if let Some(index) = index.filter(|index| !index.rules().are_none()) {
+            let asked = policy::Asked {
+                audience: asking.audience,
+                method: asking.line.method,
+                host: asking.host,
+                path: asking.target.path,
+                route: &wanted.found.route.path,
+                inputs,
+                places: index.input_places(wanted.found.at),
+            };
+            let facts = policy::Facts {
+                claims,
+                environment: &self.gate.settings().environment,
+                now: times.ends,
+                action: &action.name,
+                asked: Some(asked),
+            };
+            let verdict = index.rules().decide(wanted.at, &facts);
+            self.about.noted.ruled(&verdict);
+            self.step(Check::Rules, permitted(&verdict, index.rules()))?;
+        }
         if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
         {
             let named = admission::named(claims, asking.audience);
             let age = times.ends.since(claims.iat);
-            let usable = |action: &Action| {
-                named.contains(&*action.name) && admission::usable(claims, action, age)
+            let usable = |at: u32, action: &Action| {
+                named.contains(&*action.name)
+                    && admission::usable(claims, action, age)
+                    && admission::may_be_permitted(claims, at, action, index).is_ok()
             };
             let at = (asking.host, asking.target.path);
             let actions = calls.actions(usable);
@@ -446,7 +472,9 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
                 about: self.about.clone(),
             })));
         }
-        let grant = Grant::new(signed, wanted.at, self.confirmation.take());
+        let by_time = index.is_some_and(|index| index.rules().use_time(wanted.at));
+        let decided = by_time.then_some(times.ends);
+        let grant = Grant::new(signed, wanted.at, self.confirmation.take(), decided);
         Ok((Reason::Decided(identity), Basis::Granted(grant)))
     }
 

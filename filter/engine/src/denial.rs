@@ -19,7 +19,17 @@ struct Facts {
     detail: String,
     hold: Option<HoldUntil>,
     missing_scopes: Vec<String>,
+    ruling: Option<Ruling>,
     about: About,
+}
+
+/// What the rule that denies says of it, in the words of who wrote it: for the caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruling {
+    /// `@code`
+    pub code: Option<String>,
+    /// `@message`
+    pub message: Option<String>,
 }
 
 /// Whom and what a decision was about, as far as it was known: for logs and metrics. An agent is
@@ -74,6 +84,7 @@ impl Denial {
             detail: detail.into(),
             hold: None,
             missing_scopes: Vec::new(),
+            ruling: None,
             about: About::default(),
         }))
     }
@@ -100,6 +111,17 @@ impl Denial {
     pub(crate) fn missing(mut self, scopes: Vec<String>) -> Self {
         self.0.missing_scopes = scopes;
         self
+    }
+
+    pub(crate) fn ruled(mut self, ruling: Ruling) -> Self {
+        self.0.ruling = Some(ruling);
+        self
+    }
+
+    /// What the rule says that denies, where one does and says something.
+    #[must_use]
+    pub fn ruling(&self) -> Option<&Ruling> {
+        self.0.ruling.as_ref()
     }
 
     pub(crate) fn about(mut self, about: About) -> Self {

@@ -48,6 +48,12 @@ impl Decimal {
         if negative && value == 0 { None } else { Some(Self(value)) }
     }
 
+    /// The value in ten-thousandths.
+    #[must_use]
+    pub const fn ten_thousandths(self) -> i64 {
+        self.0
+    }
+
     /// A whole number as a decimal, where it fits.
     #[must_use]
     pub const fn from_integer(whole: i64) -> Option<Self> {
@@ -102,6 +108,14 @@ impl Money {
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.amount, String::from_utf8_lossy(&self.currency))
+    }
+}
+
+impl Money {
+    /// Three upper-case letters.
+    #[must_use]
+    pub fn currency(&self) -> &str {
+        core::str::from_utf8(&self.currency).unwrap_or_default()
     }
 }
 
@@ -255,6 +269,12 @@ impl<'a> Inputs<'a> {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Found<'a>> {
         self.found.iter().find(|(known, _)| *known == name).map(|(_, found)| found)
+    }
+
+    /// By its place in the route.
+    #[must_use]
+    pub fn nth(&self, at: usize) -> Option<&Found<'a>> {
+        self.found.get(at).map(|(_, found)| found)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &(&'a str, Found<'a>)> {

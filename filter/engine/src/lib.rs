@@ -31,6 +31,7 @@ pub mod inputs;
 pub mod json;
 pub mod keyring;
 pub mod listing;
+pub mod policy;
 pub mod position;
 pub mod record;
 pub mod redeem;
@@ -57,4 +58,4 @@ pub use refusal::Refusal;
 
 /// The level of this engine, compared with a batch's `min_filter`. It rises when a format gains
 /// something that an older filter would misread.
-pub const FILTER_LEVEL: u32 = 2;
+pub const FILTER_LEVEL: u32 = 3;

@@ -17,6 +17,10 @@ use sha2::{Digest, Sha256};
 
 use crate::position::Position;
 
+mod brief;
+
+pub use brief::{Brief, Peer, Place, Rest, Said, Sayings};
+
 /// The media type of a batch of this version.
 pub const CONTENT_TYPE: &str = "application/vnd.gatepass.decisions.v1+postcard";
 
@@ -51,9 +55,19 @@ pub struct Header<'a> {
 
 pub type Hash = [u8; 32];
 
+/// As it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry<'a> {
+    /// Whole by itself, as gates wrote it first.
     #[serde(borrow)]
+    Decision(Box<Decision<'a>>),
+    Counted(Counted<'a>),
+    Brief(Box<Brief<'a>>),
+}
+
+/// As it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
     Decision(Box<Decision<'a>>),
     Counted(Counted<'a>),
 }
@@ -95,6 +109,12 @@ pub struct Decision<'a> {
     pub request: Option<&'a str>,
     /// `traceparent` (W3C Trace Context).
     pub trace: Option<&'a str>,
+    /// The rules that it rests on, by their ids. Gates that wrote entries whole had none.
+    #[serde(skip)]
+    pub rules: Vec<&'a str>,
+    /// Rules in shadow mode that would have had a part in it.
+    #[serde(skip)]
+    pub shadow_rules: Vec<&'a str>,
 }
 
 /// Whose gatepass it was: known once that was verified.
@@ -235,7 +255,7 @@ pub fn append(out: &mut Vec<u8>, entry: &Entry<'_>, scratch: &mut Scratch) -> bo
 pub struct Batch<'a> {
     pub header: Header<'a>,
     /// Each with its bytes, without the length.
-    pub entries: Vec<(&'a [u8], Entry<'a>)>,
+    pub entries: Vec<(&'a [u8], Told<'a>)>,
 }
 
 /// Why a batch is none.
@@ -269,7 +289,7 @@ impl<'a> Batch<'a> {
         if <Hash>::from(hash) != header.hash {
             return Err(NoBatch::Hash);
         }
-        let mut entries = Vec::new();
+        let mut entries: Vec<(&[u8], Told<'a>)> = Vec::new();
         while !rest.is_empty() {
             let bad = NoBatch::Entry(entries.len());
             let (length, after) = rest.split_first_chunk::<LENGTH_BYTES>().ok_or(bad)?;
@@ -278,7 +298,9 @@ impl<'a> Batch<'a> {
             if size > MAX_ENTRY_BYTES {
                 return Err(bad);
             }
-            entries.push((one, read_entry(one).ok_or(bad)?));
+            let before = |at| read_entry(entries.get(usize::try_from(at).ok()?)?.0);
+            let told = read_entry(one).and_then(|entry| entry.whole(before)).ok_or(bad)?;
+            entries.push((one, told));
             rest = after;
         }
         if usize::try_from(header.count) != Ok(entries.len()) {
@@ -289,6 +311,19 @@ impl<'a> Batch<'a> {
             return Err(NoBatch::Empty);
         }
         Ok(Self { header, entries })
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// With what others of its batch say of it: they are asked for by their place in it. `None` where one of
+    /// them does not say it.
+    #[must_use]
+    pub fn whole(self, other: impl Fn(u32) -> Option<Self>) -> Option<Told<'a>> {
+        match self {
+            Self::Decision(decision) => Some(Told::Decision(decision)),
+            Self::Counted(counted) => Some(Told::Counted(counted)),
+            Self::Brief(brief) => brief.whole(other).map(|whole| Told::Decision(Box::new(whole))),
+        }
     }
 }
 
@@ -366,7 +401,8 @@ mod tests {
         let bytes = batch(5, [9; 32], &all);
         let read = Batch::read(&bytes).unwrap();
         assert_eq!((read.header.first, read.header.count), (5, 2));
-        let entries: Vec<_> = read.entries.iter().map(|(_, entry)| entry.clone()).collect();
+        let entries: Vec<_> = read.entries.into_iter().map(|(_, told)| told).collect();
+        let all = all.map(|entry| entry.whole(|_| None).unwrap());
         assert_eq!(entries, all);
     }
 

@@ -14,6 +14,7 @@ use crate::bundle::{
 };
 use crate::decision::Header;
 use crate::inputs::{Inputs, Unclear};
+use crate::policy::{NOWHERE, Rules};
 use crate::target::{Ambiguous, Target, decoded};
 
 mod calls;
@@ -30,6 +31,9 @@ pub struct Index {
     bundle: Bundle,
     hosts: HashMap<String, usize>,
     tries: Vec<HashMap<String, Trie>>,
+    rules: Rules,
+    /// By host and route: where the route has each input that the rules speak of.
+    places: Vec<Vec<Box<[u8]>>>,
 }
 
 /// What the bundle says of a host.
@@ -114,6 +118,10 @@ impl Index {
     /// The first [`Flaw`] found.
     pub fn build(bundle: Bundle) -> Result<Self, Flaw> {
         check_bundle(&bundle)?;
+        let rules = Rules::read(&bundle.policy, bundle.actions.len())
+            .map_err(|why| flaw(Place::Bundle, format!("rules: {why}")))?;
+        let names: Vec<&str> = rules.inputs().collect();
+        let places = bundle.hosts.iter().map(|host| places_of(host, &names)).collect();
         let mut hosts = HashMap::new();
         let mut tries = Vec::with_capacity(bundle.hosts.len());
         for (at, host) in bundle.hosts.iter().enumerate() {
@@ -124,7 +132,19 @@ impl Index {
             }
             tries.push(build_tries(&bundle, at, host)?);
         }
-        Ok(Self { bundle, hosts, tries })
+        Ok(Self { bundle, hosts, tries, rules, places })
+    }
+
+    /// What operators wrote in Cedar; none where they wrote nothing.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Where a route has each input that the rules speak of.
+    pub(crate) fn input_places(&self, at: RouteAt) -> &[u8] {
+        let of_host = self.places.get(at.host);
+        of_host.and_then(|routes| routes.get(at.route)).map_or(&[], |places| places)
     }
 
     #[must_use]
@@ -158,6 +178,16 @@ impl Index {
     pub fn smallest_staleness(&self) -> Option<u32> {
         self.bundle.actions.iter().map(|action| action.staleness).min()
     }
+}
+
+fn places_of(host: &Host, names: &[&str]) -> Vec<Box<[u8]>> {
+    let Treatment::Guarded(routes) = &host.treatment else { return Vec::new() };
+    let place = |route: &Route, name: &str| {
+        let found = route.inputs.iter().position(|input| input.name == name);
+        // INVARIANT: a route has fewer inputs than that.
+        found.and_then(|at| u8::try_from(at).ok()).unwrap_or(NOWHERE)
+    };
+    routes.iter().map(|route| names.iter().map(|name| place(route, name)).collect()).collect()
 }
 
 impl<'i> GuardedHost<'i> {

@@ -31,6 +31,7 @@ pub enum Check {
     Binding,
     Assurance,
     Approval,
+    Rules,
     Consumption,
 }
 
@@ -64,6 +65,7 @@ impl Check {
             Self::Binding => "the binding holds",
             Self::Assurance => "the agent proved itself well enough",
             Self::Approval => "a human approved this action",
+            Self::Rules => "the policy's rules permit it",
             Self::Consumption => "what is used up is still there",
         }
     }

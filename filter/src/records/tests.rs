@@ -1,4 +1,4 @@
-use gatepass_engine::record::{Batch, Bearer};
+use gatepass_engine::record::{Batch, Bearer, Told};
 
 use super::*;
 
@@ -50,6 +50,8 @@ fn decision(nth: u32, outcome: Outcome, code: &'static str, known: bool) -> Deci
         certificate: None,
         request: None,
         trace: None,
+        rules: Vec::new(),
+        shadow_rules: Vec::new(),
     }
 }
 
@@ -70,10 +72,10 @@ fn told(records: &mut Records) -> (Vec<u32>, Counts) {
         assert_eq!(batch.header.reporter, reporter());
         for (_, entry) in &batch.entries {
             match entry {
-                Entry::Decision(decision) => {
+                Told::Decision(decision) => {
                     ids.push(u32::from_le_bytes(*decision.id.first_chunk().unwrap()));
                 }
-                Entry::Counted(counted) => {
+                Told::Counted(counted) => {
                     counts.push((counted.why, known_code(counted.code), counted.count));
                 }
             }
@@ -134,7 +136,7 @@ fn what_waits_is_told_within_a_second_and_at_once_when_a_batch_is_full() {
 #[test]
 fn a_full_ring_drops_the_newest_and_says_how_many_when_there_is_room() {
     let mut records = records();
-    let all = 40_000;
+    let all = 200_000;
     for nth in 0..all {
         allow(&mut records, nth);
         assert!(records.held.all <= RING_BYTES);
@@ -227,8 +229,8 @@ fn what_is_never_taken_is_counted_and_its_numbers_stay_missing() {
     assert_eq!((first.header.first, first.header.count), (0, 3));
     assert_eq!((next.header.first, next.header.prev), (3, first.header.hash));
     let gap = next.entries.iter().find_map(|(_, entry)| match entry {
-        Entry::Counted(counted) => Some((counted.why, counted.code, counted.count)),
-        Entry::Decision(_) => None,
+        Told::Counted(counted) => Some((counted.why, counted.code, counted.count)),
+        Told::Decision(_) => None,
     });
     assert_eq!(gap, Some((Why::Dropped, "not_taken", 3)));
 }
@@ -253,6 +255,6 @@ fn a_record_says_when_it_was_by_the_wall() {
     allow(&mut records, 1);
     let bytes = records.oldest().unwrap();
     let batch = Batch::read(&bytes).unwrap();
-    let Some((_, Entry::Decision(decision))) = batch.entries.first() else { panic!() };
+    let Some((_, Told::Decision(decision))) = batch.entries.first() else { panic!() };
     assert_eq!(decision.at, 5_000_030);
 }

@@ -7,7 +7,7 @@ use gatepass_engine::clock::Now;
 use gatepass_engine::decision::{Header, Noted};
 use gatepass_engine::record::{Decision, Outcome, Reporter, Why};
 
-use super::Shell;
+use super::{Shell, rules};
 use crate::host::{self, EnvoySharedData};
 use crate::node;
 use crate::records::{Class, Records};
@@ -70,8 +70,8 @@ impl Shell {
         headers: &[Header<'_>],
         id: &str,
     ) {
-        let rules = self.configuration.records;
-        if !rules.enabled {
+        let settings = self.configuration.records;
+        if !settings.enabled {
             return;
         }
         let class = match (noted.is_verified(), outcome) {
@@ -89,7 +89,7 @@ impl Shell {
         let index = self.gate.index();
         let at = index.zip(noted.route_at()).and_then(|(index, at)| index.at(at));
         if outcome == Outcome::Allow
-            && rules.low_allows_per_mille < 1_000
+            && settings.low_allows_per_mille < 1_000
             && at.is_none_or(|(_, route)| route.call.is_none())
         {
             let risk = at.and_then(|(_, route)| match route.target {
@@ -98,11 +98,12 @@ impl Shell {
                     index?.bundle().actions.get(usize::try_from(at).ok()?).map(|action| action.risk)
                 }
             });
-            if risk == Some(Risk::Low) && of_a_thousand(&id) >= rules.low_allows_per_mille {
+            if risk == Some(Risk::Low) && of_a_thousand(&id) >= settings.low_allows_per_mille {
                 return self.records.count(Why::Sampled, outcome, code);
             }
         }
         let known = class != Class::Unverified;
+        let (rules, shadow_rules) = rules::named(index, noted);
         let named = Named::of(headers);
         // Asked of those alone whose gatepass was verified: each costs a call of the host.
         let certificate = known.then(|| property("connection\0sha256_peer_certificate_digest"));
@@ -134,6 +135,8 @@ impl Shell {
             certificate: certificate.as_deref(),
             request: named.request,
             trace: named.trace,
+            rules,
+            shadow_rules,
         };
         self.records.add(class, decision);
     }

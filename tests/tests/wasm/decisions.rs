@@ -142,7 +142,8 @@ fn a_denial_says_why_in_every_place_that_can_tell() {
     };
     let body: Value = serde_json::from_slice(&reply.body).unwrap();
     let id = body["decision_id"].as_str().unwrap().to_owned();
-    let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    let mut members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    members.sort();
     assert_eq!(members, ["code", "decision_id", "detail", "status", "title", "type"]);
     assert_eq!(body["type"], "urn:gatepass:denied:wrong_environment");
     assert_eq!(body["status"], 401);

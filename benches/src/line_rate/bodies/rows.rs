@@ -71,6 +71,7 @@ pub(super) fn rows() -> Vec<Row> {
             row("buffer_no_copy", Subject::Part("buffer_no_copy"), None);
             row("envoy_buffer", Subject::Buffer, None);
             row(gate, Subject::Gatepass, Some(&denied));
+            row(UNRECORDED, Subject::Unrecorded, Some(&denied));
             row("envoy_native", native, Some(&rbac));
             row("envoy_native_jwt", with_jwt, Some(&rbac));
         }
@@ -80,6 +81,8 @@ pub(super) fn rows() -> Vec<Row> {
 
 /// What the others are held against.
 pub(super) const BASE: &str = "buffer_only";
+/// What tells the cost of a record.
+pub(super) const UNRECORDED: &str = "gatepass_unrecorded";
 /// The bound of the gatepasses and of Envoy's rules is 500.00 EUR.
 pub(super) const ALLOWED: &str = "480.50";
 pub(super) const TOO_MUCH: &str = "500.02";

@@ -366,15 +366,59 @@ fn what_is_perhaps_not_meant_is_a_warning() {
     );
 }
 
-#[test]
-fn cedar_is_refused_and_not_left_out() {
+fn with_rules(orders: &str, rules: &str) -> Result<Compiled, Vec<Problem>> {
     let all = files(&[
         ("gatepass.yaml", WHOLE),
-        ("actions/orders.yaml", ORDERS),
-        ("limits/spend.cedar", "permit (principal, action, resource);\n"),
+        ("actions/orders.yaml", orders),
+        ("limits/spend.cedar", rules),
     ]);
-    assert_eq!(
-        found(compile_sources(&Sources::folder(all).unwrap())),
-        ["limits/spend.cedar:1:1: this version reads no Cedar yet; remove the file"]
+    compile_sources(&Sources::folder(all).unwrap())
+}
+
+#[test]
+fn rules_are_compiled_with_the_actions_that_they_speak_of() {
+    let compiled = with_rules(ORDERS, "permit (principal, action, resource);\n").unwrap();
+    assert_eq!(compiled.warnings, []);
+    assert!(!compiled.bundle.policy.is_empty());
+    assert!(gatepass_engine::routes::Index::build(compiled.bundle).is_ok());
+    // Rules of which all are gone permit nothing, and say so.
+    let empty = with_rules(ORDERS, "// permit (principal, action, resource);\n").unwrap();
+    assert!(!empty.bundle.policy.is_empty());
+    let said: Vec<&str> = empty.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert!(
+        said.iter().any(|said| said.starts_with("no rule permits `orders:create`")),
+        "{said:?}"
     );
+}
+
+#[test]
+fn what_is_wrong_with_a_rule_is_told_in_its_file() {
+    let nothing = "permit (principal, action, resource)\nwhen { context.inputs.price == 1 };\n";
+    let told = found(with_rules(ORDERS, nothing));
+    assert!(told[0].starts_with("limits/spend.cedar:2:8: "), "{told:?}");
+    let twin = nothing.replace("inputs.price == 1", "environment == \"prod\"");
+    assert!(with_rules(ORDERS, &twin).is_ok());
+    // What is wrong with the actions is told first: rules would be told of for it.
+    let wrong = ORDERS.replace("risk: medium", "risk: none");
+    let told = found(with_rules(&wrong, nothing));
+    assert!(told.iter().all(|told| told.starts_with("actions/orders.yaml")), "{told:?}");
+}
+
+#[test]
+fn rules_that_are_perhaps_not_meant_are_warned_of() {
+    let warned = |orders: &str, rules: &str| -> Vec<String> {
+        let compiled = with_rules(orders, rules).unwrap();
+        compiled.warnings.into_iter().map(|warning| warning.message).collect()
+    };
+    let all = "permit (principal, action, resource);\n";
+    assert_eq!(warned(ORDERS, all), [] as [&str; 0]);
+    let high = ORDERS.replace("risk: medium", "risk: high");
+    let broad = warned(&high, all);
+    assert!(broad.iter().any(|said| said.contains("to every agent")), "{broad:?}");
+    let named = all.replace("principal,", "principal in Gatepass::Blueprint::\"buyer\",");
+    assert!(!warned(&high, &named).iter().any(|said| said.contains("to every agent")));
+    let masked = warned(ORDERS, &format!("{all}forbid (principal, action, resource);\n"));
+    assert!(masked.iter().any(|said| said.contains("never has an effect")), "{masked:?}");
+    let some = format!("{all}forbid (principal, action == Action::\"orders:read\", resource);\n");
+    assert_eq!(warned(ORDERS, &some), [] as [&str; 0]);
 }

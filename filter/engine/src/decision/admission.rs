@@ -7,9 +7,11 @@ use std::collections::HashSet;
 
 use super::check;
 use super::demands::{approved, assurance, bindable, restrictions, scopes, young};
+use super::ruling::permitted;
 use crate::bundle::{Action, Route, RouteTarget, Treatment};
 use crate::denial::{About, Code, Denial};
 use crate::gatepass::Claims;
+use crate::policy::Facts;
 use crate::routes::Index;
 
 /// Asks of every action that some entry names.
@@ -26,11 +28,12 @@ pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
     }
     for (name, locations) in details.named() {
         let about = About { action: Some(name.to_owned()), ..About::default() };
-        let admitted = match index.bundle().actions.iter().find(|action| action.name == name) {
+        let mut actions = (0..).zip(&index.bundle().actions);
+        let admitted = match actions.find(|(_, action)| action.name == name) {
             None => Err(Denial::new(Code::NoRoute, "no such action in the policy in force")),
-            Some(action) => {
-                reachable(claims, locations, name, index).and_then(|()| demands(claims, action))
-            }
+            Some((at, action)) => reachable(claims, locations, name, index)
+                .and_then(|()| demands(claims, action))
+                .and_then(|()| may_be_permitted(claims, at, action, index)),
         };
         admitted.map_err(|denial| denial.about(about))?;
     }
@@ -61,6 +64,22 @@ fn demands(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
     bindable(action)?;
     assurance(claims, action)?;
     approved(claims, action)
+}
+
+/// Whether the rules may permit some request of the action; what only a request has is not known.
+pub(super) fn may_be_permitted(
+    claims: &Claims<'_>,
+    at: u32,
+    action: &Action,
+    index: &Index,
+) -> Result<(), Denial> {
+    let rules = index.rules();
+    if rules.are_none() {
+        return Ok(());
+    }
+    let (environment, now) = (claims.env.as_str(), claims.iat);
+    let facts = Facts { claims, environment, now, action: &action.name, asked: None };
+    permitted(&rules.decide(at, &facts), rules)
 }
 
 /// Whether a host of one of the audiences has a route to the action.

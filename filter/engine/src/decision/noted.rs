@@ -7,6 +7,7 @@ use crate::bundle::{Protocol, Recording, Route};
 use crate::digest::ActionFacts;
 use crate::gatepass::Signed;
 use crate::inputs::Found;
+use crate::policy::{Causes, Verdict};
 use crate::record::{Bearer, Call, Shown, pseudonym};
 use crate::routes::RouteAt;
 
@@ -20,6 +21,10 @@ pub struct Noted {
     call: Option<Box<Called>>,
     /// Those that the policy shows, by their number in the route.
     inputs: Vec<(usize, Seen)>,
+    /// Which rules it rests on, by their number in the bundle that it was decided under.
+    rules: Causes,
+    /// Rules in shadow mode that would have had a part in it.
+    shadow_rules: Causes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +98,18 @@ impl Noted {
         self.gatepass.as_ref().map(|signed| signed.bearer())
     }
 
+    pub(super) const fn ruled(&mut self, verdict: &Verdict) {
+        self.rules = verdict.causes;
+        self.shadow_rules = verdict.shadow;
+    }
+
+    /// The rules that it rests on, and those in shadow mode that would have had a part in it, by their number
+    /// in the bundle that it was decided under.
+    #[must_use]
+    pub const fn rules(&self) -> (&Causes, &Causes) {
+        (&self.rules, &self.shadow_rules)
+    }
+
     /// Whether a gatepass was verified.
     #[must_use]
     pub const fn is_verified(&self) -> bool {
@@ -134,6 +151,8 @@ impl PartialEq for Noted {
             && self.route == other.route
             && self.call == other.call
             && self.inputs == other.inputs
+            && self.rules == other.rules
+            && self.shadow_rules == other.shadow_rules
     }
 }
 

@@ -16,7 +16,8 @@
 //! - `too_old`, by the action's `max_age`,
 //! - `duration_over`, which is told of open requests alone.
 //!
-//! Under another bundle nothing is taken as given: the whole request is decided again.
+//! Under another bundle nothing is taken as given: the whole request is decided again. So it is, each second, where
+//! the rules of its action speak of the time; they rest on the request and its gatepass beside that, which stay.
 
 use core::fmt;
 use core::num::NonZeroU32;
@@ -64,6 +65,8 @@ pub(super) struct Grant {
     action: u32,
     /// What was spent or stored for it. It is not asked for again while the request is open.
     confirmation: Option<Arc<Confirmation>>,
+    /// When it was decided, where time alone may change what the rules come to.
+    by_time: Option<UnixSeconds>,
     /// Most requests end before anybody looks.
     looked: Option<Box<Looked>>,
 }
@@ -98,8 +101,9 @@ impl Grant {
         signed: &Arc<Signed>,
         action: u32,
         confirmation: Option<Arc<Confirmation>>,
+        by_time: Option<UnixSeconds>,
     ) -> Self {
-        Self { signed: Arc::clone(signed), action, confirmation, looked: None }
+        Self { signed: Arc::clone(signed), action, confirmation, by_time, looked: None }
     }
 
     fn holds_at(&self, times: Times) -> bool {
@@ -174,6 +178,20 @@ impl Standing {
         }
     }
 
+    /// Whether the request itself must be decided again: under another bundle, and where rules speak of the
+    /// time.
+    #[must_use]
+    pub fn needs_request(&self, gate: &Gate) -> bool {
+        !self.is_under(gate) || self.by_time().is_some()
+    }
+
+    const fn by_time(&self) -> Option<UnixSeconds> {
+        match &self.basis {
+            Basis::Granted(grant) => grant.by_time,
+            Basis::Public | Basis::PassedThrough | Basis::Shadow => None,
+        }
+    }
+
     /// Whether the next look costs as much as a good part of a decision: the first does, and a whole
     /// decision.
     #[must_use]
@@ -182,7 +200,7 @@ impl Standing {
             Basis::Granted(grant) => grant.looked.is_some(),
             Basis::Public | Basis::PassedThrough | Basis::Shadow => true,
         };
-        !looked || !self.is_under(gate)
+        !looked || self.needs_request(gate)
     }
 
     /// Whether time alone may have ended it since it was decided last. Cheap enough for every tick; news
@@ -193,6 +211,11 @@ impl Standing {
             return true;
         }
         match &self.basis {
+            // Each second is another time to the rules.
+            Basis::Granted(grant) if let Some(decided) = grant.by_time => {
+                gate.times(now).ends != decided
+                    || self.action(grant).is_none_or(|action| fresh(gate, action, now).is_err())
+            }
             Basis::Granted(grant) => {
                 let holds = grant.holds_at(gate.times(now));
                 !holds || self.action(grant).is_none_or(|action| fresh(gate, action, now).is_err())
@@ -212,6 +235,10 @@ impl Standing {
         }
         if !self.is_under(gate) {
             return Err(self.denied(Denial::new(Code::PolicyChanged, "another bundle is in force")));
+        }
+        if self.by_time().is_some_and(|decided| decided != gate.times(now).ends) {
+            let what = "the policy's rules speak of the time";
+            return Err(self.denied(Denial::new(Code::PolicyChanged, what)));
         }
         let looked = match &self.basis {
             Basis::Granted(grant) => Some(self.look(grant, gate, now)),

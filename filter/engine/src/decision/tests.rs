@@ -9,6 +9,7 @@ mod noted;
 mod passing;
 mod restrictions;
 mod revocation;
+mod rules;
 mod standing;
 mod time;
 mod uses;

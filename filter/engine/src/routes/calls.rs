@@ -71,7 +71,7 @@ impl<'a> MatchedCalls<'a> {
     }
 
     /// Those of their actions that are usable.
-    pub(crate) fn actions(&self, usable: impl Fn(&Action) -> bool) -> HashSet<u32> {
+    pub(crate) fn actions(&self, usable: impl Fn(u32, &Action) -> bool) -> HashSet<u32> {
         let leaves =
             self.calls.methods.values().flat_map(|named| named.of.values().chain(&named.any));
         let mut looked = HashSet::new();
@@ -83,7 +83,8 @@ impl<'a> MatchedCalls<'a> {
             .filter(|id| looked.insert(*id))
             .filter(|id| {
                 let at = usize::try_from(*id).ok();
-                at.and_then(|at| self.index.bundle.actions.get(at)).is_some_and(&usable)
+                let action = at.and_then(|at| self.index.bundle.actions.get(at));
+                action.is_some_and(|action| usable(*id, action))
             })
             .collect()
     }

@@ -13,9 +13,6 @@ use crate::rpc::{self, MAX_NAME_BYTES, has_name};
 use crate::target::{MAX_SEGMENTS, is_host};
 
 pub(super) fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
-    if !bundle.policy.is_empty() {
-        return Err(flaw(Place::Bundle, "this filter evaluates no policy conditions"));
-    }
     if bundle.actions.len() > MAX_ACTIONS {
         return Err(flaw(Place::Bundle, format!("more than {MAX_ACTIONS} actions")));
     }

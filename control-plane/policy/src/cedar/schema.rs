@@ -1,0 +1,196 @@
+//! The schema that rules are validated against, made of the actions and their inputs.
+//!
+//! It is Cedar's own text, so that Cedar's tools read it too (`gatepass policy schema`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gatepass_engine::bundle::{Bundle, InputKind, Risk, RouteTarget, Treatment};
+
+use super::{Note, nowhere};
+
+/// The schema, and what lowering needs of it.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub text: String,
+    /// What each input is, in every action that has one of the name.
+    inputs: BTreeMap<String, Shape>,
+    /// The groups of each action.
+    groups: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The type of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Text,
+    Integer,
+    Decimal,
+    Money,
+    Boolean,
+    Texts,
+    /// Of several types, in several actions: each action's own is in the schema, and values are what they are.
+    Mixed,
+}
+
+impl Shape {
+    const fn of(kind: &InputKind) -> Self {
+        match kind {
+            InputKind::Text => Self::Text,
+            InputKind::Integer => Self::Integer,
+            InputKind::Decimal => Self::Decimal,
+            InputKind::Money(_) => Self::Money,
+            InputKind::Boolean => Self::Boolean,
+            InputKind::TextSet => Self::Texts,
+        }
+    }
+
+    const fn cedar(self) -> &'static str {
+        match self {
+            Self::Text | Self::Mixed => "String",
+            Self::Integer => "Long",
+            Self::Decimal => "decimal",
+            Self::Money => "Gatepass::Money",
+            Self::Boolean => "Bool",
+            Self::Texts => "Set<String>",
+        }
+    }
+}
+
+impl Schema {
+    pub(super) fn input(&self, name: &str) -> Option<Shape> {
+        self.inputs.get(name).copied()
+    }
+
+    pub(super) fn is_in(&self, action: &str, group: &str) -> bool {
+        self.groups.get(action).is_some_and(|groups| groups.contains(group))
+    }
+
+    /// Pairs of an action and a group that it is in.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.groups.iter();
+        all.flat_map(|(action, groups)| {
+            groups.iter().map(move |group| (action.as_str(), group.as_str()))
+        })
+    }
+}
+
+/// The schema of a bundle's actions.
+///
+/// # Errors
+/// Two routes of one action have an input of one name and different types.
+pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
+    let mut problems = Vec::new();
+    let mut by_action: Vec<BTreeMap<&str, Shape>> = vec![BTreeMap::new(); bundle.actions.len()];
+    let mut inputs: BTreeMap<String, Shape> = BTreeMap::new();
+    for host in &bundle.hosts {
+        let Treatment::Guarded(routes) = &host.treatment else { continue };
+        for route in routes {
+            let RouteTarget::Action(at) = route.target else { continue };
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            let (Some(of), Some(action)) = (by_action.get_mut(at), bundle.actions.get(at)) else {
+                continue;
+            };
+            for input in &route.inputs {
+                let shape = Shape::of(&input.kind);
+                let before = *of.entry(&input.name).or_insert(shape);
+                if before != shape {
+                    let message = format!(
+                        "input `{}` of action `{}` is `{}` in one route and `{}` in another",
+                        input.name,
+                        action.name,
+                        before.cedar(),
+                        shape.cedar(),
+                    );
+                    let remedy = "give one of them another name".to_owned();
+                    problems.push(Note { message, remedy, ..nowhere("gatepass.yaml") });
+                }
+                let known = inputs.entry(input.name.clone()).or_insert(shape);
+                if *known != shape {
+                    *known = match (*known, shape) {
+                        // Its parts are told apart from a plain value's when the rule is lowered.
+                        (Shape::Money, _) | (_, Shape::Money) => {
+                            let message = format!(
+                                "input `{}` is money in one action and `{}` in another",
+                                input.name,
+                                if shape == Shape::Money { known.cedar() } else { shape.cedar() },
+                            );
+                            let remedy = "give one of them another name".to_owned();
+                            problems.push(Note { message, remedy, ..nowhere("gatepass.yaml") });
+                            Shape::Money
+                        }
+                        _ => Shape::Mixed,
+                    };
+                }
+            }
+        }
+    }
+    if !problems.is_empty() {
+        problems.dedup();
+        return Err(problems);
+    }
+    let groups: BTreeMap<String, BTreeSet<String>> =
+        bundle.actions.iter().map(|action| (action.name.clone(), groups_of(action))).collect();
+    Ok(Schema { text: text(bundle, &by_action, &groups), inputs, groups })
+}
+
+/// What each action is in by itself: its risk, and what stands before each `:` of its name.
+fn groups_of(action: &gatepass_engine::bundle::Action) -> BTreeSet<String> {
+    let risk = match action.risk {
+        Risk::Low => "risk:low",
+        Risk::Medium => "risk:medium",
+        Risk::High => "risk:high",
+    };
+    let name = action.name.as_str();
+    let prefixes = name.match_indices(':').filter_map(|(at, _)| name.get(..at));
+    prefixes.chain([risk]).map(str::to_owned).collect()
+}
+
+fn text(
+    bundle: &Bundle,
+    inputs: &[BTreeMap<&str, Shape>],
+    groups: &BTreeMap<String, BTreeSet<String>>,
+) -> String {
+    let mut out = String::from(TYPES);
+    let names: BTreeSet<&str> = bundle.actions.iter().map(|action| action.name.as_str()).collect();
+    let all: BTreeSet<&str> = groups.values().flatten().map(String::as_str).collect();
+    for group in all.difference(&names) {
+        out.push_str(&format!("action {};\n", quoted(group)));
+    }
+    for (action, inputs) in bundle.actions.iter().zip(inputs) {
+        let groups = groups.get(&action.name).into_iter().flatten();
+        let groups: Vec<String> = groups.map(|group| quoted(group)).collect();
+        let fields =
+            inputs.iter().map(|(name, shape)| format!("{}?: {}", quoted(name), shape.cedar()));
+        let fields: Vec<String> = fields.collect();
+        out.push_str(&format!(
+            "action {} in [{}] appliesTo {{\n  principal: [Gatepass::Agent],\n  resource: [Gatepass::System],\n  \
+             context: {{\n    environment: String,\n    request: Gatepass::Request,\n    \
+             gatepass: Gatepass::Credential,\n    task: Gatepass::Task,\n    \
+             approval?: Gatepass::Approval,\n    inputs: {{ {} }},\n  }},\n}};\n",
+            quoted(&action.name),
+            groups.join(", "),
+            fields.join(", "),
+        ));
+    }
+    out
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+const TYPES: &str = "\
+namespace Gatepass {
+  entity Person;
+  entity Blueprint;
+  entity Agent in [Blueprint] { owner: Person };
+  entity System;
+  type Request = { method: String, host: String, path: String, route: String, time: datetime };
+  type Credential = {
+    id: String, scopes: Set<String>, assurance: String, issued: datetime, expires: datetime,
+    subject: String, through: Set<Agent>,
+  };
+  type Task = { id: String };
+  type Approval = { id: String, by: Person };
+  type Money = { amount: decimal, currency: String };
+}
+";

@@ -1,0 +1,444 @@
+//! A program as it came, checked: numbers name what is there, operands come first, and the depth and the steps
+//! of everything are within bounds. Whoever signs a program that is not so is refused, and the gate stays on
+//! the one before.
+
+use super::evaluate::MAX_MEMBERS;
+use super::{Effect, Node, Program, Rule, Slot};
+use crate::ids::is_token;
+
+/// A program that was checked, with the rules of each action by their effect.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// A program without a rule permits nothing; no program at all leaves it to the gatepass.
+    are_there: bool,
+    program: Program,
+    actions: Vec<Split>,
+}
+
+/// The rules of one action.
+#[derive(Clone, Debug, Default)]
+struct Split {
+    /// Those that forbid come first.
+    rules: Vec<u32>,
+    forbids: usize,
+    uses_time: bool,
+    uses_inputs: bool,
+}
+
+/// Why a program is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadProgram {
+    #[error("its bytes do not decode")]
+    Bytes,
+    #[error("it has rules for {0} actions, and the bundle has {1}")]
+    Actions(usize, usize),
+    #[error("more than {MAX_RULES} rules, {MAX_NODES} expressions, or {MAX_INPUTS} inputs")]
+    TooMany,
+    #[error("{what} {at} names what is not there")]
+    Names { what: &'static str, at: usize },
+    #[error("rule {0} has an id, a code or a message that cannot be told")]
+    Texts(usize),
+    #[error("the condition of `{0}` is deeper than {MAX_DEPTH}")]
+    TooDeep(String),
+    #[error("the condition of `{0}` takes more than {MAX_STEPS} steps")]
+    TooLong(String),
+    #[error("the rules of action {0} take more than {MAX_STEPS_OF_ACTION} steps together")]
+    TooLongTogether(usize),
+}
+
+/// What is known of a node before anything is decided.
+#[derive(Clone, Copy)]
+struct Measure {
+    depth: u32,
+    /// To evaluate it once.
+    steps: u64,
+    /// To look at all of its value once more: sets that are written out are evaluated where they are looked at.
+    extent: u64,
+    uses: Uses,
+}
+
+/// Which facts a decision rests on.
+#[derive(Clone, Copy, Default)]
+struct Uses {
+    time: bool,
+    inputs: bool,
+}
+
+impl Uses {
+    const fn or(self, other: Self) -> Self {
+        Self { time: self.time || other.time, inputs: self.inputs || other.inputs }
+    }
+}
+
+impl Rules {
+    /// Of a bundle with so many actions; empty bytes are no rules at all.
+    ///
+    /// # Errors
+    /// [`BadProgram`].
+    pub fn read(bytes: &[u8], actions: usize) -> Result<Self, BadProgram> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        let (program, rest) =
+            postcard::take_from_bytes::<Program>(bytes).map_err(|_| BadProgram::Bytes)?;
+        if !rest.is_empty() {
+            return Err(BadProgram::Bytes);
+        }
+        Self::check(program, actions)
+    }
+
+    /// The same of a program that was just compiled.
+    ///
+    /// # Errors
+    /// [`BadProgram`].
+    pub fn check(program: Program, actions: usize) -> Result<Self, BadProgram> {
+        if program.actions.len() != actions {
+            return Err(BadProgram::Actions(program.actions.len(), actions));
+        }
+        if program.rules.len() > MAX_RULES
+            || program.nodes.len() > MAX_NODES
+            || program.inputs.len() > MAX_INPUTS
+        {
+            return Err(BadProgram::TooMany);
+        }
+        let measures = measure(&program)?;
+        let mut of_rules = Vec::with_capacity(program.rules.len());
+        for (at, rule) in program.rules.iter().enumerate() {
+            of_rules.push(check_rule(rule, at, &measures)?);
+        }
+        let mut split = Vec::with_capacity(actions);
+        for (at, applies) in program.actions.iter().enumerate() {
+            split.push(check_action(&program, &applies.rules, at, &of_rules)?);
+        }
+        check_names(&program)?;
+        Ok(Self { are_there: true, program, actions: split })
+    }
+
+    pub(super) const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Whether nobody wrote any, so that nothing is asked of them.
+    #[must_use]
+    pub const fn are_none(&self) -> bool {
+        !self.are_there
+    }
+
+    #[must_use]
+    pub fn rule(&self, at: u32) -> Option<&Rule> {
+        self.program.rules.get(usize::try_from(at).ok()?)
+    }
+
+    /// The rules of an action that have an effect.
+    pub(super) fn of(&self, action: u32, effect: Effect) -> &[u32] {
+        let split = usize::try_from(action).ok().and_then(|at| self.actions.get(at));
+        let Some(split) = split else { return &[] };
+        let (forbids, permits) = split.rules.split_at_checked(split.forbids).unwrap_or_default();
+        match effect {
+            Effect::Forbid => forbids,
+            Effect::Permit => permits,
+        }
+    }
+
+    /// Whether time alone may change what the rules of an action come to.
+    #[must_use]
+    pub fn use_time(&self, action: u32) -> bool {
+        self.split(action).is_some_and(|split| split.uses_time)
+    }
+
+    /// Whether they look at inputs.
+    #[must_use]
+    pub fn use_inputs(&self, action: u32) -> bool {
+        self.split(action).is_some_and(|split| split.uses_inputs)
+    }
+
+    fn split(&self, action: u32) -> Option<&Split> {
+        self.actions.get(usize::try_from(action).ok()?)
+    }
+
+    /// The names of the inputs, in the order of their numbers.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        let text = |at: &u32| self.program.texts.get(usize::try_from(*at).ok()?);
+        self.program.inputs.iter().map(move |at| text(at).map_or("", String::as_str))
+    }
+}
+
+fn check_rule(rule: &Rule, at: usize, measures: &[Measure]) -> Result<(u64, Uses), BadProgram> {
+    if !is_token(&rule.id)
+        || rule.code.as_deref().is_some_and(|code| !is_code(code))
+        || rule.message.as_deref().is_some_and(|message| !is_message(message))
+    {
+        return Err(BadProgram::Texts(at));
+    }
+    let Some(condition) = rule.condition else { return Ok((1, Uses::default())) };
+    let found = usize::try_from(condition).ok().and_then(|condition| measures.get(condition));
+    let Some(found) = found else { return Err(BadProgram::Names { what: "rule", at }) };
+    if found.depth > MAX_DEPTH {
+        return Err(BadProgram::TooDeep(rule.id.clone()));
+    }
+    if found.steps > MAX_STEPS {
+        return Err(BadProgram::TooLong(rule.id.clone()));
+    }
+    Ok((found.steps, found.uses))
+}
+
+/// What a rule may say as its `@code`: 1 to 64 of `a-z`, `0-9` and `_`.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=MAX_CODE).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// What a rule may say as its `@message`: one line of 1 to 256 bytes.
+#[must_use]
+pub fn is_message(text: &str) -> bool {
+    (1..=MAX_MESSAGE).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn check_action(
+    program: &Program,
+    rules: &[u32],
+    at: usize,
+    of_rules: &[(u64, Uses)],
+) -> Result<Split, BadProgram> {
+    let names = || BadProgram::Names { what: "action", at };
+    let mut split = Split::default();
+    let mut steps = 0_u64;
+    let mut before = None;
+    for number in rules {
+        let nth = usize::try_from(*number).map_err(|_| names())?;
+        // Ascending, so that none is there twice.
+        let rises = before.replace(*number).is_none_or(|before| before < *number);
+        let rule = program.rules.get(nth).filter(|_| rises).ok_or_else(names)?;
+        let (taken, uses) = of_rules.get(nth).copied().ok_or_else(names)?;
+        steps = steps.saturating_add(taken);
+        split.uses_time |= uses.time;
+        split.uses_inputs |= uses.inputs;
+        if rule.effect == Effect::Forbid {
+            split.rules.push(*number);
+        }
+    }
+    if steps > MAX_STEPS_OF_ACTION {
+        return Err(BadProgram::TooLongTogether(at));
+    }
+    split.forbids = split.rules.len();
+    let permits = |number: &&u32| {
+        let nth = usize::try_from(**number).ok();
+        let rule = nth.and_then(|nth| program.rules.get(nth));
+        rule.is_some_and(|rule| rule.effect == Effect::Permit)
+    };
+    split.rules.extend(rules.iter().filter(permits));
+    Ok(split)
+}
+
+fn check_names(program: &Program) -> Result<(), BadProgram> {
+    let is_text = |at: u32| usize::try_from(at).is_ok_and(|at| at < program.texts.len());
+    for (at, name) in program.inputs.iter().enumerate() {
+        if !is_text(*name) {
+            return Err(BadProgram::Names { what: "input", at });
+        }
+    }
+    for (at, (action, group)) in program.groups.iter().enumerate() {
+        if !is_text(*action) || !is_text(*group) {
+            return Err(BadProgram::Names { what: "group", at });
+        }
+    }
+    for (at, net) in program.nets.iter().enumerate() {
+        if !net.is_sound() {
+            return Err(BadProgram::Names { what: "range of addresses", at });
+        }
+    }
+    for (at, pattern) in program.patterns.iter().enumerate() {
+        if pattern.0.is_empty() {
+            return Err(BadProgram::Names { what: "pattern", at });
+        }
+    }
+    Ok(())
+}
+
+/// Of each node, from those before it.
+fn measure(program: &Program) -> Result<Vec<Measure>, BadProgram> {
+    let mut measures: Vec<Measure> = Vec::with_capacity(program.nodes.len());
+    for (at, node) in program.nodes.iter().enumerate() {
+        let measure = Measures { program, known: &measures }.of(node);
+        measures.push(measure.ok_or(BadProgram::Names { what: "expression", at })?);
+    }
+    Ok(measures)
+}
+
+struct Measures<'p> {
+    program: &'p Program,
+    known: &'p [Measure],
+}
+
+impl Measures<'_> {
+    /// `None` where it names what is not there, or an operand that does not come before it.
+    fn of(&self, node: &Node) -> Option<Measure> {
+        match *node {
+            Node::Boolean(_)
+            | Node::Long(_)
+            | Node::Decimal(_)
+            | Node::Datetime(_)
+            | Node::Duration(_)
+            | Node::Principal
+            | Node::Action
+            | Node::Resource => Some(Measure::of_value(1)),
+            Node::Text(text) | Node::Entity(_, text) => {
+                self.text(text)?;
+                Some(Measure::of_value(1))
+            }
+            Node::Net(net) => {
+                self.program.nets.get(usize::try_from(net).ok()?)?;
+                Some(Measure::of_value(1))
+            }
+            Node::Slot(slot) | Node::Has(slot) => self.slot(slot),
+            Node::Not(one)
+            | Node::Negate(one)
+            | Node::Is(one, _)
+            | Node::IsIpv4(one)
+            | Node::IsIpv6(one)
+            | Node::IsLoopback(one)
+            | Node::IsMulticast(one)
+            | Node::ToDate(one)
+            | Node::ToTime(one)
+            | Node::IsEmpty(one) => self.all(&[one], 0),
+            Node::Whole(one, unit) => self.all(&[one], 0).filter(|_| unit > 0),
+            Node::Like(one, pattern) => {
+                self.program.patterns.get(usize::try_from(pattern).ok()?)?;
+                self.all(&[one], OF_A_PATTERN)
+            }
+            Node::And(left, right)
+            | Node::Or(left, right)
+            | Node::Less(left, right)
+            | Node::LessOrEqual(left, right)
+            | Node::Add(left, right)
+            | Node::Subtract(left, right)
+            | Node::Multiply(left, right)
+            | Node::DecimalLess(left, right)
+            | Node::DecimalLessOrEqual(left, right)
+            | Node::IsInRange(left, right)
+            | Node::Offset(left, right)
+            | Node::DurationSince(left, right) => self.all(&[left, right], 0),
+            // Each member of one beside each of the other, and both ways.
+            Node::Equal(left, right) => self.all(&[left, right], self.product(left, right, 2)?),
+            Node::Contains(left, right)
+            | Node::ContainsAll(left, right)
+            | Node::ContainsAny(left, right) => {
+                self.all(&[left, right], self.product(left, right, 1)?)
+            }
+            Node::In(left, right) => {
+                let groups = self.program.groups.len() as u64;
+                let each = self.one(right)?.extent;
+                self.all(&[left, right], each.saturating_mul(groups.saturating_add(1)))
+            }
+            Node::If(test, then, other) => {
+                let (one, two) = (self.one(then)?.extent, self.one(other)?.extent);
+                let all = self.all(&[test, then, other], 0)?;
+                Some(Measure { extent: one.max(two), ..all })
+            }
+            Node::Set(from, count) => {
+                let members = self.list(from, u64::from(count))?;
+                self.written_out(members.iter().copied())
+            }
+            Node::Record(from, count) => {
+                let pairs = self.list(from, u64::from(count).saturating_mul(2))?;
+                let (names, values) = (pairs.iter().step_by(2), pairs.iter().skip(1).step_by(2));
+                names.copied().try_for_each(|name| self.text(name))?;
+                self.written_out(values.copied())
+            }
+            Node::Attribute(one, name) | Node::HasAttribute(one, name) => {
+                self.text(name)?;
+                let record = self.one(one)?;
+                // The member is evaluated once more.
+                Some(Measure { extent: record.extent, ..self.all(&[one], record.extent)? })
+            }
+        }
+    }
+
+    fn one(&self, at: u32) -> Option<Measure> {
+        self.known.get(usize::try_from(at).ok()?).copied()
+    }
+
+    fn text(&self, at: u32) -> Option<()> {
+        self.program.texts.get(usize::try_from(at).ok()?).map(drop)
+    }
+
+    fn list(&self, from: u32, count: u64) -> Option<&[u32]> {
+        let (from, count) = (usize::try_from(from).ok()?, usize::try_from(count).ok()?);
+        self.program.lists.get(from..from.checked_add(count)?)
+    }
+
+    fn slot(&self, slot: Slot) -> Option<Measure> {
+        let uses = Uses {
+            time: slot == Slot::Time,
+            inputs: matches!(slot, Slot::Input(_) | Slot::Amount(_) | Slot::Currency(_)),
+        };
+        let measure = match slot {
+            Slot::Input(nth) | Slot::Amount(nth) | Slot::Currency(nth) => {
+                self.program.inputs.get(usize::from(nth))?;
+                Measure::of_value(MAX_MEMBERS as u64)
+            }
+            Slot::Scopes | Slot::Through => Measure::of_value(MAX_MEMBERS as u64),
+            _ => Measure::of_value(1),
+        };
+        Some(Measure { uses, ..measure })
+    }
+
+    fn product(&self, left: u32, right: u32, times: u64) -> Option<u64> {
+        let (left, right) = (self.one(left)?, self.one(right)?);
+        Some(left.extent.saturating_mul(right.extent).saturating_mul(times))
+    }
+
+    /// Of a node with these operands, which takes so many steps itself.
+    fn all(&self, operands: &[u32], steps: u64) -> Option<Measure> {
+        let mut all = Measure { steps: steps.saturating_add(1), ..Measure::of_value(1) };
+        for operand in operands {
+            all = all.under(self.one(*operand)?);
+        }
+        Some(Measure { extent: 1, ..all })
+    }
+
+    fn written_out(&self, members: impl Iterator<Item = u32>) -> Option<Measure> {
+        let mut all = Measure::of_value(1);
+        for member in members {
+            let member = self.one(member)?;
+            let again = member.steps.saturating_add(member.extent);
+            let extent = all.extent.saturating_add(again);
+            all = Measure { extent, ..all.under(member) };
+        }
+        Some(all)
+    }
+}
+
+impl Measure {
+    const fn of_value(extent: u64) -> Self {
+        Self { depth: 1, steps: 1, extent, uses: Uses { time: false, inputs: false } }
+    }
+
+    fn under(self, operand: Self) -> Self {
+        Self {
+            depth: self.depth.max(operand.depth.saturating_add(1)),
+            steps: self.steps.saturating_add(operand.steps),
+            extent: self.extent,
+            uses: self.uses.or(operand.uses),
+        }
+    }
+}
+
+/// Bytes of a rule's code and message.
+const MAX_CODE: usize = 64;
+const MAX_MESSAGE: usize = 256;
+/// Rules of a bundle.
+pub const MAX_RULES: usize = 20_000;
+/// Expressions of a bundle.
+const MAX_NODES: usize = 500_000;
+/// Names of inputs that rules speak of.
+const MAX_INPUTS: usize = 1_000;
+/// Expressions inside each other.
+pub const MAX_DEPTH: u32 = 64;
+/// Steps of one condition: expressions, and members of sets that are looked at.
+pub const MAX_STEPS: u64 = 50_000;
+/// Of all rules of an action: half a millisecond, or so.
+const MAX_STEPS_OF_ACTION: u64 = 500_000;
+/// Steps that a pattern counts for.
+const OF_A_PATTERN: u64 = 16;

@@ -1,0 +1,136 @@
+//! What rules are held against: a request with its gatepass, or a gatepass that is about to be issued.
+
+use super::{Kind, Slot, Stop, Value};
+use crate::bundle::Assurance;
+use crate::clock::UnixSeconds;
+use crate::gatepass::Claims;
+use crate::inputs::{self, Found, Inputs};
+
+/// The facts of one decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub claims: &'a Claims<'a>,
+    pub environment: &'a str,
+    /// By the time that expiry is held against.
+    pub now: UnixSeconds,
+    /// The name of the action.
+    pub action: &'a str,
+    /// None where a gatepass is about to be issued.
+    pub asked: Option<Asked<'a>>,
+}
+
+/// What only a request has.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub audience: &'a str,
+    pub method: &'a str,
+    pub host: &'a str,
+    /// Without the query, as it came.
+    pub path: &'a str,
+    /// The route's template.
+    pub route: &'a str,
+    pub inputs: &'a Inputs<'a>,
+    /// Where in `inputs` each input of the rules stands; [`NOWHERE`] for those that the route does not have.
+    pub places: &'a [u8],
+}
+
+/// Of an input that a route does not have.
+pub(crate) const NOWHERE: u8 = u8::MAX;
+
+impl<'a> Facts<'a> {
+    /// The audience as an entity; not known before there is a request.
+    pub(super) fn resource(&self) -> Result<Value<'a>, Stop> {
+        let asked = self.asked.ok_or(Stop::Unknown)?;
+        Ok(Value::Entity(Kind::System, asked.audience))
+    }
+
+    pub(super) const fn principal(&self) -> Value<'a> {
+        Value::Entity(Kind::Agent, self.claims.client_id.as_str())
+    }
+
+    /// The value; none where it may be missing, and is.
+    pub(super) fn find(&self, slot: Slot) -> Result<Option<Value<'a>>, Stop> {
+        let claims = self.claims;
+        Ok(Some(match slot {
+            Slot::Owner => Value::Entity(Kind::Person, claims.owner.as_str()),
+            Slot::Environment => Value::Text(self.environment),
+            Slot::Method => Value::Text(self.asked()?.method),
+            Slot::Host => Value::Text(self.asked()?.host),
+            Slot::Path => Value::Text(self.asked()?.path),
+            Slot::Route => Value::Text(self.asked()?.route),
+            // A gatepass is issued before it is used, and a window may open in between.
+            Slot::Time => {
+                self.asked()?;
+                moment(self.now)
+            }
+            Slot::GatepassId => Value::Text(claims.jti.as_str()),
+            Slot::Scopes => Value::Scopes(&claims.scope),
+            Slot::Assurance => Value::Text(match claims.assurance {
+                Assurance::Static => "static",
+                Assurance::Federated => "federated",
+                Assurance::Attested => "attested",
+            }),
+            Slot::Issued => moment(claims.iat),
+            Slot::Expires => moment(claims.exp),
+            Slot::Subject => Value::Text(claims.sub.as_str()),
+            Slot::Through => Value::Actors(claims.act.get(1..).unwrap_or_default()),
+            Slot::Task => Value::Text(claims.txn.as_str()),
+            Slot::Approval => match &claims.approval {
+                Some(_) => Value::Boolean(true),
+                None => return Ok(None),
+            },
+            Slot::ApprovalId => match &claims.approval {
+                Some(approval) => Value::Text(approval.id),
+                None => return Ok(None),
+            },
+            Slot::ApprovalBy => match &claims.approval {
+                Some(approval) => Value::Entity(Kind::Person, approval.by.as_str()),
+                None => return Ok(None),
+            },
+            Slot::Input(nth) => return Ok(self.input(nth)?.map(plain)),
+            Slot::Amount(nth) => match self.input(nth)? {
+                Some(inputs::Value::Money(money)) => Value::Decimal(money.amount.ten_thousandths()),
+                Some(_) => return Err(Stop::Type),
+                None => return Ok(None),
+            },
+            Slot::Currency(nth) => match self.input(nth)? {
+                Some(inputs::Value::Money(money)) => Value::Text(money.currency()),
+                Some(_) => return Err(Stop::Type),
+                None => return Ok(None),
+            },
+        }))
+    }
+
+    fn asked(&self) -> Result<Asked<'a>, Stop> {
+        self.asked.ok_or(Stop::Unknown)
+    }
+
+    fn input(&self, nth: u16) -> Result<Option<&'a inputs::Value<'a>>, Stop> {
+        let asked = self.asked()?;
+        let place = asked.places.get(usize::from(nth)).copied().unwrap_or(NOWHERE);
+        if place == NOWHERE {
+            return Ok(None);
+        }
+        match asked.inputs.nth(usize::from(place)) {
+            None | Some(Found::Missing) => Ok(None),
+            Some(Found::Invalid) => Err(Stop::Input),
+            Some(Found::Value(value)) => Ok(Some(value)),
+        }
+    }
+}
+
+const fn moment(time: UnixSeconds) -> Value<'static> {
+    Value::Datetime((time.0 as i64).saturating_mul(1_000))
+}
+
+fn plain<'a>(value: &'a inputs::Value<'a>) -> Value<'a> {
+    match value {
+        inputs::Value::Text(text) => Value::Text(text),
+        inputs::Value::Integer(value) => Value::Long(*value),
+        inputs::Value::Decimal(value) => Value::Decimal(value.ten_thousandths()),
+        // That it is there; its parts have slots of their own.
+        inputs::Value::Money(_) => Value::Boolean(true),
+        inputs::Value::Boolean(value) => Value::Boolean(*value),
+        inputs::Value::TextSet(texts) => Value::Texts(texts),
+    }
+}
