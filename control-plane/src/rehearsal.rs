@@ -36,6 +36,9 @@ pub struct Report {
     /// Routes that no request of a test took, as the policy writes them.
     pub missed_routes: Vec<String>,
     pub routes: usize,
+    /// Cedar rules that no decision of a test rests on, by their ids.
+    pub missed_rules: Vec<String>,
+    pub rules: usize,
 }
 
 /// One test.
@@ -46,6 +49,8 @@ pub struct Ran {
     pub line: u64,
     /// `None`: it came out as expected.
     pub failure: Option<Failure>,
+    /// The Cedar rules that the decision rests on, by their ids.
+    pub rules: Vec<String>,
 }
 
 /// What came out instead.
@@ -89,14 +94,20 @@ pub fn rehearse(compiled: &Compiled, cases: &[Case]) -> Result<Report, Rehearsal
     for case in cases {
         let came = came(&mut stage, &compiled.bundle, case)?;
         taken.add(&came);
+        let rules = came.noted().map_or_else(Vec::new, |noted| stage.rules(noted));
         report.results.push(Ran {
             name: case.name.clone(),
             file: case.file.clone(),
             line: case.line,
             failure: came.failure(case.expected),
+            rules,
         });
     }
     taken.missed(&compiled.bundle, &mut report);
+    let all = stage.all_rules();
+    let decided = |id: &String| report.results.iter().any(|ran| ran.rules.contains(id));
+    report.rules = all.len();
+    report.missed_rules = all.into_iter().filter(|id| !decided(id)).collect();
     Ok(report)
 }
 

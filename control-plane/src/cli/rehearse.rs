@@ -65,6 +65,9 @@ fn tell(path: &Path, report: &Report, out: &mut impl Write) -> Outcome<()> {
         if let Some(check) = failure.check {
             writeln!(out, "    denied by {check}")?;
         }
+        if !ran.rules.is_empty() {
+            writeln!(out, "    rules     {}", ran.rules.join(", "))?;
+        }
     }
     let (all, failed) = (report.results.len(), report.failures());
     let plural = if all == 1 { "" } else { "s" };
@@ -76,7 +79,11 @@ fn coverage(report: &Report, out: &mut impl Write) -> Outcome<()> {
     for (what, all, missed) in [
         ("actions", report.actions, &report.missed_actions),
         ("routes", report.routes, &report.missed_routes),
+        ("rules", report.rules, &report.missed_rules),
     ] {
+        if what == "rules" && all == 0 {
+            continue;
+        }
         writeln!(out, "{what}: {} of {all} tested", all.saturating_sub(missed.len()))?;
         for name in missed {
             writeln!(out, "    not tested: {name}")?;

@@ -22,7 +22,7 @@ pub fn xml(report: &Report) -> String {
     out
 }
 
-fn case(out: &mut String, Ran { name, file, line, failure }: &Ran) {
+fn case(out: &mut String, Ran { name, file, line, failure, .. }: &Ran) {
     let (name, file) = (escaped(name), escaped(file));
     let _ = write!(
         out,
@@ -71,6 +71,7 @@ mod tests {
             file: "tests/a.yaml".to_owned(),
             line: 3,
             failure,
+            rules: Vec::new(),
         };
         let failure = Failure {
             expected: "allow".to_owned(),

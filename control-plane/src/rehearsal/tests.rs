@@ -230,6 +230,42 @@ fn where_two_hosts_are_guarded_a_request_names_one() {
 }
 
 #[test]
+fn rules_decide_and_those_that_no_test_rests_on_are_named() {
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let rules = "\
+@id(\"all\") permit (principal, action, resource);
+@id(\"limit\") forbid (principal, action == Action::\"write\", resource)
+  when { context.inputs has count && context.inputs.count > 5 };
+@id(\"never\") forbid (principal, action == Action::\"write\", resource)
+  when { context.inputs has count && context.inputs.count > 500 };
+";
+    let policy = "\
+actions:
+  write: {risk: low, routes: [{match: GET /write, inputs: {count: {type: integer, query: count}}}]}
+hosts:
+  - names: [h.example]
+    audience: https://h.example
+";
+    let sources = gatepass_policy::Sources::folder(vec![
+        file("gatepass.yaml", policy),
+        file("limits.cedar", rules),
+    ]);
+    let compiled = gatepass_policy::compile_sources(&sources.unwrap())
+        .unwrap_or_else(|found| panic!("{}", gatepass_policy::report(&found)));
+    let tests = "\
+tests:
+  - {name: few, request: {path: '/write?count=5'}, gatepass: {actions: [write]}, expect: allow}
+  - {name: more, request: {path: '/write?count=6'}, gatepass: {actions: [write]}, expect: deny}
+";
+    let report =
+        rehearse(&compiled, &cases::read(&[file("tests/a.yaml", tests)]).unwrap()).unwrap();
+    let found: Vec<(bool, &[String])> =
+        report.results.iter().map(|ran| (ran.failure.is_none(), ran.rules.as_slice())).collect();
+    assert_eq!(found, [(true, &["all".to_owned()][..]), (true, &["limit".to_owned()])]);
+    assert_eq!((report.rules, report.missed_rules), (3, vec!["never".to_owned()]));
+}
+
+#[test]
 fn the_examples_of_the_guide_are_a_folder_whose_tests_pass() {
     let blocks = GUIDE.split("```yaml\n# ").skip(1).map(|part| part.split_once("\n```").unwrap().0);
     let files: Vec<SourceFile> = blocks

@@ -49,7 +49,11 @@ fn an_archive_is_a_policy_and_its_problems_name_the_file() {
         ("GET /orders", "GET", "actions/a.yaml:5:16: error: expected a method"),
         ("names: [orders.example]", "names: [A]", "gatepass.yaml:3:12: error: host name `A`"),
         ("gatepass.yaml", "gatepass.yml", "gatepass.yml:1:1: error: this file is no part"),
-        ("actions/a.yaml", "a.cedar", "a.cedar:1:1: error: this version reads no Cedar yet"),
+        (
+            "-- gatepass.yaml --",
+            "-- b.cedar --\npermit (;\n-- gatepass.yaml --",
+            "b.cedar:1:9: error: ",
+        ),
     ] {
         let content = ARCHIVE.replacen(from, to, 1);
         let answer = plane.change_as(&plane.admin, "/v1/policies", json!({ "content": content }));
