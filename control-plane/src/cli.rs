@@ -33,6 +33,7 @@ mod local;
 mod policy;
 mod rehearse;
 mod root;
+mod rules;
 mod serve;
 mod show;
 mod verify;

@@ -17,12 +17,14 @@ use miette::Diagnostic;
 
 mod advice;
 mod builder;
+mod format;
 mod literal;
 mod lower;
 mod nesting;
 mod schema;
 
 use builder::Builder;
+pub use format::formatted;
 use lower::{Lowering, Unsupported};
 pub use schema::{Schema, schema};
 
@@ -56,14 +58,18 @@ pub fn compile(
     if !deep.is_empty() {
         return Err(deep);
     }
-    // Cedar's tree is walked by recursion: the caller's stack may be small.
-    let failed = |what: &str| vec![Note { message: what.to_owned(), ..nowhere("rules") }];
+    on_a_stack(|| compile_here(sources, bundle)).unwrap_or_else(|what| Err(vec![what]))
+}
+
+/// Cedar's tree is walked by recursion, and the caller's stack may be small: on one of its own.
+fn on_a_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, Note> {
+    let failed = |what: &str| Note { message: what.to_owned(), ..nowhere("rules") };
     std::thread::scope(|scope| {
         let own = std::thread::Builder::new().stack_size(nesting::STACK);
-        let running = own.spawn_scoped(scope, || compile_here(sources, bundle));
+        let running = own.spawn_scoped(scope, run);
         let running =
             running.map_err(|error| failed(&format!("no thread to compile on: {error}")))?;
-        running.join().unwrap_or_else(|_| Err(failed("compiling failed")))
+        running.join().map_err(|_| failed("compiling failed"))
     })
 }
 

@@ -140,6 +140,13 @@ impl Sources {
         &self.files
     }
 
+    /// The same without its Cedar files.
+    #[must_use]
+    pub fn without_rules(&self) -> Self {
+        let files = self.files.iter().filter(|file| self.part(file) != Part::Cedar);
+        Self { form: self.form, files: files.cloned().collect() }
+    }
+
     pub(crate) fn part(&self, file: &SourceFile) -> Part {
         match self.form {
             Form::Single => Part::Whole,

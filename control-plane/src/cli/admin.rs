@@ -68,6 +68,12 @@ impl Server {
             Admin::Policy(Policy::Check { policy, strict }) => {
                 return super::check(&policy, strict, &mut std::io::stdout().lock());
             }
+            Admin::Policy(Policy::Fmt { policy, check }) => {
+                return super::rules::lay_out(&policy, check, &mut std::io::stdout().lock());
+            }
+            Admin::Policy(Policy::Schema { policy }) => {
+                return super::rules::schema(&policy, &mut std::io::stdout().lock());
+            }
             Admin::Policy(Policy::Test { policy, junit }) => {
                 return rehearse::test(&policy, junit.as_ref(), &mut std::io::stdout().lock());
             }

@@ -181,3 +181,61 @@ fn what_is_not_tested_is_named() {
     assert!(told.contains("has no tests: write `tests/*.yaml`"), "{told}");
     assert!(desk.ok(&["publish", text(&folder)]).contains("published"));
 }
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies/purchasing");
+
+#[test]
+fn rules_are_laid_out_as_cedar_has_it_and_a_check_changes_nothing() {
+    let desk = Desk::new();
+    let folder = desk.file("marker", b"").with_file_name("rules");
+    copy(Path::new(RULES), &folder);
+    let fmt = |more: &[&str]| desk.run(&[&["policy", "fmt", text(&folder)], more].concat());
+    assert_eq!(fmt(&["--check"]).0, Some(0));
+    let file = folder.join("rules/permits.cedar");
+    let (whole, wild) = {
+        let whole = fs::read_to_string(&file).unwrap();
+        (whole.clone(), whole.replace("permit (\n  principal", "permit (principal"))
+    };
+    fs::write(&file, &wild).unwrap();
+    let (code, told, _) = fmt(&["--check"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(told, format!("{}\n", file.display()));
+    assert_eq!(fs::read_to_string(&file).unwrap(), wild);
+    assert_eq!(fmt(&[]).0, Some(0));
+    assert_eq!(fs::read_to_string(&file).unwrap(), whole);
+    // One file that cannot be read, and no other is touched.
+    fs::write(&file, &wild).unwrap();
+    fs::write(folder.join("rules/limits.cedar"), "permit (").unwrap();
+    let (code, _, told) = fmt(&[]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("limits.cedar:1:1: error: "), "{told}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), wild);
+}
+
+#[test]
+fn the_schema_is_there_before_the_rules_are_right() {
+    let desk = Desk::new();
+    let folder = desk.file("marker", b"").with_file_name("schema");
+    copy(Path::new(RULES), &folder);
+    fs::write(folder.join("rules/limits.cedar"), "permit (").unwrap();
+    let (code, told, _) = desk.run(&["policy", "schema", text(&folder)]);
+    assert_eq!(code, Some(0));
+    assert!(told.contains("\"amount\"?: Gatepass::Money"), "{told}");
+    fs::write(folder.join("gatepass.yaml"), "hosts: 1\n").unwrap();
+    assert_eq!(desk.run(&["policy", "schema", text(&folder)]).0, Some(1));
+}
+
+#[test]
+fn the_folder_of_rules_passes_its_tests_and_fails_without_a_limit() {
+    let desk = Desk::new();
+    let folder = desk.file("marker", b"").with_file_name("limits");
+    copy(Path::new(RULES), &folder);
+    let test = || desk.run(&["policy", "test", text(&folder)]);
+    assert_eq!(test().0, Some(0));
+    let limits = folder.join("rules/limits.cedar");
+    let rules = fs::read_to_string(&limits).unwrap();
+    fs::write(&limits, rules.replace("decimal(\"50000.0\")", "decimal(\"60000.0\")")).unwrap();
+    let (code, told, _) = test();
+    assert_eq!(code, Some(1));
+    assert!(told.contains("above 50000 EUR nobody can agree"), "{told}");
+}

@@ -1,10 +1,6 @@
 //! Rules in Cedar through a real control plane and a real Envoy: what operators write decides, is told of, and is
 //! asked when a gatepass is issued.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop where it is"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use std::path::Path;
 use std::time::Duration;

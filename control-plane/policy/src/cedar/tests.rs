@@ -153,3 +153,17 @@ fn what_is_nested_too_deep_is_told_on_a_small_stack() {
         assert!(message.contains(says), "{message}");
     }
 }
+
+#[test]
+fn a_layout_is_the_same_once_it_is_made_and_keeps_what_is_said() {
+    let wild =
+        "// why\n@id(\"a\")permit(principal,action,\nresource)when{context.environment==\"prod\"};";
+    let made = formatted("a.cedar", wild).unwrap();
+    assert_ne!(made, wild);
+    assert!(made.starts_with("// why\n@id(\"a\")\npermit ("), "{made}");
+    assert_eq!(formatted("a.cedar", &made).unwrap(), made);
+    assert_eq!(compiled(wild).0.rules, compiled(&made).0.rules);
+    assert!(formatted("a.cedar", "permit (").is_err());
+    let deep = format!("permit (principal, action, resource) when {{ {}1 }};", "(".repeat(10_000));
+    assert!(formatted("a.cedar", &deep).is_err());
+}

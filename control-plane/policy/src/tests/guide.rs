@@ -38,6 +38,9 @@ fn the_folder_of_rules_compiles_without_a_warning() {
     let compiled = compiled.unwrap_or_else(|found| panic!("{}", report(&found)));
     assert_eq!(report(&compiled.warnings), "");
     assert!(!compiled.bundle.policy.is_empty());
+    for file in purchasing().files().iter().filter(|file| file.name.ends_with(".cedar")) {
+        assert_eq!(cedar::formatted(&file.name, &file.text).unwrap(), file.text, "{}", file.name);
+    }
 }
 
 /// Each by itself, for the actions of that folder.

@@ -338,6 +338,19 @@ pub(crate) enum Policy {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Lay out the rules of a policy folder as Cedar's own formatter does.
+    Fmt {
+        /// A folder with `gatepass.yaml`.
+        policy: PathBuf,
+        /// Change nothing, and fail where something would be.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the schema of a policy's actions as Cedar's tools read it.
+    Schema {
+        /// A file, or a folder with `gatepass.yaml`.
+        policy: PathBuf,
+    },
     /// Put the policy that a cohort tries in force for all.
     Promote {
         /// The only one that tries a policy unless stated.

@@ -106,6 +106,8 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             // INVARIANT: answered before; asking for the list is harmless.
             Policy::Check { .. }
             | Policy::Test { .. }
+            | Policy::Fmt { .. }
+            | Policy::Schema { .. }
             | Policy::ImportMcp(_)
             | Policy::Publish { .. }
             | Policy::Diff { .. } => Asked::get("/v1/policies"),
