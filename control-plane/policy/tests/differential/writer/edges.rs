@@ -5,6 +5,23 @@ use super::{Type, Writer};
 use crate::pools::{DURATIONS, LARGE, MOMENTS, UNITS, quoted};
 
 const WHOLE: &[&str] = &["toMilliseconds", "toSeconds", "toMinutes", "toHours", "toDays"];
+/// Of `1d2h3m4s5ms`.
+const LENGTH: &[(&str, i64)] = &[
+    ("toMilliseconds", 93_784_005),
+    ("toSeconds", 93_784),
+    ("toMinutes", 1_563),
+    ("toHours", 26),
+    ("toDays", 1),
+];
+/// Moments with their days and their times.
+const DAYS: &[(&str, &str, &str)] = &[
+    ("1969-12-31T23:59:59.999Z", "1969-12-31", "23h59m59s999ms"),
+    ("1969-12-31T12:00:00Z", "1969-12-31", "12h"),
+    ("1969-12-30", "1969-12-30", "0ms"),
+    ("1970-01-01", "1970-01-01", "0ms"),
+    ("2027-01-15T08:00:00.001Z", "2027-01-15", "8h1ms"),
+    ("0001-01-01T00:00:00.001Z", "0001-01-01", "1ms"),
+];
 /// Ranges at the edge of what a function asks for, and just beyond it.
 const LOOPBACK: &[&str] =
     &["127.0.0.0/8", "127.0.0.0/7", "127.0.0.1/31", "126.255.255.255", "::1", "::1/127", "::2"];
@@ -50,7 +67,30 @@ impl Writer<'_> {
         self.optional("context.inputs has count", "context.inputs.count")
     }
 
+    /// What a length or a moment comes to, or what is next to that.
     pub(super) fn of_times(&mut self) -> String {
+        let order = self.dice.pick(ORDER);
+        match self.dice.roll(6) {
+            0..2 => {
+                let (unit, whole) = self.dice.pick(LENGTH);
+                let (sign, whole) = self.dice.pick(&[("", whole), ("-", -whole)]);
+                let beside = whole + self.dice.pick(&[-1, 0, 0, 1]);
+                format!("((duration(\"{sign}1d2h3m4s5ms\")).{unit}() {order} ({beside}))")
+            }
+            2..4 => {
+                let (moment, date, time) = self.dice.pick(DAYS);
+                let moment = format!("datetime(\"{moment}\")");
+                if self.dice.percent(50) {
+                    format!("(({moment}).toDate() {order} datetime(\"{date}\"))")
+                } else {
+                    format!("(({moment}).toTime() {order} duration(\"{time}\"))")
+                }
+            }
+            _ => self.of_any_times(),
+        }
+    }
+
+    fn of_any_times(&mut self) -> String {
         let order = self.dice.pick(ORDER);
         match self.dice.roll(5) {
             0..2 => {
