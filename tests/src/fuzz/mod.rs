@@ -19,6 +19,7 @@ pub mod documents;
 pub mod feed;
 pub mod gate;
 pub mod requests;
+pub mod rules;
 pub mod scene;
 pub mod seeds;
 pub mod shared;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("batch", feed::batch),
     ("body", bodies::body),
     ("bundle", feed::bundle),
+    ("cedar", rules::cedar),
     ("claims", claims::claims),
     ("configuration", documents::configuration),
     ("decide", requests::decide),
@@ -51,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     ("places", shared::places),
     ("policy", documents::policy),
     ("root", documents::root),
+    ("rules", rules::rules),
     ("target", values::target),
     ("token", requests::token),
 ];

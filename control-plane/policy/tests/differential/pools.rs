@@ -78,6 +78,7 @@ pub(crate) const TEXTS: &[&str] = &[
     "a*b",
     "aXb",
     "abab",
+    "aba",
     "é",
     "e\u{301}",
     "日本語",
@@ -89,7 +90,8 @@ pub(crate) const TEXTS: &[&str] = &[
 /// For `like`, with a `*` that stands for any text.
 pub(crate) const PATTERNS: &[&str] = &[
     "*", "a*", "*b", "a*b", "*o*", "", "a", r"a\*b", r"*\**", "*日*", "é", "*é*", "a*b*", "**",
-    "/*", "https*", "*-1", "agent:*", "*a*b*ab", r"*\\*", "*語", "prod", "d*v",
+    "/*", "https*", "*-1", "agent:*", "*a*b*ab", r"*\\*", "*語", "prod", "d*v", "ab*ba", "aba*aba",
+    "a*a", "*b*b*", "*ba*a",
 ];
 pub(crate) const TAGS: &[&str] = &["a", "b", "é", "日本語", "orders.write"];
 
@@ -142,6 +144,9 @@ pub(crate) const DURATIONS: &[&str] = &[
     "-9223372036854775808ms",
     "-106751991167d",
 ];
+/// What lengths come to in whole units.
+pub(crate) const UNITS: &[i64] =
+    &[0, 1, -1, 5, 20, 24, 26, -26, 60, 1_440, 1_563, -1_563, 3_600, 93_784, 93_784_005, 86_400];
 pub(crate) const NETS: &[&str] = &[
     "10.0.0.0/8",
     "10.1.2.3",

@@ -167,7 +167,8 @@ impl Sample {
         let before = Facts {
             claims: &claims,
             environment: self.environment,
-            now: UnixSeconds(self.now),
+            // It is issued before it is used.
+            now: claims.iat,
             action: ACTIONS[self.action],
             asked: None,
         };
@@ -181,7 +182,8 @@ impl Sample {
             inputs: &inputs,
             places: &places,
         };
-        then(&Facts { asked: Some(asked), ..before }, &before)
+        let now = UnixSeconds(self.now);
+        then(&Facts { asked: Some(asked), now, ..before }, &before)
     }
 
     pub(crate) fn shown(&self) -> String {

@@ -8,6 +8,7 @@ use crate::pools::{
 };
 
 mod conditions;
+mod edges;
 mod entities;
 mod scopes;
 mod sets;

@@ -294,9 +294,10 @@ impl Measures<'_> {
             | Node::Principal
             | Node::Action
             | Node::Resource => Some(Measure::of_value(1)),
+            // To compare it takes as long as it is.
             Node::Text(text) | Node::Entity(_, text) => {
-                self.text(text)?;
-                Some(Measure::of_value(1))
+                let pieces = self.text(text)?.len() as u64 / OF_A_TEXT;
+                Some(Measure::of_value(pieces.saturating_add(1)))
             }
             Node::Net(net) => {
                 self.program.nets.get(usize::try_from(net).ok()?)?;
@@ -315,8 +316,11 @@ impl Measures<'_> {
             | Node::IsEmpty(one) => self.all(&[one], 0),
             Node::Whole(one, unit) => self.all(&[one], 0).filter(|_| unit > 0),
             Node::Like(one, pattern) => {
-                self.program.patterns.get(usize::try_from(pattern).ok()?)?;
-                self.all(&[one], OF_A_PATTERN)
+                let parts = &self.program.patterns.get(usize::try_from(pattern).ok()?)?.0;
+                let of_parts =
+                    parts.iter().map(|part| (part.len() as u64 / OF_A_TEXT).saturating_add(1));
+                let text = self.one(one)?.extent.saturating_mul(OF_A_PATTERN);
+                self.all(&[one], of_parts.fold(text, u64::saturating_add))
             }
             Node::And(left, right)
             | Node::Or(left, right)
@@ -354,7 +358,7 @@ impl Measures<'_> {
             Node::Record(from, count) => {
                 let pairs = self.list(from, u64::from(count).saturating_mul(2))?;
                 let (names, values) = (pairs.iter().step_by(2), pairs.iter().skip(1).step_by(2));
-                names.copied().try_for_each(|name| self.text(name))?;
+                names.copied().try_for_each(|name| self.text(name).map(drop))?;
                 self.written_out(values.copied())
             }
             Node::Attribute(one, name) | Node::HasAttribute(one, name) => {
@@ -370,8 +374,8 @@ impl Measures<'_> {
         self.known.get(usize::try_from(at).ok()?).copied()
     }
 
-    fn text(&self, at: u32) -> Option<()> {
-        self.program.texts.get(usize::try_from(at).ok()?).map(drop)
+    fn text(&self, at: u32) -> Option<&str> {
+        self.program.texts.get(usize::try_from(at).ok()?).map(String::as_str)
     }
 
     fn list(&self, from: u32, count: u64) -> Option<&[u32]> {
@@ -451,5 +455,10 @@ pub const MAX_DEPTH: u32 = 64;
 pub const MAX_STEPS: u64 = 50_000;
 /// Of all rules of an action: half a millisecond, or so.
 const MAX_STEPS_OF_ACTION: u64 = 500_000;
-/// Steps that a pattern counts for.
+/// Steps that a pattern counts for, and one more for each of its parts.
 const OF_A_PATTERN: u64 = 16;
+/// Bytes of a program's text that are compared in a step.
+const OF_A_TEXT: u64 = 256;
+
+#[cfg(test)]
+mod tests;

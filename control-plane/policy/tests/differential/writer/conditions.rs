@@ -1,9 +1,9 @@
 //! Conditions: what is true or false.
 
 use super::{Type, Writer, entity};
-use crate::pools::{BLUEPRINTS, LARGE, PATTERNS};
+use crate::pools::{BLUEPRINTS, PATTERNS};
 
-const ORDER: &[&str] = &["<", "<=", ">", ">=", "==", "!="];
+pub(super) const ORDER: &[&str] = &["<", "<=", ">", ">=", "==", "!="];
 const DECIMAL_ORDER: &[&str] =
     &["lessThan", "lessThanOrEqual", "greaterThan", "greaterThanOrEqual"];
 
@@ -50,8 +50,10 @@ impl Writer<'_> {
 
     fn plain(&mut self, depth: usize) -> String {
         let depth = depth.saturating_sub(1);
-        match self.dice.roll(30) {
-            24.. => self.touchy(),
+        match self.dice.roll(36) {
+            24..29 => self.touchy(),
+            29..33 => self.of_times(),
+            33.. => self.of_nets(),
             0..5 => {
                 let (left, right) = (self.of(Type::Long, depth), self.of(Type::Long, depth));
                 format!("({left} {} {right})", self.dice.pick(ORDER))
@@ -76,7 +78,7 @@ impl Writer<'_> {
                 let text = self.of(Type::Text, depth);
                 format!("({text} like \"{}\")", self.dice.pick(PATTERNS))
             }
-            14 => self.of_nets(depth),
+            14 => self.of_nets(),
             15..17 => self.of_entities(depth),
             17..20 => self.of_sets(depth),
             20 => self.of_records(depth),
@@ -86,49 +88,6 @@ impl Writer<'_> {
                 1 => "false".to_owned(),
                 _ => self.optional("context.inputs has rush", "context.inputs.rush"),
             },
-        }
-    }
-
-    /// Close to what 64 bits hold, or beyond it.
-    fn touchy(&mut self) -> String {
-        let order = self.dice.pick(ORDER);
-        match self.dice.roll(6) {
-            0..2 => {
-                let operator = self.dice.pick(&["+", "-", "*"]);
-                let (count, large) = (self.count(), self.dice.pick(LARGE));
-                format!("(({count} {operator} ({large})) {order} {})", self.of(Type::Long, 0))
-            }
-            2 => {
-                let (count, by) = (self.count(), self.of(Type::Long, 1));
-                format!("(-({count} * {by}) {order} {})", self.of(Type::Long, 0))
-            }
-            3..5 => {
-                let (time, by) = (self.of(Type::Datetime, 0), self.of(Type::Duration, 0));
-                let later = format!("(({time}).offset(duration(\"106751990000d\"))).offset({by})");
-                format!("({later} {order} {})", self.of(Type::Datetime, 1))
-            }
-            _ => {
-                let by = self.of(Type::Duration, 0);
-                let (time, other) = (self.of(Type::Datetime, 0), self.of(Type::Datetime, 0));
-                let since = format!("(({time}).offset({by})).durationSince({other})");
-                format!("({since} {order} {})", self.of(Type::Duration, 0))
-            }
-        }
-    }
-
-    fn count(&mut self) -> String {
-        self.optional("context.inputs has count", "context.inputs.count")
-    }
-
-    fn of_nets(&mut self, depth: usize) -> String {
-        let net = self.of(Type::Net, depth);
-        match self.dice.roll(7) {
-            0..3 => format!("({net}).isInRange({})", self.of(Type::Net, depth)),
-            3 => format!("({net} == {})", self.of(Type::Net, depth)),
-            _ => {
-                let what = self.dice.pick(&["isIpv4", "isIpv6", "isLoopback", "isMulticast"]);
-                format!("({net}).{what}()")
-            }
         }
     }
 

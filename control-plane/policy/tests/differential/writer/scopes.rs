@@ -6,7 +6,7 @@ use crate::pools::{ACTIONS, AGENTS, GROUPS, SYSTEMS};
 impl Writer<'_> {
     /// One rule with an id.
     pub(crate) fn rule(&mut self, id: &str) -> String {
-        let effect = if self.dice.percent(72) { "permit" } else { "forbid" };
+        let effect = if self.dice.percent(64) { "permit" } else { "forbid" };
         let shadow = if self.dice.percent(10) { "@mode(\"shadow\")\n" } else { "" };
         let (principal, action, resource) = (self.principal(), self.action(), self.resource());
         let mut rule =
