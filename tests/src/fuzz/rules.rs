@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
-use gatepass_engine::policy::{Asked, Facts, Outcome, Program, Rules, inputs_with_document};
+use gatepass_engine::policy::{Asked, Facts, Net, Outcome, Program, Rules, inputs_with_document};
 use gatepass_engine::target::Target;
 use gatepass_policy::cedar;
 
@@ -82,12 +82,14 @@ fn decide(rules: &Rules, actions: usize) {
         action: "orders:create",
         asked: None,
     };
+    let source = Net::of(core::net::Ipv4Addr::LOCALHOST.into());
     let asked = Asked {
         audience: AUDIENCE,
         method: "POST",
         host: "orders.example",
         path: target.path,
         route: target.path,
+        source: Some(&source),
         inputs: &inputs,
         places: &places,
     };
