@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-push bench-fan-out differential policy-differential monotonic bounded sim redeems
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-policy bench-push bench-fan-out differential policy-differential monotonic bounded sim redeems
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup agents-now filter
@@ -173,6 +173,11 @@ bench-hot-paths:
 bench-issue:
 	$(CARGO) build --locked --release -p gatepass -p gatepass-benches
 	target/release/bench-issue $(CURDIR)/target/release/gatepass $(CURDIR)/target/bench/issue.json
+
+## A decision by rules, natively, for folders of 10 to 10,000 rules (1 minute). Writes target/bench/policy.json.
+bench-policy:
+	$(CARGO) build --locked --release -p gatepass-bench-policy
+	target/release/gatepass-bench-policy target/bench/policy.json
 
 ## From a revocation's answer to the last worker's first refusal, at 4 and 16 workers (4 minutes). Writes
 ## target/bench/push.json.

@@ -20,10 +20,18 @@ pub struct Rules {
 #[derive(Clone, Debug, Default)]
 struct Split {
     /// Those that forbid come first.
-    rules: Vec<u32>,
+    rules: Vec<Applied>,
     forbids: usize,
     uses_time: bool,
     uses_inputs: bool,
+}
+
+/// Of a rule, what deciding takes: the rules of an action lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applied {
+    pub(super) rule: u32,
+    pub(super) condition: Option<u32>,
+    pub(super) shadow: bool,
 }
 
 /// Why a program is none.
@@ -135,7 +143,7 @@ impl Rules {
     }
 
     /// The rules of an action that have an effect.
-    pub(super) fn of(&self, action: u32, effect: Effect) -> &[u32] {
+    pub(super) fn of(&self, action: u32, effect: Effect) -> &[Applied] {
         let split = usize::try_from(action).ok().and_then(|at| self.actions.get(at));
         let Some(split) = split else { return &[] };
         let (forbids, permits) = split.rules.split_at_checked(split.forbids).unwrap_or_default();
@@ -214,6 +222,7 @@ fn check_action(
 ) -> Result<Split, BadProgram> {
     let names = || BadProgram::Names { what: "action", at };
     let mut split = Split::default();
+    let mut permits = Vec::new();
     let mut steps = 0_u64;
     let mut before = None;
     for number in rules {
@@ -225,20 +234,18 @@ fn check_action(
         steps = steps.saturating_add(taken);
         split.uses_time |= uses.time;
         split.uses_inputs |= uses.inputs;
-        if rule.effect == Effect::Forbid {
-            split.rules.push(*number);
+        let applied = Applied { rule: *number, condition: rule.condition, shadow: rule.shadow };
+        match rule.effect {
+            Effect::Forbid => split.rules.push(applied),
+            Effect::Permit => permits.push(applied),
         }
     }
     if steps > MAX_STEPS_OF_ACTION {
         return Err(BadProgram::TooLongTogether(at));
     }
     split.forbids = split.rules.len();
-    let permits = |number: &&u32| {
-        let nth = usize::try_from(**number).ok();
-        let rule = nth.and_then(|nth| program.rules.get(nth));
-        rule.is_some_and(|rule| rule.effect == Effect::Permit)
-    };
-    split.rules.extend(rules.iter().filter(permits));
+    split.rules.extend(permits);
+    split.rules.shrink_to_fit();
     Ok(split)
 }
 

@@ -14,9 +14,69 @@ pub(super) struct Evaluation<'a> {
 type Worth<'a> = Result<Value<'a>, Stop>;
 
 impl<'a> Evaluation<'a> {
-    /// A condition.
+    /// A condition. What is true or false is not put into a [`Value`] on its way: it is most of what is evaluated.
     pub(super) fn holds(&self, at: u32) -> Result<bool, Stop> {
-        self.node(at)?.boolean()
+        // INVARIANT: numbers were held against the lists when the program was read.
+        let node = self.program.nodes.get(at as usize).ok_or(Stop::Type)?;
+        Ok(match *node {
+            Node::And(left, right) => self.holds(left)? && self.holds(right)?,
+            Node::Or(left, right) => self.holds(left)? || self.holds(right)?,
+            Node::Not(operand) => !self.holds(operand)?,
+            Node::Has(slot) => self.facts.has(slot)?,
+            Node::Equal(left, right) => {
+                let (left, right) = (self.node(left)?, self.node(right)?);
+                self.equal(left, right)?
+            }
+            Node::In(left, right) => self.is_in(left, right)?,
+            Node::Less(left, right) => {
+                let (left, right) = self.comparable(left, right)?;
+                left < right
+            }
+            Node::LessOrEqual(left, right) => {
+                let (left, right) = self.comparable(left, right)?;
+                left <= right
+            }
+            Node::Is(operand, kind) => match self.node(operand)? {
+                Value::Entity(is, _) => is == kind,
+                _ => return Err(Stop::Type),
+            },
+            Node::Contains(set, member) => {
+                let (set, member) = (self.set(set)?, self.node(member)?);
+                self.contains(set, member)?
+            }
+            Node::ContainsAll(all, some) => {
+                let (all, some) = (self.set(all)?, self.set(some)?);
+                self.contains_all(all, some)?
+            }
+            Node::ContainsAny(all, some) => {
+                let (all, some) = (self.set(all)?, self.set(some)?);
+                self.any(some, &mut |one| self.contains(all, one))?
+            }
+            Node::IsEmpty(set) => {
+                let set = self.set(set)?;
+                !self.any(set, &mut |_| Ok(true))?
+            }
+            Node::Like(text, pattern) => {
+                let pattern = self.program.patterns.get(pattern as usize).ok_or(Stop::Type)?;
+                match self.node(text)? {
+                    Value::Text(text) => pattern.matches(text),
+                    _ => return Err(Stop::Type),
+                }
+            }
+            Node::HasAttribute(record, name) => self.member(record, name)?.is_some(),
+            Node::DecimalLess(left, right) => self.decimal(left)? < self.decimal(right)?,
+            Node::DecimalLessOrEqual(left, right) => self.decimal(left)? <= self.decimal(right)?,
+            Node::IsIpv4(net) => self.net(net)?.is_ipv4(),
+            Node::IsIpv6(net) => !self.net(net)?.is_ipv4(),
+            Node::IsLoopback(net) => self.net(net)?.is_loopback(),
+            Node::IsMulticast(net) => self.net(net)?.is_multicast(),
+            Node::IsInRange(net, range) => {
+                let (net, range) = (self.net(net)?, self.net(range)?);
+                net.is_in(range)
+            }
+            // A value, which may be one of the two.
+            _ => return self.node(at)?.boolean(),
+        })
     }
 
     fn node(&self, at: u32) -> Worth<'a> {
@@ -25,17 +85,8 @@ impl<'a> Evaluation<'a> {
         Ok(match *node {
             Node::Slot(slot) => self.facts.find(slot)?.ok_or(Stop::Missing)?,
             Node::Text(text) => Value::Text(self.text(text)?),
-            Node::And(left, right) => Value::Boolean(self.holds(left)? && self.holds(right)?),
-            Node::Or(left, right) => Value::Boolean(self.holds(left)? || self.holds(right)?),
-            Node::Equal(left, right) => {
-                let (left, right) = (self.node(left)?, self.node(right)?);
-                Value::Boolean(self.equal(left, right)?)
-            }
-            Node::Has(slot) => Value::Boolean(self.facts.find(slot)?.is_some()),
             Node::Principal => self.facts.principal(),
             Node::Entity(kind, id) => Value::Entity(kind, self.text(id)?),
-            Node::In(left, right) => Value::Boolean(self.is_in(left, right)?),
-            Node::Not(operand) => Value::Boolean(!self.holds(operand)?),
             Node::Boolean(value) => Value::Boolean(value),
             Node::Long(value) => Value::Long(value),
             Node::Decimal(value) => Value::Decimal(value),
@@ -44,20 +95,34 @@ impl<'a> Evaluation<'a> {
             Node::Net(at) => Value::Net(self.program.nets.get(at as usize).ok_or(Stop::Type)?),
             Node::Action => Value::Entity(Kind::Action, self.facts.action),
             Node::Resource => self.facts.resource()?,
+            Node::And(..)
+            | Node::Or(..)
+            | Node::Not(_)
+            | Node::Has(_)
+            | Node::Equal(..)
+            | Node::In(..)
+            | Node::Less(..)
+            | Node::LessOrEqual(..)
+            | Node::Is(..)
+            | Node::Contains(..)
+            | Node::ContainsAll(..)
+            | Node::ContainsAny(..)
+            | Node::IsEmpty(_)
+            | Node::Like(..)
+            | Node::HasAttribute(..)
+            | Node::DecimalLess(..)
+            | Node::DecimalLessOrEqual(..)
+            | Node::IsIpv4(_)
+            | Node::IsIpv6(_)
+            | Node::IsLoopback(_)
+            | Node::IsMulticast(_)
+            | Node::IsInRange(..) => Value::Boolean(self.holds(at)?),
             Node::Negate(operand) => {
                 let value = self.long(operand)?;
                 Value::Long(value.checked_neg().ok_or(Stop::Overflow)?)
             }
             Node::If(test, then, other) => {
                 return self.node(if self.holds(test)? { then } else { other });
-            }
-            Node::Less(left, right) => {
-                let (left, right) = self.comparable(left, right)?;
-                Value::Boolean(left < right)
-            }
-            Node::LessOrEqual(left, right) => {
-                let (left, right) = self.comparable(left, right)?;
-                Value::Boolean(left <= right)
             }
             Node::Add(left, right) => {
                 let (left, right) = (self.long(left)?, self.long(right)?);
@@ -70,33 +135,6 @@ impl<'a> Evaluation<'a> {
             Node::Multiply(left, right) => {
                 let (left, right) = (self.long(left)?, self.long(right)?);
                 Value::Long(left.checked_mul(right).ok_or(Stop::Overflow)?)
-            }
-            Node::Is(operand, kind) => match self.node(operand)? {
-                Value::Entity(is, _) => Value::Boolean(is == kind),
-                _ => return Err(Stop::Type),
-            },
-            Node::Contains(set, member) => {
-                let (set, member) = (self.set(set)?, self.node(member)?);
-                Value::Boolean(self.contains(set, member)?)
-            }
-            Node::ContainsAll(all, some) => {
-                let (all, some) = (self.set(all)?, self.set(some)?);
-                Value::Boolean(self.contains_all(all, some)?)
-            }
-            Node::ContainsAny(all, some) => {
-                let (all, some) = (self.set(all)?, self.set(some)?);
-                Value::Boolean(self.any(some, &mut |one| self.contains(all, one))?)
-            }
-            Node::IsEmpty(set) => {
-                let set = self.set(set)?;
-                Value::Boolean(!self.any(set, &mut |_| Ok(true))?)
-            }
-            Node::Like(text, pattern) => {
-                let pattern = self.program.patterns.get(pattern as usize).ok_or(Stop::Type)?;
-                match self.node(text)? {
-                    Value::Text(text) => Value::Boolean(pattern.matches(text)),
-                    _ => return Err(Stop::Type),
-                }
             }
             Node::Set(from, count) => {
                 // An error in any member is an error of the set.
@@ -114,23 +152,6 @@ impl<'a> Evaluation<'a> {
             Node::Attribute(record, name) => {
                 let member = self.member(record, name)?.ok_or(Stop::Missing)?;
                 return self.node(member);
-            }
-            Node::HasAttribute(record, name) => {
-                Value::Boolean(self.member(record, name)?.is_some())
-            }
-            Node::DecimalLess(left, right) => {
-                Value::Boolean(self.decimal(left)? < self.decimal(right)?)
-            }
-            Node::DecimalLessOrEqual(left, right) => {
-                Value::Boolean(self.decimal(left)? <= self.decimal(right)?)
-            }
-            Node::IsIpv4(net) => Value::Boolean(self.net(net)?.is_ipv4()),
-            Node::IsIpv6(net) => Value::Boolean(!self.net(net)?.is_ipv4()),
-            Node::IsLoopback(net) => Value::Boolean(self.net(net)?.is_loopback()),
-            Node::IsMulticast(net) => Value::Boolean(self.net(net)?.is_multicast()),
-            Node::IsInRange(net, range) => {
-                let (net, range) = (self.net(net)?, self.net(range)?);
-                Value::Boolean(net.is_in(range))
             }
             Node::Offset(time, by) => {
                 let (time, by) = (self.datetime(time)?, self.duration(by)?);

@@ -126,6 +126,14 @@ impl<'a> Facts<'a> {
         }))
     }
 
+    /// Whether it is there.
+    pub(super) fn has(&self, slot: Slot) -> Result<bool, Stop> {
+        match slot {
+            Slot::Input(nth) => self.input(nth).map(|found| found.is_some()),
+            _ => self.find(slot).map(|found| found.is_some()),
+        }
+    }
+
     fn asked(&self) -> Result<Asked<'a>, Stop> {
         self.asked.ok_or(Stop::Unknown)
     }

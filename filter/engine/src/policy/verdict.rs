@@ -68,26 +68,24 @@ impl Rules {
         let mut shadow = Causes::default();
         let mut forbidden = Causes::default();
         let mut failed = None;
-        for at in self.of(action, Effect::Forbid) {
-            let Some(rule) = self.rule(*at) else { continue };
+        for rule in self.of(action, Effect::Forbid) {
             let holds = match rule.condition {
                 None => Ok(true),
                 Some(condition) => evaluation.holds(condition),
             };
             match holds {
                 Ok(false) | Err(Stop::Unknown) => {}
-                Ok(true) | Err(_) if rule.shadow => shadow.add(*at),
-                Ok(true) => forbidden.add(*at),
+                Ok(true) | Err(_) if rule.shadow => shadow.add(rule.rule),
+                Ok(true) => forbidden.add(rule.rule),
                 Err(stop) => {
                     let (causes, _) = failed.get_or_insert((Causes::default(), stop));
-                    causes.add(*at);
+                    causes.add(rule.rule);
                 }
             }
         }
         let mut permitted = None;
         let mut unclear = None;
-        for at in self.of(action, Effect::Permit) {
-            let Some(rule) = self.rule(*at) else { continue };
+        for rule in self.of(action, Effect::Permit) {
             if permitted.is_some() && !rule.shadow {
                 continue;
             }
@@ -96,12 +94,12 @@ impl Rules {
                 Some(condition) => evaluation.holds(condition),
             };
             match holds {
-                Ok(true) | Err(Stop::Unknown) if rule.shadow => shadow.add(*at),
-                Ok(true) | Err(Stop::Unknown) => permitted = Some(*at),
+                Ok(true) | Err(Stop::Unknown) if rule.shadow => shadow.add(rule.rule),
+                Ok(true) | Err(Stop::Unknown) => permitted = Some(rule.rule),
                 Ok(false) => {}
                 Err(stop) if !rule.shadow => {
                     let (causes, _) = unclear.get_or_insert((Causes::default(), stop));
-                    causes.add(*at);
+                    causes.add(rule.rule);
                 }
                 Err(_) => {}
             }
