@@ -129,6 +129,7 @@ impl Texts {
                 host: "orders.example",
                 path: &self.path,
                 route: &self.path,
+                source: None,
                 inputs,
                 places,
             }),
