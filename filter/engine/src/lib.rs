@@ -21,6 +21,7 @@ pub mod document;
 pub mod ed25519;
 pub mod entry;
 pub mod envelope;
+mod fold;
 pub(crate) mod form;
 pub mod freshness;
 pub mod gate;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 mod check;
 mod evaluate;
 mod facts;
+mod guard;
 mod net;
 mod pattern;
 mod value;

@@ -3,6 +3,7 @@
 //! the one before.
 
 use super::evaluate::MAX_MEMBERS;
+use super::guard::{Guard, Wanted};
 use super::{Effect, Node, Program, Rule, Slot};
 use crate::ids::is_token;
 
@@ -24,6 +25,7 @@ struct Split {
     forbids: usize,
     uses_time: bool,
     uses_inputs: bool,
+    wanted: Wanted,
 }
 
 /// Of a rule, what deciding takes: the rules of an action lie side by side.
@@ -32,6 +34,7 @@ pub(super) struct Applied {
     pub(super) rule: u32,
     pub(super) condition: Option<u32>,
     pub(super) shadow: bool,
+    pub(super) guard: Option<Guard>,
 }
 
 /// Why a program is none.
@@ -153,6 +156,11 @@ impl Rules {
         }
     }
 
+    /// The facts that the guards of an action ask for.
+    pub(super) fn wanted(&self, action: u32) -> Wanted {
+        self.split(action).map_or_else(Wanted::default, |split| split.wanted)
+    }
+
     /// Whether time alone may change what the rules of an action come to.
     #[must_use]
     pub fn use_time(&self, action: u32) -> bool {
@@ -234,7 +242,12 @@ fn check_action(
         steps = steps.saturating_add(taken);
         split.uses_time |= uses.time;
         split.uses_inputs |= uses.inputs;
-        let applied = Applied { rule: *number, condition: rule.condition, shadow: rule.shadow };
+        let guard = rule.condition.and_then(|condition| Guard::of(program, condition));
+        if let Some(guard) = guard {
+            split.wanted.add(guard);
+        }
+        let (condition, shadow) = (rule.condition, rule.shadow);
+        let applied = Applied { rule: *number, condition, shadow, guard };
         match rule.effect {
             Effect::Forbid => split.rules.push(applied),
             Effect::Permit => permits.push(applied),

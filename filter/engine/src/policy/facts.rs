@@ -82,7 +82,7 @@ impl<'a> Facts<'a> {
             // A gatepass is issued before it is used, and a window may open in between.
             Slot::Time => {
                 self.asked()?;
-                moment(self.now)
+                Value::Datetime(moment(self.now))
             }
             Slot::Source => match self.asked()?.source {
                 Some(source) => Value::Net(source),
@@ -90,13 +90,9 @@ impl<'a> Facts<'a> {
             },
             Slot::GatepassId => Value::Text(claims.jti.as_str()),
             Slot::Scopes => Value::Scopes(&claims.scope),
-            Slot::Assurance => Value::Text(match claims.assurance {
-                Assurance::Static => "static",
-                Assurance::Federated => "federated",
-                Assurance::Attested => "attested",
-            }),
-            Slot::Issued => moment(claims.iat),
-            Slot::Expires => moment(claims.exp),
+            Slot::Assurance => Value::Text(assurance(claims)),
+            Slot::Issued => Value::Datetime(moment(claims.iat)),
+            Slot::Expires => Value::Datetime(moment(claims.exp)),
             Slot::Subject => Value::Text(claims.sub.as_str()),
             Slot::Through => Value::Actors(claims.act.get(1..).unwrap_or_default()),
             Slot::Task => Value::Text(claims.txn.as_str()),
@@ -152,8 +148,17 @@ impl<'a> Facts<'a> {
     }
 }
 
-const fn moment(time: UnixSeconds) -> Value<'static> {
-    Value::Datetime((time.0 as i64).saturating_mul(1_000))
+pub(super) const fn assurance(claims: &Claims<'_>) -> &'static str {
+    match claims.assurance {
+        Assurance::Static => "static",
+        Assurance::Federated => "federated",
+        Assurance::Attested => "attested",
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) const fn moment(time: UnixSeconds) -> i64 {
+    (time.0 as i64).saturating_mul(1_000)
 }
 
 fn plain<'a>(value: &'a inputs::Value<'a>) -> Value<'a> {

@@ -271,3 +271,39 @@ fn a_pattern_matches_what_cedar_says_it_does() {
         assert_eq!(pattern(like).matches(text), is, "{text} like {like}");
     }
 }
+
+#[test]
+fn a_guard_rules_out_what_is_false_and_nothing_else() {
+    // Each beside an `&&` whose other side is an error: only a rule that is false by its first term is no error.
+    let error = [Node::Long(i64::MIN), Node::Negate(0)];
+    let with = |nodes: &[Node]| {
+        let mut all = error.to_vec();
+        all.extend_from_slice(nodes);
+        let first = u32::try_from(all.len()).unwrap() - 1;
+        all.push(Node::And(first, 1));
+        let forbid = rule(Effect::Forbid, Some(first + 1));
+        outcome(&all, vec![rule(Effect::Permit, None), forbid])
+    };
+    let failed = Outcome::ForbidFailed(Stop::Overflow);
+    let agent = |text| [Node::Principal, Node::Entity(Kind::Agent, text), Node::Equal(2, 3)];
+    assert_eq!(with(&agent(0)), failed);
+    assert_eq!(with(&agent(1)), Outcome::Permitted);
+    let blueprint = |text| [Node::Principal, Node::Entity(Kind::Blueprint, text), Node::In(2, 3)];
+    assert_eq!(with(&blueprint(1)), failed);
+    assert_eq!(with(&blueprint(0)), Outcome::Permitted);
+    let owner =
+        |text| [Node::Entity(Kind::Person, text), Node::Slot(Slot::Owner), Node::Equal(2, 3)];
+    assert_eq!(with(&owner(2)), failed);
+    assert_eq!(with(&owner(0)), Outcome::Permitted);
+    let until = |end| [Node::Slot(Slot::Time), Node::Datetime(end), Node::Less(2, 3)];
+    assert_eq!(with(&until(1_000_001)), failed);
+    assert_eq!(with(&until(1_000_000)), Outcome::Permitted);
+    // Of another type it is false and no text of the request.
+    let odd = [Node::Slot(Slot::Owner), Node::Text(2), Node::Equal(2, 3)];
+    assert_eq!(with(&odd), Outcome::Permitted);
+    // What is not known yet rules nothing out: the method is none of these texts.
+    let method = [Node::Slot(Slot::Method), Node::Text(0), Node::Equal(0, 1)];
+    let permit = || vec![rule(Effect::Permit, Some(2))];
+    assert_eq!(decided(program(&method, permit()), false).outcome, Outcome::Permitted);
+    assert_eq!(decided(program(&method, permit()), true).outcome, Outcome::NotPermitted);
+}

@@ -2,6 +2,7 @@
 //! caused it.
 
 use super::evaluate::Evaluation;
+use super::guard::{Guard, Hashes};
 use super::{Effect, Facts, Rules, Stop};
 
 /// What the rules say, and which of them.
@@ -65,10 +66,15 @@ impl Rules {
     #[must_use]
     pub fn decide(&self, action: u32, facts: &Facts<'_>) -> Verdict {
         let evaluation = Evaluation { program: self.program(), facts };
+        let hashes = Hashes::of(facts, self.wanted(action));
+        let is_out = |guard: Option<Guard>| guard.is_some_and(|guard| hashes.rule_out(guard));
         let mut shadow = Causes::default();
         let mut forbidden = Causes::default();
         let mut failed = None;
         for rule in self.of(action, Effect::Forbid) {
+            if is_out(rule.guard) {
+                continue;
+            }
             let holds = match rule.condition {
                 None => Ok(true),
                 Some(condition) => evaluation.holds(condition),
@@ -86,7 +92,7 @@ impl Rules {
         let mut permitted = None;
         let mut unclear = None;
         for rule in self.of(action, Effect::Permit) {
-            if permitted.is_some() && !rule.shadow {
+            if (permitted.is_some() && !rule.shadow) || is_out(rule.guard) {
                 continue;
             }
             let holds = match rule.condition {

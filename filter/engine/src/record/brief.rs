@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Bearer, Call, Decision, Entry, LENGTH_BYTES, MAX_ENTRY_BYTES, Outcome, Scratch, Shown,
 };
+use crate::fold::fold;
 use crate::position::Position;
 
 /// A part of a decision that others may have too.
@@ -275,7 +276,7 @@ impl Sayings {
         let from = written.length;
         written.put(said)?;
         let bytes = written.bytes.get(from..written.length)?;
-        let nth = usize::try_from(fold(bytes, part)).ok()? % SLOTS;
+        let nth = usize::try_from(fold(bytes, part.into()) >> 32).ok()? % SLOTS;
         if let Some(by) = self.find(nth, part, bytes, batch) {
             written.length = start;
             return written.put(&Said::<()>::By(by));
@@ -353,19 +354,6 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Which slot. Who could make two parts meet in one would have each of them said again, and no more.
-fn fold(bytes: &[u8], part: u8) -> u32 {
-    let mut state = u64::from(part) ^ bytes.len() as u64;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(ODD).rotate_left(29);
-    }
-    for byte in rest {
-        state = (state ^ u64::from(*byte)).wrapping_mul(ODD).rotate_left(29);
-    }
-    (state >> 32) as u32
-}
-
 /// How postcard writes which variant of [`Entry`] and of [`Said`] follows.
 const BRIEF: u8 = 2;
 const HERE: u8 = 1;
@@ -377,8 +365,6 @@ const PARTS: usize = 3;
 const MAX_COMMON_BYTES: usize = 512;
 /// 20 KiB; a batch has some thousand entries.
 const SLOTS: usize = 1_024;
-/// The fraction of the golden ratio.
-const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 const _: () = assert!(MAX_ENTRY_BYTES <= u16::MAX as usize);
 
 #[cfg(test)]

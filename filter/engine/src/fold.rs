@@ -1,0 +1,19 @@
+//! A fast hash for tables and guesses of our own. Whoever can make two texts meet makes us look twice, and no more:
+//! what an attacker must not steer is hashed with a key ([`crate::revocation::HashKey`]).
+
+/// Eight bytes at a time.
+#[must_use]
+pub(crate) fn fold(bytes: &[u8], seed: u64) -> u64 {
+    let mut state = seed ^ bytes.len() as u64;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(ODD).rotate_left(29);
+    }
+    for byte in rest {
+        state = (state ^ u64::from(*byte)).wrapping_mul(ODD).rotate_left(29);
+    }
+    state
+}
+
+/// The fraction of the golden ratio.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
