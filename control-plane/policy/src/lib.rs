@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use gatepass_engine::bundle::Bundle;
+use gatepass_engine::policy::{Program, Rule};
 
 pub mod cases;
 pub mod cedar;
@@ -119,6 +120,18 @@ fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Probl
             false => Problem::warning(file, (line, column), message, remedy),
         }
     }));
+}
+
+/// The rules of a bundle as published; `None` where it has none, or its bytes do not decode.
+#[must_use]
+pub fn program(bundle: &Bundle) -> Option<Program> {
+    postcard::from_bytes(&bundle.policy).ok()
+}
+
+/// Its rules, by their number.
+#[must_use]
+pub fn rules_of(bundle: &Bundle) -> Vec<Rule> {
+    program(bundle).map(|program| program.rules).unwrap_or_default()
 }
 
 /// Bytes of all files.
