@@ -303,6 +303,20 @@ pub(crate) struct Which {
     pub(super) blueprint: Option<String>,
 }
 
+// No doc comment: clap would print it as the help of the command.
+#[derive(Args)]
+pub(crate) struct DiffArgs {
+    /// A version, `current`, a file or a folder.
+    pub(super) from: String,
+    pub(super) to: String,
+    /// Only the text, line by line.
+    #[arg(long, conflicts_with = "summary")]
+    pub(super) text: bool,
+    /// Only the meaning.
+    #[arg(long)]
+    pub(super) summary: bool,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Policy {
     /// Compile a policy without a server and say what is wrong with it, or what it leaves open.
@@ -378,11 +392,8 @@ pub(crate) enum Policy {
     Show {
         version: String,
     },
-    /// What changed from one version to another, or to a file or a folder.
-    Diff {
-        from: String,
-        to: String,
-    },
+    /// What changed from one version to another, or to a file or a folder: in meaning, then in the text.
+    Diff(DiffArgs),
     Rollback {
         version: u64,
         #[command(flatten)]
