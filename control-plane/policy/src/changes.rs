@@ -17,6 +17,8 @@ mod host;
 mod route;
 mod rule;
 
+pub use route::may_be_one_path;
+
 /// A policy and what it was compiled from.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
@@ -93,6 +95,14 @@ pub fn changes(before: Side<'_>, after: Side<'_>) -> Vec<Change> {
     actions(before, after, &mut all);
     host::compare(&before.compiled.bundle, &after.compiled.bundle, &mut all);
     rule::compare(before, after, &mut all);
+    all.found
+}
+
+/// What of an action's requirements differs, where no rule speaks of its risk.
+#[must_use]
+pub fn requirements(before: &Action, after: &Action) -> Vec<Change> {
+    let mut all = Changes::default();
+    action::compare(before, after, false, all.of(&format!("action `{}`", after.name)));
     all.found
 }
 

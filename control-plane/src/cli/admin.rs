@@ -15,6 +15,7 @@ mod commands;
 mod decisions;
 mod differences;
 mod enforced;
+mod replay;
 mod request;
 
 pub(crate) use commands::Admin;
@@ -49,6 +50,9 @@ impl Server {
     async fn ask(&self, command: Admin) -> Outcome {
         if let Admin::Policy(Policy::Diff(args)) = &command {
             return self.diff(args).await;
+        }
+        if let Admin::Policy(Policy::Replay(args)) = &command {
+            return self.replay(args).await;
         }
         if let Admin::Policy(Policy::ImportMcp(import)) = &command {
             print!("{}", import.run(self.ca.as_deref()).await?);

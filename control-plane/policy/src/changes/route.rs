@@ -111,7 +111,8 @@ fn may_be_one_call(one: Option<&Call>, other: Option<&Call>) -> bool {
 }
 
 /// Whether some path fits both templates.
-fn may_be_one_path(one: &str, other: &str) -> bool {
+#[must_use]
+pub fn may_be_one_path(one: &str, other: &str) -> bool {
     let is_parameter = |segment: &str| segment.starts_with('{');
     one.split('/').count() == other.split('/').count()
         && one

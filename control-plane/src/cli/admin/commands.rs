@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use gatepass::decisions::Format;
 use gatepass::desk::operators::Role;
 
+use super::differences::DiffArgs;
 use super::enforced::Wait;
+use super::replay::ReplayArgs;
 use crate::cli::import_mcp::ImportMcp;
 
 #[derive(Subcommand)]
@@ -303,20 +305,6 @@ pub(crate) struct Which {
     pub(super) blueprint: Option<String>,
 }
 
-// No doc comment: clap would print it as the help of the command.
-#[derive(Args)]
-pub(crate) struct DiffArgs {
-    /// A version, `current`, a file or a folder.
-    pub(super) from: String,
-    pub(super) to: String,
-    /// Only the text, line by line.
-    #[arg(long, conflicts_with = "summary")]
-    pub(super) text: bool,
-    /// Only the meaning.
-    #[arg(long)]
-    pub(super) summary: bool,
-}
-
 #[derive(Subcommand)]
 pub(crate) enum Policy {
     /// Compile a policy without a server and say what is wrong with it, or what it leaves open.
@@ -394,6 +382,8 @@ pub(crate) enum Policy {
     },
     /// What changed from one version to another, or to a file or a folder: in meaning, then in the text.
     Diff(DiffArgs),
+    /// Recorded decisions against a policy that is not in force: which would come out otherwise.
+    Replay(ReplayArgs),
     Rollback {
         version: u64,
         #[command(flatten)]

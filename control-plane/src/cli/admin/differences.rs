@@ -2,12 +2,26 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use gatepass_policy::changes::{Side, changes, summary};
 use gatepass_policy::{Compiled, Sources, compile_sources, report};
 
 use super::Server;
-use super::commands::DiffArgs;
 use crate::cli::{Outcome, diff};
+
+// No doc comment: clap would print it as the help of the command.
+#[derive(Args)]
+pub(crate) struct DiffArgs {
+    /// A version, `current`, a file or a folder.
+    from: String,
+    to: String,
+    /// Only the text, line by line.
+    #[arg(long, conflicts_with = "summary")]
+    text: bool,
+    /// Only the meaning.
+    #[arg(long)]
+    summary: bool,
+}
 
 impl Server {
     /// The meaning first, then the text; nothing where the texts are the same.
