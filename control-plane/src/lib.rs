@@ -32,6 +32,7 @@ pub mod listen;
 pub mod metrics;
 pub mod publish;
 pub mod rehearsal;
+pub mod replay;
 pub mod root_file;
 pub mod roots;
 pub mod server;

@@ -21,8 +21,11 @@ use crate::roots::RootError;
 
 mod grant;
 pub mod junit;
+mod rules;
 mod stage;
 
+pub use rules::Decided;
+use rules::{Parts, expected_by};
 use stage::Stage;
 
 /// What the tests have shown.
@@ -36,7 +39,7 @@ pub struct Report {
     /// Routes that no request of a test took, as the policy writes them.
     pub missed_routes: Vec<String>,
     pub routes: usize,
-    /// Cedar rules that no decision of a test rests on, by their ids.
+    /// Rules that had no part in any test: permits that none rests on, forbids that never held.
     pub missed_rules: Vec<String>,
     pub rules: usize,
 }
@@ -49,8 +52,6 @@ pub struct Ran {
     pub line: u64,
     /// `None`: it came out as expected.
     pub failure: Option<Failure>,
-    /// The Cedar rules that the decision rests on, by their ids.
-    pub rules: Vec<String>,
 }
 
 /// What came out instead.
@@ -60,6 +61,8 @@ pub struct Failure {
     pub came: String,
     /// The check that denied, by its name in `explain`.
     pub check: Option<&'static str>,
+    /// The rules that had a part in it, by their ids.
+    pub decided: Decided,
 }
 
 /// Why a test could not be run at all.
@@ -91,23 +94,20 @@ pub fn rehearse(compiled: &Compiled, cases: &[Case]) -> Result<Report, Rehearsal
     let mut stage = Stage::new(compiled)?;
     let mut report = Report::default();
     let mut taken = Taken::default();
+    let mut parts = Parts::new(&compiled.bundle);
     for case in cases {
         let came = came(&mut stage, &compiled.bundle, case)?;
         taken.add(&came);
-        let rules = came.noted().map_or_else(Vec::new, |noted| stage.rules(noted));
+        let decided = parts.add(came.noted());
         report.results.push(Ran {
             name: case.name.clone(),
             file: case.file.clone(),
             line: case.line,
-            failure: came.failure(case.expected),
-            rules,
+            failure: came.failure(case, decided),
         });
     }
     taken.missed(&compiled.bundle, &mut report);
-    let all = stage.all_rules();
-    let decided = |id: &String| report.results.iter().any(|ran| ran.rules.contains(id));
-    report.rules = all.len();
-    report.missed_rules = all.into_iter().filter(|id| !decided(id)).collect();
+    parts.missed(&mut report);
     Ok(report)
 }
 
@@ -202,13 +202,14 @@ fn audience(bundle: &Bundle, authority: &str) -> String {
 
 impl Came {
     /// `None` where this was expected.
-    fn failure(&self, expected: Expected) -> Option<Failure> {
+    fn failure(&self, case: &Case, decided: Decided) -> Option<Failure> {
+        let expected = case.expected;
         let (found, check) = match self {
             Self::Decided(decision, recorded) => (Found::of(decision), denied_by(recorded)),
-            Self::NoPass(error) => return Some(Failure::unrun(expected, error.to_string())),
+            Self::NoPass(error) => return Some(Failure::unrun(case, error.to_string())),
             Self::NoHost => {
                 let why = "the policy guards not exactly one host: write `host` in the request";
-                return Some(Failure::unrun(expected, why.to_owned()));
+                return Some(Failure::unrun(case, why.to_owned()));
             }
         };
         let as_expected = match (expected, &found) {
@@ -219,7 +220,8 @@ impl Came {
             }
             (Expected::Allow | Expected::Deny(_) | Expected::Shadow(_), _) => false,
         };
-        (!as_expected).then(|| Failure { expected: said(expected), came: found.said(), check })
+        let as_expected = as_expected && decided.fits(&case.expected_rules);
+        (!as_expected).then(|| Failure { expected: said(case), came: found.said(), check, decided })
     }
 
     fn noted(&self) -> Option<&Noted> {
@@ -236,8 +238,9 @@ impl Came {
 }
 
 impl Failure {
-    fn unrun(expected: Expected, why: String) -> Self {
-        Self { expected: said(expected), came: format!("not run: {why}"), check: None }
+    fn unrun(case: &Case, why: String) -> Self {
+        let came = format!("not run: {why}");
+        Self { expected: said(case), came, check: None, decided: Decided::default() }
     }
 }
 
@@ -283,16 +286,17 @@ impl<'a> Found<'a> {
     }
 }
 
-fn said(expected: Expected) -> String {
+fn said(case: &Case) -> String {
     let with = |decision: &str, code: Option<Code>| match code {
         Some(code) => format!("{decision}, `{code}`"),
         None => decision.to_owned(),
     };
-    match expected {
+    let decision = match case.expected {
         Expected::Allow => "allow".to_owned(),
         Expected::Deny(code) => with("deny", code),
         Expected::Shadow(code) => with("shadow", code),
-    }
+    };
+    format!("{decision}{}", expected_by(&case.expected_rules))
 }
 
 fn denied_by(recorded: &Recorded) -> Option<&'static str> {

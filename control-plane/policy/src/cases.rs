@@ -17,8 +17,11 @@ use crate::sources::SourceFile;
 mod expect;
 mod pass;
 mod request;
+mod rules;
 mod scene;
 mod value;
+
+pub use rules::{ExpectedRules, RuleName, check_rules};
 
 /// One test.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,7 @@ pub struct Case {
     pub gatepass: Option<Pass>,
     pub scene: Scene,
     pub expected: Expected,
+    pub expected_rules: ExpectedRules,
 }
 
 /// The request.
@@ -132,6 +136,7 @@ pub fn read(files: &[SourceFile]) -> Result<Vec<Case>, Vec<Problem>> {
             if let (Some((_, name)), Some(request), Some(gatepass), Some(expected)) =
                 (name, request, gatepass, expected)
             {
+                let (expected, expected_rules) = expected;
                 cases.push(Case {
                     name: name.to_owned(),
                     file: file.name.clone(),
@@ -140,6 +145,7 @@ pub fn read(files: &[SourceFile]) -> Result<Vec<Case>, Vec<Problem>> {
                     gatepass,
                     scene,
                     expected,
+                    expected_rules,
                 });
             }
         }

@@ -54,23 +54,53 @@ pub fn compile(
     sources: &[(&str, &str)],
     bundle: &Bundle,
 ) -> Result<(Program, Vec<Note>), Vec<Note>> {
+    on_own_stack(sources, || compile_here(sources, bundle))
+}
+
+/// The scope and the conditions of each rule of these files, in the order of their numbers in the program that
+/// they compile to. As Cedar writes them: without comments, annotations and the author's spaces.
+///
+/// # Errors
+/// What does not parse.
+pub fn conditions(sources: &[(&str, &str)]) -> Result<Vec<String>, Vec<Note>> {
+    on_own_stack(sources, || {
+        let mut notes = Vec::new();
+        let written = parsed(sources, &mut notes);
+        if notes.iter().any(|note| note.is_error) {
+            return Err(notes);
+        }
+        Ok(written.iter().map(|one| one.template.condition().to_string()).collect())
+    })
+}
+
+/// Cedar's tree is walked by recursion: the caller's stack may be small.
+fn on_own_stack<T: Send>(
+    sources: &[(&str, &str)],
+    work: impl FnOnce() -> Result<T, Vec<Note>> + Send,
+) -> Result<T, Vec<Note>> {
     let deep: Vec<Note> = sources.iter().filter_map(|(file, text)| too_deep(file, text)).collect();
     if !deep.is_empty() {
         return Err(deep);
     }
-    on_a_stack(|| compile_here(sources, bundle)).unwrap_or_else(|what| Err(vec![what]))
-}
-
-/// Cedar's tree is walked by recursion, and the caller's stack may be small: on one of its own.
-fn on_a_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, Note> {
-    let failed = |what: &str| Note { message: what.to_owned(), ..nowhere("rules") };
+    let failed = |what: &str| vec![Note { message: what.to_owned(), ..nowhere("rules") }];
     std::thread::scope(|scope| {
         let own = std::thread::Builder::new().stack_size(nesting::STACK);
-        let running = own.spawn_scoped(scope, run);
+        let running = own.spawn_scoped(scope, work);
         let running =
             running.map_err(|error| failed(&format!("no thread to compile on: {error}")))?;
-        running.join().map_err(|_| failed("compiling failed"))
+        running.join().unwrap_or_else(|_| Err(failed("compiling failed")))
     })
+}
+
+fn parsed<'s>(sources: &[(&'s str, &'s str)], notes: &mut Vec<Note>) -> Vec<Written<'s>> {
+    let mut written = Vec::new();
+    for (file, text) in sources {
+        match parse_policyset(text) {
+            Ok(set) => collect(file, text, set, &mut written, notes),
+            Err(errors) => notes.extend(errors.iter().map(|error| told(file, text, error, true))),
+        }
+    }
+    written
 }
 
 fn compile_here(
@@ -79,13 +109,7 @@ fn compile_here(
 ) -> Result<(Program, Vec<Note>), Vec<Note>> {
     let mut notes = Vec::new();
     let schema = schema(bundle)?;
-    let mut written = Vec::new();
-    for (file, text) in sources {
-        match parse_policyset(text) {
-            Ok(set) => collect(file, text, set, &mut written, &mut notes),
-            Err(errors) => notes.extend(errors.iter().map(|error| told(file, text, error, true))),
-        }
-    }
+    let written = parsed(sources, &mut notes);
     if notes.iter().any(|note| note.is_error) {
         return Err(notes);
     }

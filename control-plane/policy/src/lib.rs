@@ -13,9 +13,11 @@
 #![forbid(unsafe_code)]
 
 use gatepass_engine::bundle::Bundle;
+use gatepass_engine::policy::{Program, Rule};
 
 pub mod cases;
 pub mod cedar;
+pub mod changes;
 mod flaws;
 mod lower;
 pub mod mcp;
@@ -119,6 +121,28 @@ fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Probl
             false => Problem::warning(file, (line, column), message, remedy),
         }
     }));
+}
+
+/// The rules of a bundle as published; `None` where it has none, or its bytes do not decode.
+#[must_use]
+pub fn program(bundle: &Bundle) -> Option<Program> {
+    postcard::from_bytes(&bundle.policy).ok()
+}
+
+/// Its rules, by their number.
+#[must_use]
+pub fn rules_of(bundle: &Bundle) -> Vec<Rule> {
+    program(bundle).map(|program| program.rules).unwrap_or_default()
+}
+
+/// The scope and the conditions of each rule, by its number, as Cedar writes them; empty where they cannot be
+/// read.
+fn conditions(sources: &Sources) -> Vec<String> {
+    let is_cedar = |file: &&SourceFile| sources.part(file) == Part::Cedar;
+    let files = sources.files().iter().filter(is_cedar);
+    let files: Vec<(&str, &str)> =
+        files.map(|file| (file.name.as_str(), file.text.as_str())).collect();
+    cedar::conditions(&files).unwrap_or_default()
 }
 
 /// Bytes of all files.

@@ -13,7 +13,9 @@ use super::{Checked, Outcome, rehearse, show};
 
 mod commands;
 mod decisions;
+mod differences;
 mod enforced;
+mod replay;
 mod request;
 
 pub(crate) use commands::Admin;
@@ -46,10 +48,11 @@ impl Server {
     }
 
     async fn ask(&self, command: Admin) -> Outcome {
-        if let Admin::Policy(Policy::Diff { from, to }) = &command {
-            let (a, b) = (self.policy(from).await?, self.policy(to).await?);
-            print!("{}", super::diff::unified(&a, &b, from, to));
-            return Ok(std::process::ExitCode::SUCCESS);
+        if let Admin::Policy(Policy::Diff(args)) = &command {
+            return self.diff(args).await;
+        }
+        if let Admin::Policy(Policy::Replay(args)) = &command {
+            return self.replay(args).await;
         }
         if let Admin::Policy(Policy::ImportMcp(import)) = &command {
             print!("{}", import.run(self.ca.as_deref()).await?);
@@ -85,6 +88,7 @@ impl Server {
                 if !rehearse::passes(&policy, &compiled)? {
                     return Ok(std::process::ExitCode::FAILURE);
                 }
+                self.tell_changes(&sources, &compiled).await;
                 let mut members = json!({ "content": sources.to_text() });
                 put(&mut members, "cohort", cohort);
                 Asked::post("/v1/policies", why, members)
@@ -146,6 +150,10 @@ impl Server {
             let sources = Sources::read(&path).map_err(|problems| report(&problems))?;
             return Ok(sources.to_text());
         }
+        self.version(named).await
+    }
+
+    async fn version(&self, named: &str) -> Outcome<String> {
         let answer = self.send(&Asked::get(format!("/v1/policies/{named}"))).await?;
         Ok(answer.get("content").and_then(Value::as_str).unwrap_or_default().to_owned())
     }

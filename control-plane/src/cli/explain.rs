@@ -9,7 +9,8 @@ use gatepass::store::{News, Store};
 use gatepass_engine::body::Body;
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
 use gatepass_engine::decision::Header;
-use gatepass_engine::trace::Outcome as Checked;
+use gatepass_engine::policy::{Causes, Effect};
+use gatepass_engine::trace::{Check, Outcome as Checked};
 use gatepass_engine::{Decision, Gate, Mode, Reason, Request, Settings, explain};
 
 use super::{At, Outcome};
@@ -40,6 +41,46 @@ pub(crate) struct ExplainArgs {
     /// Seconds since the gate was told anything: what would it do with the control plane gone?
     #[arg(long, default_value_t = 0)]
     age: u64,
+}
+
+/// The rules that had a part in a decision.
+#[derive(Default)]
+struct Rules {
+    /// That it rests on: effect and id.
+    decided: Vec<String>,
+    /// In shadow mode.
+    shadow: Vec<String>,
+}
+
+impl Rules {
+    fn of(decision: &Decision, gate: &Gate) -> Self {
+        let noted = match decision {
+            Decision::Allow(permit) => permit.noted(),
+            Decision::Deny(denial) => &denial.whom().noted,
+            Decision::Redeem(redemption) => redemption.noted(),
+            Decision::Read(_) => return Self::default(),
+        };
+        let Some(index) = gate.index() else { return Self::default() };
+        let named = |causes: &Causes| {
+            let rules = causes.iter().filter_map(|at| index.rules().rule(at));
+            let named = rules.map(|rule| match rule.effect {
+                Effect::Permit => format!("permit `{}`", rule.id),
+                Effect::Forbid => format!("forbid `{}`", rule.id),
+            });
+            named.collect()
+        };
+        let (decided, shadow) = noted.rules();
+        Self { decided: named(decided), shadow: named(shadow) }
+    }
+
+    fn write(&self, out: &mut impl Write) -> Outcome<()> {
+        for (what, rules) in [("by", &self.decided), ("in shadow mode", &self.shadow)] {
+            if !rules.is_empty() {
+                writeln!(out, "            {what}: {}", rules.join(", "))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A request as it would reach the gate.
@@ -82,14 +123,18 @@ impl ExplainArgs {
             writeln!(out, "state: position {position}, {age} ms old")?;
         }
         let (decision, recorded) = explain(&request, &gate, at);
+        let rules = Rules::of(&decision, &gate);
         for (check, outcome) in &recorded.0 {
-            let check = check.as_str();
+            let name = check.as_str();
             match outcome {
-                Checked::Passed => writeln!(out, "  ok      {check}")?,
-                Checked::NotAsked(why) => writeln!(out, "  --      {check}: {why}")?,
+                Checked::Passed => writeln!(out, "  ok      {name}")?,
+                Checked::NotAsked(why) => writeln!(out, "  --      {name}: {why}")?,
                 Checked::Failed(code, detail) => {
-                    writeln!(out, "  FAILED  {check}: {code}: {detail}")?
+                    writeln!(out, "  FAILED  {name}: {code}: {detail}")?
                 }
+            }
+            if *check == Check::Rules {
+                rules.write(out)?;
             }
         }
         Ok(match decision {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use gatepass::rehearsal::{Report, junit, rehearse};
+use gatepass::rehearsal::{Decided, Report, junit, rehearse};
 use gatepass_policy::cases::{self, Case};
 use gatepass_policy::{Compiled, Sources, report};
 
@@ -16,7 +16,7 @@ pub(super) fn test(path: &Path, junit: Option<&PathBuf>, out: &mut impl Write) -
     let Some(Checked { compiled, .. }) = checked(path, false) else {
         return Ok(ExitCode::FAILURE);
     };
-    let Some(cases) = read(path) else { return Ok(ExitCode::FAILURE) };
+    let Some(cases) = read(path, &compiled) else { return Ok(ExitCode::FAILURE) };
     if cases.is_empty() {
         return Err(format!("`{}` has no tests: write `tests/*.yaml`", path.display()).into());
     }
@@ -33,7 +33,7 @@ pub(super) fn test(path: &Path, junit: Option<&PathBuf>, out: &mut impl Write) -
 /// Whether the tests of a folder that is to be published let it; one without tests may be. What
 /// fails is told on the standard error.
 pub(super) fn passes(path: &Path, compiled: &Compiled) -> Outcome<bool> {
-    let Some(cases) = read(path) else { return Ok(false) };
+    let Some(cases) = read(path, compiled) else { return Ok(false) };
     if cases.is_empty() {
         return Ok(true);
     }
@@ -43,8 +43,13 @@ pub(super) fn passes(path: &Path, compiled: &Compiled) -> Outcome<bool> {
 }
 
 /// `None` where they have problems, which have been printed.
-fn read(path: &Path) -> Option<Vec<Case>> {
-    match Sources::read_tests(path).and_then(|files| cases::read(&files)) {
+fn read(path: &Path, compiled: &Compiled) -> Option<Vec<Case>> {
+    let read = Sources::read_tests(path).and_then(|files| {
+        let cases = cases::read(&files)?;
+        cases::check_rules(&cases, &files, compiled)?;
+        Ok(cases)
+    });
+    match read {
         Ok(cases) => Some(cases),
         Err(mut problems) => {
             for problem in &mut problems {
@@ -65,8 +70,11 @@ fn tell(path: &Path, report: &Report, out: &mut impl Write) -> Outcome<()> {
         if let Some(check) = failure.check {
             writeln!(out, "    denied by {check}")?;
         }
-        if !ran.rules.is_empty() {
-            writeln!(out, "    rules     {}", ran.rules.join(", "))?;
+        let Decided { rules, shadow_rules } = &failure.decided;
+        for (what, ids) in [("rules", rules), ("shadow rules", shadow_rules)] {
+            if !ids.is_empty() {
+                writeln!(out, "    {what}: {}", ids.join(", "))?;
+            }
         }
     }
     let (all, failed) = (report.results.len(), report.failures());
@@ -79,14 +87,18 @@ fn coverage(report: &Report, out: &mut impl Write) -> Outcome<()> {
     for (what, all, missed) in [
         ("actions", report.actions, &report.missed_actions),
         ("routes", report.routes, &report.missed_routes),
-        ("rules", report.rules, &report.missed_rules),
     ] {
-        if what == "rules" && all == 0 {
-            continue;
-        }
         writeln!(out, "{what}: {} of {all} tested", all.saturating_sub(missed.len()))?;
         for name in missed {
             writeln!(out, "    not tested: {name}")?;
+        }
+    }
+    // Most policies have none.
+    if report.rules > 0 {
+        let had = report.rules.saturating_sub(report.missed_rules.len());
+        writeln!(out, "rules: {had} of {} had a part in a test", report.rules)?;
+        for id in &report.missed_rules {
+            writeln!(out, "    had no part: {id}")?;
         }
     }
     Ok(())

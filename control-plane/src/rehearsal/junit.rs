@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use super::{Ran, Report};
+use super::{Decided, Ran, Report};
 
 /// The whole document.
 #[must_use]
@@ -22,7 +22,7 @@ pub fn xml(report: &Report) -> String {
     out
 }
 
-fn case(out: &mut String, Ran { name, file, line, failure, .. }: &Ran) {
+fn case(out: &mut String, Ran { name, file, line, failure }: &Ran) {
     let (name, file) = (escaped(name), escaped(file));
     let _ = write!(
         out,
@@ -33,11 +33,17 @@ fn case(out: &mut String, Ran { name, file, line, failure, .. }: &Ran) {
         return;
     };
     let message = format!("expected {}, came {}", failure.expected, failure.came);
-    let check = failure.check.map_or_else(String::new, |check| format!("denied by: {check}"));
-    let (message, check) = (escaped(&message), escaped(&check));
+    let check = failure.check.map(|check| format!("denied by: {check}"));
+    let Decided { rules, shadow_rules } = &failure.decided;
+    let by = |what: &str, ids: &[String]| {
+        (!ids.is_empty()).then(|| format!("{what}: {}", ids.join(", ")))
+    };
+    let all = [check, by("rules", rules), by("shadow rules", shadow_rules)];
+    let text: Vec<String> = all.into_iter().flatten().collect();
+    let (message, text) = (escaped(&message), escaped(&text.join("; ")));
     let _ = write!(
         out,
-        ">\n      <failure message=\"{message}\" type=\"decision\">{check}</failure>\n    </testcase>\n"
+        ">\n      <failure message=\"{message}\" type=\"decision\">{text}</failure>\n    </testcase>\n"
     );
 }
 
@@ -71,12 +77,12 @@ mod tests {
             file: "tests/a.yaml".to_owned(),
             line: 3,
             failure,
-            rules: Vec::new(),
         };
         let failure = Failure {
             expected: "allow".to_owned(),
             came: "deny, `no_route` (403): a \"b\"\u{1b}".to_owned(),
             check: Some("route is matched"),
+            decided: Decided { rules: vec!["a".to_owned(), "b".to_owned()], ..Decided::default() },
         };
         let results = vec![ran("one & <two>", None), ran("three", Some(failure))];
         let report = Report { results, ..Report::default() };
@@ -87,7 +93,7 @@ mod tests {
   <testsuite name="gatepass policy" tests="2" failures="1" errors="0" skipped="0">
     <testcase classname="tests/a.yaml" name="one &amp; &lt;two&gt;" file="tests/a.yaml" line="3"/>
     <testcase classname="tests/a.yaml" name="three" file="tests/a.yaml" line="3">
-      <failure message="expected allow, came deny, `no_route` (403): a &quot;b&quot;?" type="decision">denied by: route is matched</failure>
+      <failure message="expected allow, came deny, `no_route` (403): a &quot;b&quot;?" type="decision">denied by: route is matched; rules: a, b</failure>
     </testcase>
   </testsuite>
 </testsuites>

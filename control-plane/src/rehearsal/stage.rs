@@ -1,7 +1,6 @@
 //! Keys that live as long as the tests, a feed that has the policy, and the gate that follows it.
 
 use gatepass_engine::clock::{Milliseconds, Now, UnixSeconds};
-use gatepass_engine::decision::Noted;
 use gatepass_engine::keyring::{Algorithm, IssuerKey};
 use gatepass_engine::position::Position;
 use gatepass_engine::revocation::Kind;
@@ -74,19 +73,6 @@ impl Stage {
     ) -> Result<String, IssueError> {
         let issued = UnixSeconds(now.0.saturating_sub(u64::from(pass.issued)));
         issue(grant, &self.issuer, &self.signer, self.position(), issued)
-    }
-
-    /// The rules that a decision rests on, those in shadow mode too, by their ids.
-    pub(super) fn rules(&self, noted: &Noted) -> Vec<String> {
-        let rules = self.publisher.index().rules();
-        let (decided, shadow) = noted.rules();
-        let found = decided.iter().chain(shadow.iter()).filter_map(|at| rules.rule(at));
-        found.map(|rule| rule.id.clone()).collect()
-    }
-
-    pub(super) fn all_rules(&self) -> Vec<String> {
-        let rules = self.publisher.index().rules();
-        (0..).map_while(|at| rules.rule(at)).map(|rule| rule.id.clone()).collect()
     }
 
     fn position(&self) -> Position {

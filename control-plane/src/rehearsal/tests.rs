@@ -230,42 +230,6 @@ fn where_two_hosts_are_guarded_a_request_names_one() {
 }
 
 #[test]
-fn rules_decide_and_those_that_no_test_rests_on_are_named() {
-    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
-    let rules = "\
-@id(\"all\") permit (principal, action, resource);
-@id(\"limit\") forbid (principal, action == Action::\"write\", resource)
-  when { context.inputs has count && context.inputs.count > 5 };
-@id(\"never\") forbid (principal, action == Action::\"write\", resource)
-  when { context.inputs has count && context.inputs.count > 500 };
-";
-    let policy = "\
-actions:
-  write: {risk: low, routes: [{match: GET /write, inputs: {count: {type: integer, query: count}}}]}
-hosts:
-  - names: [h.example]
-    audience: https://h.example
-";
-    let sources = gatepass_policy::Sources::folder(vec![
-        file("gatepass.yaml", policy),
-        file("limits.cedar", rules),
-    ]);
-    let compiled = gatepass_policy::compile_sources(&sources.unwrap())
-        .unwrap_or_else(|found| panic!("{}", gatepass_policy::report(&found)));
-    let tests = "\
-tests:
-  - {name: few, request: {path: '/write?count=5'}, gatepass: {actions: [write]}, expect: allow}
-  - {name: more, request: {path: '/write?count=6'}, gatepass: {actions: [write]}, expect: deny}
-";
-    let report =
-        rehearse(&compiled, &cases::read(&[file("tests/a.yaml", tests)]).unwrap()).unwrap();
-    let found: Vec<(bool, &[String])> =
-        report.results.iter().map(|ran| (ran.failure.is_none(), ran.rules.as_slice())).collect();
-    assert_eq!(found, [(true, &["all".to_owned()][..]), (true, &["limit".to_owned()])]);
-    assert_eq!((report.rules, report.missed_rules), (3, vec!["never".to_owned()]));
-}
-
-#[test]
 fn the_examples_of_the_guide_are_a_folder_whose_tests_pass() {
     let blocks = GUIDE.split("```yaml\n# ").skip(1).map(|part| part.split_once("\n```").unwrap().0);
     let files: Vec<SourceFile> = blocks
@@ -283,6 +247,83 @@ fn the_examples_of_the_guide_are_a_folder_whose_tests_pass() {
     let report = rehearse(&compiled, &cases::read(&tests).unwrap()).unwrap();
     let failed: Vec<&Ran> = report.results.iter().filter(|ran| ran.failure.is_some()).collect();
     assert_eq!((failed.len(), report.results.len()), (0, 3), "{failed:#?}");
+}
+
+const RULES: &str = r#"
+@id("readers")
+permit (principal, action == Action::"read", resource);
+@id("writers")
+permit (principal, action == Action::"write", resource);
+@id("task")
+forbid (principal, action, resource) when { context.task.id == "t1" };
+@id("morning")
+forbid (principal, action, resource)
+when { context.request.time.toTime() < duration("8h") };
+@id("few")
+@mode("shadow")
+forbid (principal, action == Action::"read", resource) when { context.task.id like "t*" };
+"#;
+
+/// One test of a policy with rules, a reading with this task, which expects this.
+fn ruled(task: &str, expect: &str) -> Report {
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let files = vec![file("gatepass.yaml", POLICY), file("a.cedar", RULES)];
+    let sources = gatepass_policy::Sources::folder(files).unwrap();
+    let compiled = gatepass_policy::compile_sources(&sources).unwrap();
+    let text = format!(
+        "tests:
+  - name: one
+    request: {{path: /read}}
+    gatepass: {{actions: [read], task: {task}}}
+    expect: {expect}
+"
+    );
+    let files = [file("tests/a.yaml", &text)];
+    let cases = cases::read(&files).unwrap();
+    cases::check_rules(&cases, &files, &compiled).unwrap();
+    rehearse(&compiled, &cases).unwrap()
+}
+
+#[test]
+fn the_rules_of_a_decision_are_those_that_the_test_names() {
+    for (task, good, bad) in [
+        ("x", "{decision: allow, rules: [readers]}", "{decision: allow, rules: [writers]}"),
+        ("x", "{decision: allow, shadow_rules: []}", "{decision: allow, shadow_rules: [few]}"),
+        ("t2", "{decision: allow, shadow_rules: [few]}", "{decision: allow, shadow_rules: []}"),
+        (
+            "t1",
+            "{decision: deny, code: policy_denied, rules: [task], shadow_rules: [few]}",
+            "{decision: deny, code: policy_denied, rules: [task, morning]}",
+        ),
+        ("t1", "{decision: deny, rules: [task, task]}", "{decision: deny, rules: []}"),
+    ] {
+        assert_eq!(ruled(task, good).failures(), 0, "{good}");
+        assert_eq!(ruled(task, bad).failures(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn a_failure_names_the_rules_that_decided() {
+    let failure = |task, expect| ruled(task, expect).results.pop().unwrap().failure.unwrap();
+    let found = failure("t1", "{decision: deny, rules: [morning], shadow_rules: []}");
+    assert_eq!(found.expected, "deny, rules: morning, shadow rules: none");
+    assert_eq!((found.decided.rules, found.decided.shadow_rules), (ids("task"), ids("few")));
+    let found = failure("x", "deny");
+    assert_eq!((found.expected.as_str(), found.came.as_str()), ("deny", "allow, as `read`"));
+    assert_eq!((found.decided.rules, found.decided.shadow_rules), (ids("readers"), vec![]));
+}
+
+fn ids(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn rules_without_a_part_in_any_test_are_named() {
+    let found = ruled("t1", "deny");
+    assert_eq!((found.rules, found.missed_rules), (5, ids("readers writers morning")));
+    let found = ruled("x", "allow");
+    assert_eq!((found.rules, found.missed_rules), (5, ids("writers task morning few")));
+    assert_eq!((report("tests: []").rules, report("tests: []").missed_rules.len()), (0, 0));
 }
 
 const GUIDE: &str = include_str!("../../../docs/policy-folder.md");

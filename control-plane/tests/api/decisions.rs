@@ -323,3 +323,97 @@ fn they_outlive_a_restart_and_what_is_changed_on_the_disk_is_found() {
         assert!(chain(&plane).contains(found), "{statement}: {}", chain(&plane));
     }
 }
+
+const CANDIDATE: &str = "\
+-- gatepass.yaml --
+environment: prod
+actions:
+  orders:create: {risk: low}
+hosts:
+  - names: [orders.example]
+    audience: https://orders.example
+    routes:
+      - match: POST /orders
+        action: orders:create
+        inputs:
+          amount: {type: money, query: amount, currency: EUR}
+          account: {type: text, query: account, record: hash}
+";
+
+/// A rule for candidates.
+fn ruled(when: &str) -> String {
+    format!(
+        "-- a.cedar --\n@id(\"all\")\npermit (principal, action, resource);\n@id(\"no\")\n\
+         forbid (principal, action, resource) when {{ {when} }};\n{CANDIDATE}"
+    )
+}
+
+#[test]
+fn what_was_decided_is_held_against_a_policy_that_is_not_in_force() {
+    let plane = Plane::new();
+    let done = plane.change("/v1/policies", json!({ "content": CANDIDATE }));
+    let at: gatepass_engine::Position = done["position"].as_str().unwrap().parse().unwrap();
+    let told = |nth, outcome, code| match decision(nth, outcome, code) {
+        Entry::Decision(mut one) => {
+            one.policy = Some(at);
+            Entry::Decision(one)
+        }
+        other => other,
+    };
+    let all = [
+        told(1, Outcome::Allow, "decided"),
+        told(2, Outcome::Allow, "decided"),
+        told(3, Outcome::Deny, "policy_denied"),
+        told(4, Outcome::Deny, "expired"),
+    ];
+    assert_eq!(post(&plane, &Teller::new(1).batch(&all)).status, 200);
+    let replay = |candidate: &str, more: &[&str]| {
+        let file = plane.file("candidate");
+        std::fs::write(&file, candidate).unwrap();
+        let server = format!("http://{}", plane.addresses().admin);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gatepass"));
+        command.args(["--server", &server, "policy", "replay"]).arg(&file).args(more);
+        let output = command.env("GATEPASS_TOKEN", &plane.admin).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let amount = |most: &str| {
+        ruled(&format!(
+            "context.inputs has amount && context.inputs.amount.amount.greaterThan(decimal(\"{most}\"))"
+        ))
+    };
+    let same = replay(&amount("5.0"), &[]);
+    assert!(
+        same.starts_with("4 decisions\n       3  the same\n       0  would be denied\n"),
+        "{same}"
+    );
+    assert!(
+        same.contains("       1  would be allowed\n                 1  no longer policy_denied\n"),
+        "{same}"
+    );
+    let denied = replay(&amount("4.99"), &[]);
+    let counts = "4 decisions\n       2  the same\n       2  would be denied\n                 2  policy_denied by `no`\n";
+    assert!(denied.starts_with(counts), "{denied}");
+    assert_eq!(denied.matches("    now policy_denied by `no`\n").count(), 2, "{denied}");
+    let lines = replay(&amount("4.99"), &["--output", "jsonl"]);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["decision"]["id"], id(1).to_string());
+    assert_eq!(
+        lines[0]["now"],
+        json!({"outcome": "deny", "code": "policy_denied", "rules": ["no"]})
+    );
+    // What the record does not show is not guessed.
+    let hidden =
+        replay(&ruled("context.inputs has account && context.inputs.account == \"a\""), &[]);
+    assert!(
+        hidden.contains(
+            "       3  undecided\n                 3  for want of input `account`, for `no`\n"
+        ),
+        "{hidden}"
+    );
+    let gone = replay(&CANDIDATE.replace("POST", "PUT"), &["--limit", "2"]);
+    assert!(gone.starts_with("2 decisions\n       2  the same\n"), "{gone}");
+    let none = replay(CANDIDATE, &["--since", "2031-01-01T00:00:00Z"]);
+    assert!(none.starts_with("0 decisions\n"), "{none}");
+}

@@ -22,11 +22,21 @@ hosts:
     audience: https://orders.example
 ";
 
+/// A rule whose condition is none.
+const RULE: &str = "\
+-- a.cedar --
+permit (principal, action, resource) when { context.task };
+-- gatepass.yaml --";
+
 fn gatepass(plane: &Plane, arguments: &[&str]) -> Output {
     let server = format!("http://{}", plane.addresses().admin);
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
     command.args(["--server", &server]).args(arguments).env("GATEPASS_TOKEN", &plane.admin);
     command.output().unwrap()
+}
+
+fn text_of(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -49,11 +59,7 @@ fn an_archive_is_a_policy_and_its_problems_name_the_file() {
         ("GET /orders", "GET", "actions/a.yaml:5:16: error: expected a method"),
         ("names: [orders.example]", "names: [A]", "gatepass.yaml:3:12: error: host name `A`"),
         ("gatepass.yaml", "gatepass.yml", "gatepass.yml:1:1: error: this file is no part"),
-        (
-            "-- gatepass.yaml --",
-            "-- b.cedar --\npermit (;\n-- gatepass.yaml --",
-            "b.cedar:1:9: error: ",
-        ),
+        ("-- gatepass.yaml --", RULE, "a.cedar:1:"),
     ] {
         let content = ARCHIVE.replacen(from, to, 1);
         let answer = plane.change_as(&plane.admin, "/v1/policies", json!({ "content": content }));
@@ -98,6 +104,8 @@ fn a_folder_is_published_from_the_command_line_and_compared_with_a_version() {
     let publish = ["policy", "publish", EXAMPLE, "--reason", "x"];
     let output = gatepass(&plane, &publish);
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let tested = "19 tests: 19 passed, 0 failed\n";
+    assert_eq!(text(&output.stderr), tested, "there is no policy to compare it with");
     let listed = plane.get("/v1/policies");
     let digest = listed[0]["digest"].as_str().unwrap();
     let told = text(&output.stdout);
@@ -111,13 +119,30 @@ fn a_folder_is_published_from_the_command_line_and_compared_with_a_version() {
     // What is shown can be checked and published again.
     let archive = plane.file("archive");
     std::fs::write(&archive, shown.replace("risk: medium", "risk: low")).unwrap();
-    let differs = gatepass(&plane, &["policy", "diff", "1", archive.to_str().unwrap()]);
+    let differs = gatepass(&plane, &["policy", "diff", "1", text_of(&archive)]);
     let told = text(&differs.stdout);
-    assert!(told.contains("\n-    risk: medium\n+    risk: low\n"), "{told}");
+    let meaning = "wider     action `orders:create`: risk medium -> low\n";
+    assert!(told.starts_with(meaning), "{told}");
+    let line = "\n-    risk: medium\n+    risk: low\n";
+    assert!(told.contains(line), "{told}");
+    let only =
+        |how| text(&gatepass(&plane, &["policy", "diff", "1", text_of(&archive), how]).stdout);
+    assert!(only("--text").contains(line) && !only("--text").contains(meaning));
+    assert!(only("--summary").starts_with(meaning) && !only("--summary").contains(line));
+    // What is published says what it changes.
+    let publish = ["policy", "publish", text_of(&archive), "--reason", "x"];
+    let published = gatepass(&plane, &publish);
+    assert!(published.status.success(), "{}", text(&published.stderr));
+    assert!(text(&published.stderr).contains(meaning), "{}", text(&published.stderr));
+    let again = gatepass(&plane, &publish);
+    assert_eq!(text(&again.stderr), "the same in meaning\n");
     // The place is in the file that the archive has it in.
     std::fs::write(&archive, shown.replace("risk: medium", "risk: none")).unwrap();
-    let refused = gatepass(&plane, &["policy", "diff", "1", archive.to_str().unwrap()]);
+    let refused = gatepass(&plane, &["policy", "diff", "1", text_of(&archive)]);
     assert!(refused.status.success(), "what differs need not compile");
-    let refused = gatepass(&plane, &["policy", "check", archive.to_str().unwrap()]);
+    assert!(text(&refused.stderr).contains("no summary: `"), "{}", text(&refused.stderr));
+    let refused = gatepass(&plane, &["policy", "diff", "1", text_of(&archive), "--summary"]);
+    assert!(!refused.status.success(), "there is nothing to show");
+    let refused = gatepass(&plane, &["policy", "check", text_of(&archive)]);
     assert!(text(&refused.stderr).contains("actions/orders.yaml:14:11: error: "));
 }

@@ -239,3 +239,54 @@ fn the_folder_of_rules_passes_its_tests_and_fails_without_a_limit() {
     assert_eq!(code, Some(1));
     assert!(told.contains("above 50000 EUR nobody can agree"), "{told}");
 }
+
+#[test]
+fn the_rules_of_a_decision_are_explained() {
+    let desk = Desk::new();
+    let folder = desk.file("marker", b"").with_file_name("policy");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(
+        folder.join("gatepass.yaml"),
+        "\
+environment: prod
+actions:
+  orders:create: {risk: low}
+hosts:
+  - names: [orders.example]
+    audience: https://orders.example
+    routes:
+      - match: POST /orders
+        action: orders:create
+        inputs:
+          n: {type: integer, query: n}
+",
+    )
+    .unwrap();
+    fs::write(
+        folder.join("a.cedar"),
+        "\
+@id(\"all\")
+permit (principal, action, resource);
+@id(\"many\")
+forbid (principal, action, resource) when { context.inputs has n && context.inputs.n > 9 };
+@id(\"few\")
+@mode(\"shadow\")
+forbid (principal, action, resource) when { context.inputs has n && context.inputs.n > 4 };
+",
+    )
+    .unwrap();
+    desk.ok(&["publish", text(&folder)]);
+    let token = desk.gatepass(&[]);
+    let explain =
+        |n: &str| desk.explain(&token, &["--method", "POST", "--path", &format!("/orders?n={n}")]);
+    let passed = "  ok      the policy's rules permit it\n            by: permit `all`\n";
+    let (code, told) = explain("4");
+    assert!(code == 0 && told.contains(passed) && !told.contains("in shadow mode"), "{told}");
+    let (code, told) = explain("9");
+    let shadow = "            in shadow mode: forbid `few`\n";
+    assert!(code == 0 && told.contains(&format!("{passed}{shadow}")), "{told}");
+    let (code, told) = explain("10");
+    let failed = "  FAILED  the policy's rules permit it: policy_denied: forbidden by `many`
+            by: forbid `many`\n";
+    assert!(code == 2 && told.contains(&format!("{failed}{shadow}")), "{told}");
+}

@@ -2,19 +2,18 @@
 
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
-use super::{Note, nowhere, on_a_stack, too_deep};
+use super::{Note, nowhere, on_own_stack};
 
 /// The text as it should be laid out; comments stay.
 ///
 /// # Errors
 /// It is nested too deep, or does not parse: `compile` says where.
 pub fn formatted(file: &str, text: &str) -> Result<String, Note> {
-    if let Some(note) = too_deep(file, text) {
-        return Err(note);
-    }
     // As Cedar's own tools have it, so that they agree.
     let config = Config::default();
-    let made =
-        on_a_stack(|| policies_str_to_pretty(text, &config).map_err(|error| error.to_string()))?;
-    made.map_err(|message| Note { message, ..nowhere(file) })
+    let made = on_own_stack(&[(file, text)], || {
+        policies_str_to_pretty(text, &config)
+            .map_err(|error| vec![Note { message: error.to_string(), ..nowhere(file) }])
+    });
+    made.map_err(|notes| notes.into_iter().next().unwrap_or_else(|| nowhere(file)))
 }

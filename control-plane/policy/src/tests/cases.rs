@@ -6,7 +6,7 @@ use gatepass_engine::revocation::Kind;
 use serde_json::json;
 
 use super::*;
-use crate::cases::{Case, Consent, Expected, read};
+use crate::cases::{Case, Consent, Expected, ExpectedRules, RuleName, check_rules, read};
 
 const WHOLE: &str = "\
 tests:
@@ -35,7 +35,7 @@ tests:
       now: '2026-03-01T08:00:00Z'
       age: 5s
       revoked: [task, owner user:corp/carol]
-    expect: {decision: deny, code: stale}
+    expect: {decision: deny, code: stale, rules: [spend, a.cedar:1], shadow_rules: []}
 ";
 
 const SMALL: &str = "\
@@ -70,7 +70,7 @@ fn check(of: &str, from: &str, to: &str, expected: &str) {
 
 #[test]
 fn every_field_of_a_test_is_read() {
-    let Case { name, file, line, request, gatepass, scene, expected } = one(WHOLE);
+    let Case { name, file, line, request, gatepass, scene, expected, expected_rules } = one(WHOLE);
     assert_eq!((name.as_str(), file.as_str(), line), ("whole", "tests/a.yaml", 2));
     assert_eq!(
         (request.method.as_str(), request.host.as_deref()),
@@ -109,11 +109,18 @@ fn every_field_of_a_test_is_read() {
         [(Kind::Task, None), (Kind::Owner, Some("user:corp/carol".to_owned()))]
     );
     assert_eq!(expected, Expected::Deny(Some(Code::Stale)));
+    let ids: Vec<String> =
+        expected_rules.rules.unwrap().into_iter().map(|RuleName { id, .. }| id).collect();
+    assert_eq!(
+        (ids.join(" "), expected_rules.shadow_rules),
+        ("spend a.cedar:1".into(), Some(vec![]))
+    );
 }
 
 #[test]
 fn what_a_test_leaves_out_has_a_default() {
-    let Case { request, gatepass, scene, expected, .. } = one(SMALL);
+    let Case { request, gatepass, scene, expected, expected_rules, .. } = one(SMALL);
+    assert_eq!(expected_rules, ExpectedRules::default());
     assert_eq!((request.method.as_str(), request.host), ("GET", None));
     assert_eq!((request.headers.len(), request.body), (0, None));
     let pass = gatepass.unwrap();
@@ -162,6 +169,8 @@ fn a_test_is_told_of_at_its_field() {
     check(SMALL, "allow", "{code: no_route}", "5:13: `expect` needs `decision`");
     check(SMALL, "allow", "{decision: deny, code: bad}", "5:36: expected the code of a denial,");
     check(SMALL, "allow", "{decision: allow, code: stale}", "5:37: what is allowed has no code");
+    check(SMALL, "allow", "{decision: allow, rules: a}", "5:38: expected a list of ids of rules");
+    check(SMALL, "allow", "{decision: allow, rules: [1]}", "5:39: expected the id of a rule,");
     check(SMALL, "{path: /orders}", "/orders", "3:14: expected the fields of `request`, found");
     check(SMALL, "{path: /orders}", "{host: a}", "3:14: `request` needs `path`; write");
     check(SMALL, "/orders}", "/orders, query: x}", "3:30: unknown field `query`; `request` takes");
@@ -250,4 +259,32 @@ fn each_test_of_all_files_has_a_name_of_its_own() {
     assert_eq!(places, ["tests/a.yaml", "tests/b.yaml"]);
     let found = read(&[file("tests/a.yaml", "tests: [}"), file("tests/b.yaml", "")]).unwrap_err();
     assert_eq!(found.len(), 2, "{found:#?}");
+}
+
+#[test]
+fn a_rule_that_a_test_names_is_one_of_the_policy_and_of_its_mode() {
+    let policy = Sources::folder(vec![
+        file("gatepass.yaml", "environment: prod\nactions: {a: {risk: low}}\nhosts: []\n"),
+        file(
+            "a.cedar",
+            "@id(\"all\")\npermit (principal, action, resource);
+@id(\"few\")\n@mode(\"shadow\")\nforbid (principal, action, resource);\n",
+        ),
+    ]);
+    let compiled = compile_sources(&policy.unwrap()).unwrap();
+    let told = |expect: &str| {
+        let files = [file("tests/a.yaml", &SMALL.replace("allow", expect))];
+        check_rules(&read(&files).unwrap(), &files, &compiled)
+    };
+    assert_eq!(told("{decision: allow, rules: [all], shadow_rules: [few]}"), Ok(()));
+    assert_eq!(told("allow"), Ok(()));
+    for (expect, expected) in [
+        ("{decision: allow, rules: [al]}", "5:39: the policy has no rule `al`; write its `@id`"),
+        ("{decision: allow, rules: [few]}", "5:39: rule `few` is in shadow mode; name it in `sh"),
+        ("{decision: allow, shadow_rules: [all]}", "5:46: rule `all` is enforced; name it in `ru"),
+    ] {
+        let found = told(expect).unwrap_err();
+        assert_eq!((found.len(), found[0].file.as_str()), (1, "tests/a.yaml"));
+        assert!(found[0].to_string().starts_with(expected), "{}", found[0]);
+    }
 }

@@ -6,7 +6,9 @@ use clap::{Args, Subcommand};
 use gatepass::decisions::Format;
 use gatepass::desk::operators::Role;
 
+use super::differences::DiffArgs;
 use super::enforced::Wait;
+use super::replay::ReplayArgs;
 use crate::cli::import_mcp::ImportMcp;
 
 #[derive(Subcommand)]
@@ -391,11 +393,10 @@ pub(crate) enum Policy {
     Show {
         version: String,
     },
-    /// What changed from one version to another, or to a file or a folder.
-    Diff {
-        from: String,
-        to: String,
-    },
+    /// What changed from one version to another, or to a file or a folder: in meaning, then in the text.
+    Diff(DiffArgs),
+    /// Recorded decisions against a policy that is not in force: which would come out otherwise.
+    Replay(ReplayArgs),
     Rollback {
         version: u64,
         #[command(flatten)]

@@ -15,21 +15,8 @@ impl Server {
     pub(super) async fn decisions(&self, args: &DecisionsArgs) -> Outcome {
         let filters = filters(args)?;
         let format = if self.json { Format::Jsonl } else { args.output };
-        let mut pages = Vec::new();
-        let (mut left, mut before) = (args.limit, None);
-        let mut newest = 0;
-        while left > 0 {
-            let limit = left.min(MAX_PAGE);
-            let place = before.map(|before: i64| format!("&before={before}")).unwrap_or_default();
-            let page = self.page(&format!("limit={limit}{place}{filters}")).await?;
-            newest = newest.max(page.newest);
-            left = left.saturating_sub(u32::try_from(page.decisions.len()).unwrap_or(u32::MAX));
-            before = page.older;
-            pages.push(page);
-            if before.is_none() {
-                break;
-            }
-        }
+        let pages = self.pages(args.limit, &filters).await?;
+        let mut newest = pages.iter().map(|page| page.newest).max().unwrap_or_default();
         // The newest last, as a log has it.
         for page in pages.iter().rev() {
             for decision in page.decisions.iter().rev() {
@@ -48,6 +35,24 @@ impl Server {
                 print(format.line(decision).as_deref())?;
             }
         }
+    }
+
+    /// At most so many decisions, the newest first.
+    pub(super) async fn pages(&self, limit: u32, filters: &str) -> Outcome<Vec<Page>> {
+        let mut pages = Vec::new();
+        let (mut left, mut before) = (limit, None);
+        while left > 0 {
+            let limit = left.min(MAX_PAGE);
+            let place = before.map(|before: i64| format!("&before={before}")).unwrap_or_default();
+            let page = self.page(&format!("limit={limit}{place}{filters}")).await?;
+            left = left.saturating_sub(u32::try_from(page.decisions.len()).unwrap_or(u32::MAX));
+            before = page.older;
+            pages.push(page);
+            if before.is_none() {
+                break;
+            }
+        }
+        Ok(pages)
     }
 
     async fn page(&self, query: &str) -> Outcome<Page> {
@@ -84,7 +89,7 @@ fn filters(args: &DecisionsArgs) -> Outcome<String> {
 }
 
 /// `15m` ago, or the time as it stands.
-fn moment(text: &str) -> Outcome<String> {
+pub(super) fn moment(text: &str) -> Outcome<String> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
     let ago = units.into_iter().find_map(|(unit, seconds)| {
         text.strip_suffix(unit)?.parse::<u64>().ok().map(|count| count.saturating_mul(seconds))

@@ -110,7 +110,8 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             | Policy::Schema { .. }
             | Policy::ImportMcp(_)
             | Policy::Publish { .. }
-            | Policy::Diff { .. } => Asked::get("/v1/policies"),
+            | Policy::Diff(_)
+            | Policy::Replay(_) => Asked::get("/v1/policies"),
         },
         Admin::Cohort(cohort) => match cohort {
             Cohort::Add { name, why } => Asked::post("/v1/cohorts", why, json!({ "name": name })),
