@@ -108,7 +108,11 @@ impl Sources {
             return Err(vec![large()]);
         }
         if content.lines().next().and_then(header).is_none() {
-            return Ok(Self::single(content));
+            let single = Self::single(content);
+            let mut problems: Vec<Problem> =
+                hidden(content).map(|(at, c)| hidden_problem(SINGLE, at, c)).collect();
+            in_order(&mut problems, &single.files);
+            return if problems.is_empty() { Ok(single) } else { Err(problems) };
         }
         let mut files: Vec<SourceFile> = Vec::new();
         for line in content.split_inclusive('\n') {
@@ -169,6 +173,7 @@ impl SourceFile {
         } else if matches!(part(name), Part::Test | Part::Other) {
             problems.push(Problem::error(name, START, "this file is no part of a policy", PARTS));
         }
+        problems.extend(hidden(&self.text).map(|(at, c)| hidden_problem(name, at, c)));
         let lines = (1..).zip(self.text.lines());
         problems.extend(lines.filter(|(_, line)| header(line).is_some()).map(|(line, _)| {
             Problem::error(
@@ -180,6 +185,33 @@ impl SourceFile {
         }));
         problems
     }
+}
+
+fn hidden_problem(file: &str, at: (u64, u64), c: char) -> Problem {
+    let number = u32::from(c);
+    let message = format!("the character U+{number:04X} is not shown, or not as what it is");
+    Problem::error(file, at, message, "remove it, or write it as an escape")
+}
+
+/// The first character that lets a text be read otherwise than it is shown: one that controls, but for a tab and
+/// the end of a line, or one that turns the direction of what follows (Unicode's bidirectional controls). Whoever
+/// approves a policy must see what it says.
+fn hidden(text: &str) -> impl Iterator<Item = ((u64, u64), char)> {
+    let mut at = (1, 1);
+    let mut characters = text.chars().peekable();
+    core::iter::from_fn(move || {
+        while let Some(c) = characters.next() {
+            let here = at;
+            at = if c == '\n' { (at.0 + 1, 1) } else { (at.0, at.1 + 1) };
+            let ends_line = c == '\r' && characters.peek() == Some(&'\n');
+            let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
+            if turns || (c.is_control() && !matches!(c, '\n' | '\t') && !ends_line) {
+                return Some((here, c));
+            }
+        }
+        None
+    })
+    .take(1)
 }
 
 /// What follows from a file's name.

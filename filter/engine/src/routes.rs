@@ -120,7 +120,7 @@ impl Index {
         check_bundle(&bundle)?;
         let rules = Rules::read(&bundle.policy, bundle.actions.len())
             .map_err(|why| flaw(Place::Bundle, format!("rules: {why}")))?;
-        let names: Vec<&str> = rules.inputs().collect();
+        let names: HashMap<&str, usize> = rules.inputs().zip(0..).collect();
         let places = bundle.hosts.iter().map(|host| places_of(host, &names)).collect();
         let mut hosts = HashMap::new();
         let mut tries = Vec::with_capacity(bundle.hosts.len());
@@ -180,14 +180,20 @@ impl Index {
     }
 }
 
-fn places_of(host: &Host, names: &[&str]) -> Vec<Box<[u8]>> {
+fn places_of(host: &Host, names: &HashMap<&str, usize>) -> Vec<Box<[u8]>> {
     let Treatment::Guarded(routes) = &host.treatment else { return Vec::new() };
-    let place = |route: &Route, name: &str| {
-        let found = route.inputs.iter().position(|input| input.name == name);
-        // INVARIANT: a route has fewer inputs than that.
-        found.and_then(|at| u8::try_from(at).ok()).unwrap_or(NOWHERE)
+    let places = |route: &Route| {
+        let mut places = vec![NOWHERE; names.len()].into_boxed_slice();
+        // INVARIANT: a route has fewer inputs than numbers.
+        for (at, input) in (0..NOWHERE).zip(&route.inputs) {
+            let place = names.get(input.name.as_str()).and_then(|nth| places.get_mut(*nth));
+            if let Some(place) = place {
+                *place = at;
+            }
+        }
+        places
     };
-    routes.iter().map(|route| names.iter().map(|name| place(route, name)).collect()).collect()
+    routes.iter().map(places).collect()
 }
 
 impl<'i> GuardedHost<'i> {

@@ -14,7 +14,8 @@ pub(super) fn source(index: Option<&Index>) -> Option<IpAddr> {
     let asked = index.is_some_and(|index| index.rules().use_source());
     let bytes = asked.then(|| host::property("source\0address").ok())??;
     let text = core::str::from_utf8(&bytes).ok()?;
-    text.parse::<SocketAddr>().ok().map(|address| address.ip())
+    // `::ffff:10.0.0.1` is `10.0.0.1`, as dual-stack proxies write it.
+    text.parse::<SocketAddr>().ok().map(|address| address.ip().to_canonical())
 }
 
 /// Those that it rests on, and those in shadow mode that would have had a part in it, by their ids.

@@ -29,7 +29,8 @@ pub(super) fn check(text: &str) -> Result<(), TooDeep> {
                 scan.word(b"");
             }
             b'/' if rest.next_if(|(_, next)| *next == b'/').is_some() => {
-                while rest.next_if(|(_, next)| *next != b'\n').is_some() {}
+                // To Cedar a carriage return ends a line too.
+                while rest.next_if(|(_, next)| !matches!(next, b'\n' | b'\r')).is_some() {}
             }
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
                 let is_more =
@@ -183,6 +184,7 @@ mod tests {
         for flat in ["a.b == 1 || ", "1, ", "(1), ", "\"((((\" == ", "// ((((\n", "\"\\\"((\", "] {
             assert_eq!(what(&nested(flat, 1_000, "")), None, "{flat}");
         }
+        assert_eq!(what(&format!("//\r{}", nested("(", 64, ")"))), Some("brackets"));
         let rules = "permit (principal, action, resource) when { -1 == 1 };\n".repeat(20_000);
         assert_eq!(what(&rules), None);
         let clauses =

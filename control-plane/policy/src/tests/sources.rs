@@ -265,3 +265,24 @@ fn what_is_read_is_written_and_read_again_the_same() {
     }
     assert!(archives > 500, "{archives}");
 }
+
+#[test]
+fn what_is_not_shown_as_it_is_read_is_refused_in_every_file() {
+    let whole = "hosts: []\n";
+    for (hidden, name) in [
+        ("// nothing is permitted\rpermit (principal, action, resource);\n", "U+000D"),
+        ("permit (principal, action, resource);\u{202e}\n", "U+202E"),
+        ("permit (principal, action, resource);\u{0}\n", "U+0000"),
+    ] {
+        let rules = file("a.cedar", hidden);
+        let problems = Sources::folder(vec![file("gatepass.yaml", whole), rules]).unwrap_err();
+        assert!(problems[0].message.contains(name), "{problems:?}");
+        let archive = format!("-- a.cedar --\n{hidden}-- gatepass.yaml --\n{whole}");
+        assert!(Sources::parse(&archive).is_err(), "{name}");
+        assert!(compile(hidden).is_err(), "{name}");
+    }
+    // The twin: lines may end as they do elsewhere, and texts are of any language.
+    let plain = "// é ü 漢\r\npermit (principal, action, resource);\r\n";
+    let all = vec![file("gatepass.yaml", whole), file("a.cedar", plain)];
+    assert!(Sources::folder(all).is_ok());
+}

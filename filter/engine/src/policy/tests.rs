@@ -188,6 +188,7 @@ fn a_program_that_names_what_is_not_there_is_refused() {
     assert_eq!(refused(|p| p.actions[0].rules = vec![1]), names("action", 0));
     assert_eq!(refused(|p| p.actions[0].rules = vec![0, 0]), names("action", 0), "twice");
     assert_eq!(refused(|p| p.inputs = vec![5]), names("input", 0));
+    assert_eq!(refused(|p| p.inputs = vec![1, 1]), names("input", 1), "twice");
     assert_eq!(refused(|p| p.groups = vec![(0, 5)]), names("group", 0));
     assert_eq!(refused(|p| p.patterns = vec![Pattern(vec![])]), names("pattern", 0));
     assert_eq!(refused(|p| p.actions.push(Applies::default())), BadProgram::Actions(2, 1));
@@ -226,6 +227,26 @@ fn depth_and_steps_are_bounded_before_anything_is_decided() {
     let mut one = program(&nodes, vec![rule(Effect::Permit, Some(13))]);
     one.lists = lists;
     assert_eq!(Rules::check(one, 1).unwrap_err(), BadProgram::TooLong("r".to_owned()));
+    // Ten of these took 50 ms before each level counted twice.
+    let sets = |levels: u32| {
+        let mut nodes = vec![Node::Long(1)];
+        nodes.extend((0..levels).map(|level| Node::Set(level, 1)));
+        nodes.push(Node::Equal(levels, levels));
+        let mut one = program(&nodes, vec![rule(Effect::Permit, Some(levels + 1))]);
+        one.lists = (0..levels).collect();
+        Rules::check(one, 1)
+    };
+    assert!(sets(3).is_ok());
+    assert_eq!(sets(16).unwrap_err(), BadProgram::TooLong("r".to_owned()));
+    // A long path, and who asks chooses it.
+    let like = |rules: usize| {
+        let nodes = [Node::Slot(Slot::Path), Node::Like(0, 0)];
+        let mut one = program(&nodes, vec![rule(Effect::Permit, Some(1)); rules]);
+        one.patterns = vec![Pattern(vec![String::new(), "b".to_owned(), String::new()])];
+        Rules::check(one, 1)
+    };
+    assert!(like(100).is_ok());
+    assert_eq!(like(200).unwrap_err(), BadProgram::TooLongTogether(0));
     // Many rules of one action.
     let nodes: Vec<Node> =
         core::iter::once(TRUE).chain((0..14).map(|at| Node::And(at, at))).collect();
@@ -242,6 +263,8 @@ fn whether_time_matters_is_known_of_each_action() {
     };
     assert!(uses(2));
     assert!(!uses(3));
+    let shadow = Rule { shadow: true, ..rule(Effect::Permit, Some(2)) };
+    assert!(!Rules::check(program(&nodes, vec![shadow]), 1).unwrap().use_time(0), "in shadow");
 }
 
 #[test]
