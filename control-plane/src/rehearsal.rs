@@ -173,7 +173,7 @@ fn decided(
         .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
         .collect();
     let body = asked.body.as_ref().map_or(Body::None, |body| Body::Whole(body.as_bytes()));
-    let request = Request { headers: &headers, body, source: None };
+    let request = Request { headers: &headers, body, source: asked.source };
     let (gate, now) = stage.gate(case)?;
     let (decision, recorded) = explain(&request, gate, now);
     Ok(Came::Decided(Box::new(decision), recorded))

@@ -31,6 +31,8 @@ pub(crate) struct Open {
     news: bool,
     /// Still to be decided again in this round. What was opened since was decided on what is newest.
     round: Vec<u32>,
+    /// Those whose time may be over, as they were found: all of them have their turn before any has another.
+    due: Vec<u32>,
 }
 
 /// One of them.
@@ -39,13 +41,31 @@ pub(crate) struct OpenRequest {
     /// Of the decision that let it on.
     pub(crate) id: DecisionId,
     /// As it was decided on.
-    source: Option<IpAddr>,
+    source: Source,
     /// The header map as it came, where it is kept.
     headers: Option<Vec<u8>>,
     /// As it was decided on.
     body: Known,
     /// The gate's own state is to blame, and until then it may mend.
     patience: Option<Milliseconds>,
+}
+
+/// The caller's address, as a decision knew it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// No rule spoke of it.
+    NotAsked,
+    /// None where Envoy has none.
+    Known(Option<IpAddr>),
+}
+
+impl Source {
+    pub(crate) const fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::NotAsked => None,
+            Self::Known(address) => address,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -75,7 +95,7 @@ impl Hasher for Spread {
 }
 
 impl OpenRequest {
-    pub(crate) fn new(standing: Standing, id: DecisionId, source: Option<IpAddr>) -> Box<Self> {
+    pub(crate) fn new(standing: Standing, id: DecisionId, source: Source) -> Box<Self> {
         Box::new(Self { standing, id, source, headers: None, body: Known::None, patience: None })
     }
 
@@ -92,11 +112,18 @@ impl OpenRequest {
         hold: u64,
         now: Now,
     ) -> Result<(), Denial> {
-        let headers = self.headers.as_deref().filter(|_| self.standing.needs_request(gate));
+        // What was not asked for then is not known now: a rule that speaks of it could not be held to.
+        let asks = gate.index().is_some_and(|index| index.rules().use_source());
+        let known = !asks || self.source != Source::NotAsked;
+        let headers = self.headers.as_deref();
+        let headers = headers.filter(|_| known && self.standing.needs_request(gate));
         let decided = match headers.map(pairs::read) {
             Some(Ok(headers)) => {
-                let request =
-                    Request { headers: &headers, body: self.body.as_body(), source: self.source };
+                let request = Request {
+                    headers: &headers,
+                    body: self.body.as_body(),
+                    source: self.source.address(),
+                };
                 self.standing.decide_anew(&request, gate, cache, now)
             }
             Some(Err(_)) | None => self.standing.still_stands(gate, now),
@@ -200,23 +227,12 @@ impl Open {
     ) -> Vec<(u32, Box<OpenRequest>, Denial)> {
         let mut due = self.next_of_round(gate);
         let of_round = due.len();
-        let mut work = 0_usize;
-        for (context, request) in &self.requests {
-            if work >= WORK_OF_A_TICK {
-                break;
-            }
-            if request.is_due(gate, now) {
-                work = work.saturating_add(request.work(gate));
-                due.push(*context);
-            }
-        }
+        due.extend(self.next_that_is_due(gate, now));
         let mut denied = Vec::new();
         for (nth, context) in due.into_iter().enumerate() {
             if denied.len() >= most {
-                // Whose time is over is found again.
-                if nth < of_round {
-                    self.round.push(context);
-                }
+                let place = if nth < of_round { &mut self.round } else { &mut self.due };
+                place.push(context);
                 continue;
             }
             let Some(request) = self.requests.get_mut(&context) else { continue };
@@ -244,6 +260,27 @@ impl Open {
             && let Some(context) = self.round.pop()
         {
             if let Some(request) = self.requests.get(&context) {
+                work = work.saturating_add(request.work(gate));
+                next.push(context);
+            }
+        }
+        next
+    }
+
+    /// As many as one tick has time for. Looking for them begins anew when all that were found had their turn.
+    fn next_that_is_due(&mut self, gate: &Gate, now: Now) -> Vec<u32> {
+        if self.due.is_empty() {
+            let all = self.requests.iter().filter(|(_, request)| request.is_due(gate, now));
+            self.due = all.map(|(context, _)| *context).collect();
+        }
+        let mut work = 0_usize;
+        let mut next = Vec::new();
+        while work < WORK_OF_A_TICK
+            && let Some(context) = self.due.pop()
+        {
+            // It may have ended since, or have been decided again.
+            let request = self.requests.get(&context);
+            if let Some(request) = request.filter(|request| request.is_due(gate, now)) {
                 work = work.saturating_add(request.work(gate));
                 next.push(context);
             }

@@ -1,7 +1,6 @@
 //! One gate in one VM: the engine's state, and what the shell keeps around it. Shared by the root
 //! context and its requests.
 
-use core::net::IpAddr;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -26,7 +25,7 @@ use crate::held::Held;
 use crate::host::{self, EnvoySharedData, Failed, Level, Map};
 use crate::lease::{self, VmId};
 use crate::metrics::Metrics;
-use crate::open::{Open, OpenRequest};
+use crate::open::{Open, OpenRequest, Source};
 use crate::poll::Poll;
 use crate::positions::{Enforced, OwnPlace};
 use crate::progress::Known;
@@ -161,7 +160,7 @@ impl Shell {
         self.check(now);
         self.records.begin(now.monotonic, self.gate.age(now));
         let source = rules::source(self.gate.index());
-        let request = Request { headers, body, source };
+        let request = Request { headers, body, source: source.address() };
         let id = self.ids.next(now.unix);
         let decision = decide_with(&request, &self.gate, &mut self.cache, now);
         self.carry_out(decision, headers, id, source)
@@ -172,7 +171,7 @@ impl Shell {
         decision: Decision,
         headers: &[Header<'_>],
         id: DecisionId,
-        source: Option<IpAddr>,
+        source: Source,
     ) -> Result<Verdict, Failed> {
         match decision {
             Decision::Allow(permit) => {
@@ -266,7 +265,7 @@ impl Shell {
             Reason::Public => ("allow", "public", None),
             Reason::PassedThrough => ("allow", "passed_through", None),
         };
-        let rules = self.note_rules(permit.noted(), outcome == "allow");
+        let rules = self.note_rules(permit.noted(), code);
         self.record(outcome, code, agent, permit.action(), id, &rules);
         let outcome = if outcome == "shadow" { Outcome::Shadow } else { Outcome::Allow };
         self.write_down(outcome, code, permit.noted(), permit.action(), headers, id);
@@ -284,7 +283,7 @@ impl Shell {
         if about.is_live && denial.code().rests_on_policy() {
             self.tally.count(self.gate.bundle_in_force(), false);
         }
-        let rules = self.note_rules(&about.noted, false);
+        let rules = self.note_rules(&about.noted, denial.code().as_str());
         self.record(
             "deny",
             denial.code().as_str(),

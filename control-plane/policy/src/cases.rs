@@ -50,6 +50,8 @@ pub struct Asked {
     pub headers: Vec<(String, String)>,
     /// `None`: the request ends with its headers.
     pub body: Option<String>,
+    /// The caller's address; `None`: the proxy does not know it.
+    pub source: Option<core::net::IpAddr>,
 }
 
 /// The gatepass that it bears.

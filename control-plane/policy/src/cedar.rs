@@ -12,7 +12,9 @@ use cedar_policy_core::parser::{Loc, parse_policyset};
 use cedar_policy_core::validator::{ValidationMode, Validator, ValidatorSchema};
 use gatepass_engine::bundle::Bundle;
 use gatepass_engine::ids::is_token;
-use gatepass_engine::policy::{Applies, Effect, Program, Rule, Rules, is_code, is_message};
+use gatepass_engine::policy::{
+    Applies, Effect, MAX_RULES, Program, Rule, Rules, is_code, is_message,
+};
 use miette::Diagnostic;
 
 mod advice;
@@ -113,7 +115,12 @@ fn compile_here(
     if notes.iter().any(|note| note.is_error) {
         return Err(notes);
     }
+    if written.len() > MAX_RULES {
+        let message = format!("more than {MAX_RULES} rules");
+        return Err(vec![Note { message, ..nowhere("rules") }]);
+    }
     let names = named(&written, &mut notes);
+    advice::unknown_annotations(&written, &mut notes);
     validate(&written, &schema, &mut notes);
     if notes.iter().any(|note| note.is_error) {
         return Err(notes);

@@ -38,6 +38,9 @@ pub(crate) struct ExplainArgs {
     /// A file with the request's body.
     #[arg(long, value_name = "FILE", conflicts_with = "request")]
     body: Option<PathBuf>,
+    /// The caller's address, as Envoy would have it.
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<core::net::IpAddr>,
     /// Seconds since the gate was told anything: what would it do with the control plane gone?
     #[arg(long, default_value_t = 0)]
     age: u64,
@@ -116,7 +119,7 @@ impl ExplainArgs {
             .iter()
             .map(|(name, value)| Header { name: name.as_bytes(), value: value.as_bytes() })
             .collect();
-        let request = Request { headers: &headers, body: sent.body.as_body(), source: None };
+        let request = Request { headers: &headers, body: sent.body.as_body(), source: self.source };
         gate.grow_older(self.age);
         let at = Now { monotonic: Milliseconds(self.age.saturating_mul(1_000)), ..moment(now) };
         if let (Some(position), Some(age)) = (gate.position(), gate.age(at)) {

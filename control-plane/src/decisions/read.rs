@@ -6,7 +6,7 @@ use gatepass_engine::UnixSeconds;
 use gatepass_engine::record::{Entry, Outcome, Told, chain, read_entry};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -179,7 +179,9 @@ impl Decisions {
             }
         };
         query.push(order).push_bind(i64::from(limit) + 1);
-        let mut rows: Vec<Row> = query.build_query_as().fetch_all(&self.readers).await?;
+        // One state of the database: what others say of these must not be forgotten in between.
+        let mut tx = self.readers.begin().await?;
+        let mut rows: Vec<Row> = query.build_query_as().fetch_all(&mut *tx).await?;
         let is_cut = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let last = rows.last().map(|row| row.n);
@@ -193,34 +195,9 @@ impl Decisions {
             Followed::Back(_) if is_cut => last,
             Followed::Back(_) | Followed::On(_) => None,
         };
-        let others = self.others(&rows).await?;
+        let others = others(&mut tx, &rows).await?;
         let decisions = rows.iter().map(|row| view(row, &others)).collect::<Result<_, _>>()?;
         Ok(Page { decisions, newest, older })
-    }
-
-    /// The entries that say a part of these, by their number here.
-    async fn others(&self, rows: &[Row]) -> Result<Others, DbError> {
-        let mut needed = BTreeSet::new();
-        for row in rows {
-            if let Some(Entry::Brief(brief)) = read_entry(&row.entry) {
-                needed.extend(brief.needs().map(|at| row.other(at)));
-            }
-        }
-        let needed: Vec<i64> = needed.into_iter().collect();
-        let mut others = Others::new();
-        for some in needed.chunks(NUMBERS_OF_A_STATEMENT) {
-            let mut query =
-                QueryBuilder::<Sqlite>::new("SELECT n, batch, entry FROM entries WHERE n IN (");
-            let mut list = query.separated(", ");
-            some.iter().for_each(|n| {
-                list.push_bind(*n);
-            });
-            query.push(")");
-            let found: Vec<(i64, i64, Vec<u8>)> =
-                query.build_query_as().fetch_all(&self.readers).await?;
-            others.extend(found.into_iter().map(|(n, batch, entry)| ((batch, n), entry)));
-        }
-        Ok(others)
     }
 
     /// The same as soon as there is one, at the latest at `end`.
@@ -357,6 +334,30 @@ impl Row {
         let behind = self.sequence.saturating_sub(self.first).saturating_sub(i64::from(at));
         self.n.saturating_sub(behind)
     }
+}
+
+/// The entries that say a part of these, by their number here.
+async fn others(tx: &mut SqliteConnection, rows: &[Row]) -> Result<Others, DbError> {
+    let mut needed = BTreeSet::new();
+    for row in rows {
+        if let Some(Entry::Brief(brief)) = read_entry(&row.entry) {
+            needed.extend(brief.needs().map(|at| row.other(at)));
+        }
+    }
+    let needed: Vec<i64> = needed.into_iter().collect();
+    let mut others = Others::new();
+    for some in needed.chunks(NUMBERS_OF_A_STATEMENT) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT n, batch, entry FROM entries WHERE n IN (");
+        let mut list = query.separated(", ");
+        some.iter().for_each(|n| {
+            list.push_bind(*n);
+        });
+        query.push(")");
+        let found: Vec<(i64, i64, Vec<u8>)> = query.build_query_as().fetch_all(&mut *tx).await?;
+        others.extend(found.into_iter().map(|(n, batch, entry)| ((batch, n), entry)));
+    }
+    Ok(others)
 }
 
 fn view(row: &Row, others: &Others) -> Result<DecisionView, DbError> {

@@ -510,7 +510,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     fn wanted<'w>(&mut self, found: MatchedRoute<'w>) -> Option<Wanted<'w>> {
         self.max_duration = Some(found.route.max_duration);
         self.strip_replay |= found.is_beside_calls;
-        self.about.noted.route(found.at);
+        self.about.noted.route(found.at, self.gate);
         let (at, action) = found.action?;
         self.about.action = Some(action.name.clone());
         self.shadow = action.mode == ActionMode::Shadow;

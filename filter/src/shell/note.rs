@@ -86,7 +86,8 @@ impl Shell {
             return self.records.count(Why::Unverified, outcome, code);
         }
         let id = uuid(id);
-        let index = self.gate.index();
+        // As it was decided: another bundle may have come while it waited.
+        let index = noted.index();
         let at = index.zip(noted.route_at()).and_then(|(index, at)| index.at(at));
         if outcome == Outcome::Allow
             && settings.low_allows_per_mille < 1_000
@@ -103,7 +104,7 @@ impl Shell {
             }
         }
         let known = class != Class::Unverified;
-        let (rules, shadow_rules) = rules::named(index, noted);
+        let (rules, shadow_rules) = rules::named(noted);
         let named = Named::of(headers);
         // Asked of those alone whose gatepass was verified: each costs a call of the host.
         let certificate = known.then(|| property("connection\0sha256_peer_certificate_digest"));
@@ -116,7 +117,7 @@ impl Shell {
             at: 0,
             outcome,
             code,
-            policy: self.gate.bundle_position(),
+            policy: noted.policy().or_else(|| self.gate.bundle_position()),
             position: self.gate.position(),
             age: self.records.age(),
             bearer: noted.bearer(),

@@ -280,7 +280,7 @@ impl Shell {
         id: DecisionId,
     ) -> Result<Verdict, Failed> {
         let source = rules::source(self.gate.index());
-        let request = Request { headers, body, source };
+        let request = Request { headers, body, source: source.address() };
         self.records.begin(now.monotonic, self.gate.age(now));
         let (gate, cache) = (&self.gate, &mut self.cache);
         let decision = decide_confirmed(&request, gate, cache, confirmation, now);

@@ -245,3 +245,66 @@ fn many_open_requests_are_decided_again_in_rounds() {
     assert_eq!(state(worker, last), "reset");
     assert!(many.iter().all(|stream| state(worker, *stream) == "allow"));
 }
+
+/// Cedar's rules for the bundle as it is.
+fn with_rules(site: &mut Site, rules: &str) {
+    publish(site, |bundle| {
+        let (program, _) = gatepass_policy::cedar::compile(&[("a.cedar", rules)], bundle)
+            .unwrap_or_else(|notes| {
+                panic!("{notes:?}");
+            });
+        bundle.policy = postcard::to_allocvec(&program).unwrap();
+    });
+    site.tick().unwrap();
+}
+
+#[test]
+fn a_rule_about_the_caller_reaches_what_is_open() {
+    let all = "permit (principal, action, resource);\n";
+    let near = "forbid (principal, action, resource) when { context.request has source && \
+                context.request.source.isInRange(ip(\"203.0.113.0/24\")) };\n";
+    let far = near.replace("203.0.113.0/24", "198.51.100.0/24");
+    let from = |request: Request| request.property(&["source", "address"], "203.0.113.7:4711");
+    let mut site = Site::start(1).unwrap();
+    let request = from(asking(&site, &note("one")));
+    // Nobody asked where it came from, so that cannot be held against the rule now.
+    let before = open(&mut site.workers[0], request.clone());
+    with_rules(&mut site, &[all, &far].concat());
+    assert_eq!(state(&site.workers[0], before), "reset");
+    assert_eq!(site.metric("gatepass_permit_ends.policy_changed"), 1);
+    // It was asked then, and is held against what comes.
+    let known = open(&mut site.workers[0], request.clone());
+    with_rules(&mut site, all);
+    assert_eq!(state(&site.workers[0], known), "allow");
+    with_rules(&mut site, &[all, near].concat());
+    assert_eq!(state(&site.workers[0], known), "reset");
+    assert_eq!(site.metric("gatepass_permit_ends.policy_denied"), 1);
+    // As dual-stack proxies write it.
+    let mapped = asking(&site, &note("two"));
+    let mapped = mapped.property(&["source", "address"], "[::ffff:203.0.113.7]:4711");
+    let stream = site.workers[0].send(mapped).unwrap();
+    assert_eq!(state(&site.workers[0], stream), "403 policy_denied");
+}
+
+#[test]
+fn a_rule_about_the_time_in_shadow_mode_cuts_nothing() {
+    let all = "permit (principal, action, resource);\n";
+    let hours = "forbid (principal, action, resource) when { context.request.time < datetime(\"2000-01-01\") };\n";
+    let mut site = Site::start(1).unwrap();
+    with_rules(&mut site, &format!("{all}@mode(\"shadow\")\n{hours}"));
+    // More than is kept of one.
+    let big =
+        |site: &Site, task: &str| asking(site, &note(task)).header("x-big", "x".repeat(17 << 10));
+    let request = big(&site, "one");
+    let stream = open(&mut site.workers[0], request);
+    site.advance(3_000);
+    site.tick().unwrap();
+    assert_eq!(state(&site.workers[0], stream), "allow");
+    // Enforced, it could not be held to what is not kept.
+    with_rules(&mut site, &format!("{all}{hours}"));
+    let request = big(&site, "two");
+    let stream = open(&mut site.workers[0], request);
+    site.advance(3_000);
+    site.tick().unwrap();
+    assert_eq!(state(&site.workers[0], stream), "reset");
+}

@@ -32,7 +32,21 @@ pub(super) fn read(reader: &mut Reader, of: &Fields<'_>) -> Option<Asked> {
             return None;
         }
     };
-    Some(Asked { method: method.to_owned(), host, path, headers, body })
+    let source = match fields.find("source") {
+        Some(tree) => Some(source(reader, tree)?),
+        None => None,
+    };
+    Some(Asked { method: method.to_owned(), host, path, headers, body, source })
+}
+
+fn source(reader: &mut Reader, tree: &Tree) -> Option<core::net::IpAddr> {
+    let text = reader.text(tree, "an address")?;
+    let address = text.parse::<core::net::IpAddr>().ok();
+    if address.is_none() {
+        let message = format!("expected an address, found `{text}`");
+        reader.tell(tree.referenced, message, "write `10.0.0.7` or `::1`");
+    }
+    address
 }
 
 /// Host and path: `url`, or each by itself.
@@ -84,4 +98,5 @@ fn headers(reader: &mut Reader, tree: &Tree) -> Vec<(String, String)> {
     headers
 }
 
-const REQUEST_FIELDS: [&str; 7] = ["method", "url", "host", "path", "headers", "body", "json"];
+const REQUEST_FIELDS: [&str; 8] =
+    ["method", "url", "host", "path", "headers", "body", "json", "source"];

@@ -125,6 +125,12 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
         }
     }
     problems.extend(bundle.actions.iter().filter_map(|action| risk_below(action, bundle)));
+    let is_risk = |action: &&Action| action.name == "risk" || action.name.starts_with("risk:");
+    problems.extend(bundle.actions.iter().filter(is_risk).map(|action| Note {
+        message: format!("`{}` is the name of a group of actions", action.name),
+        remedy: "give the action another name".to_owned(),
+        ..nowhere("gatepass.yaml")
+    }));
     if !problems.is_empty() {
         problems.dedup();
         return Err(problems);

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::bundle::{Protocol, Recording, Route};
 use crate::digest::ActionFacts;
+use crate::gate::Gate;
 use crate::gatepass::Signed;
 use crate::inputs::Found;
 use crate::policy::{Causes, Verdict};
+use crate::position::Position;
 use crate::record::{Bearer, Call, Shown, pseudonym};
-use crate::routes::RouteAt;
+use crate::routes::{Index, RouteAt};
 
 /// Kept while a request is decided; written down when it is.
 #[derive(Clone, Default)]
@@ -17,6 +19,8 @@ pub struct Noted {
     /// Verified for this environment, audience and time.
     gatepass: Option<Arc<Signed>>,
     route: Option<RouteAt>,
+    /// The bundle that its numbers are of, and where that comes from.
+    under: Option<(Arc<Index>, Option<Position>)>,
     /// Boxed: few requests have one.
     call: Option<Box<Called>>,
     /// Those that the policy shows, by their number in the route.
@@ -47,8 +51,23 @@ impl Noted {
         Self { gatepass: Some(Arc::clone(gatepass)), ..Self::default() }
     }
 
-    pub(super) fn route(&mut self, at: RouteAt) {
+    /// Of the bundle of this gate.
+    pub(super) fn route(&mut self, at: RouteAt, gate: &Gate) {
         self.route = Some(at);
+        let index = gate.shared_index();
+        self.under = index.map(|index| (Arc::clone(index), gate.bundle_position()));
+    }
+
+    /// The bundle that the numbers of route and rules are of.
+    #[must_use]
+    pub fn index(&self) -> Option<&Index> {
+        self.under.as_ref().map(|(index, _)| &**index)
+    }
+
+    /// Where that bundle comes from.
+    #[must_use]
+    pub fn policy(&self) -> Option<Position> {
+        self.under.as_ref().and_then(|(_, at)| *at)
     }
 
     /// From here on whoever asks is known.
