@@ -86,6 +86,13 @@ fn what_is_wrong_is_told_with_its_place() {
         ("permit (principal == ?principal, action, resource);", (1, 1), "template"),
         ("permit (principal, action, resource)\nwhen { context == {} };", (2, 8), ""),
         ("@mode(\"off\")\npermit (principal, action, resource);", (1, 1), "neither"),
+        (
+            "@Mode(\"shadow\")\npermit (principal, action, resource);",
+            (1, 1),
+            "`@Mode` means nothing",
+        ),
+        ("@mod(\"shadow\")\npermit (principal, action, resource);", (1, 1), "`@mod` means nothing"),
+        ("@shadow\npermit (principal, action, resource);", (1, 1), "`@shadow` means nothing"),
         ("@code(\"Too Much\")\nforbid (principal, action, resource);", (1, 1), "`@code`"),
         (
             "@id(\"a\")\npermit (principal, action, resource);\n@id(\"a\")\npermit (principal, action, resource);",
@@ -166,4 +173,18 @@ fn a_layout_is_the_same_once_it_is_made_and_keeps_what_is_said() {
     assert!(formatted("a.cedar", "permit (").is_err());
     let deep = format!("permit (principal, action, resource) when {{ {}1 }};", "(".repeat(10_000));
     assert!(formatted("a.cedar", &deep).is_err());
+}
+
+#[test]
+fn an_annotation_of_ones_own_is_warned_of_and_an_action_is_no_risk() {
+    let (_, notes) = compiled("@team(\"a\")\npermit (principal, action, resource);");
+    assert!(
+        notes.iter().any(|note| !note.is_error && note.message.contains("`@team`")),
+        "{notes:?}"
+    );
+    let policy = POLICY.replace("orders:read", "risk:low");
+    let bundle = crate::compile(&policy).unwrap().bundle;
+    let notes = compile(&[("a.cedar", "permit (principal, action, resource);")], &bundle);
+    let notes = notes.unwrap_err();
+    assert!(notes.iter().any(|note| note.message.contains("name of a group")), "{notes:?}");
 }
