@@ -10,6 +10,7 @@ pub mod canary;
 pub mod ceiling;
 pub mod change;
 pub mod cohorts;
+pub mod compiled;
 pub mod known_keys;
 pub mod lifecycle;
 pub mod operators;

@@ -26,7 +26,7 @@ use crate::desk::change::{
 use crate::desk::cohorts::CohortView;
 use crate::desk::operators::Need;
 use crate::desk::policies::Policy;
-use crate::desk::{Refused, apply, proposals};
+use crate::desk::{Refused, apply, compiled, proposals};
 use crate::fleet::FleetView;
 use crate::server::Shared;
 
@@ -281,6 +281,7 @@ async fn accept(
     let who = auth::operator(shared, headers, Need::Agree).await?;
     let reason = only_reason(headers, body)?;
     let id = in_path(names)?.remove("id").unwrap_or_default();
+    compiled::prepare_proposed(&id, shared.db.readers()).await.map_err(Refused::from)?;
     let write = async move |tx: &mut crate::db::Tx| proposals::accept(tx, &who, &id, &reason).await;
     let done: Result<apply::Done, Refused> = shared.db.write(write).await;
     Ok(json(&serde_json::to_value(done?).unwrap_or_default()))

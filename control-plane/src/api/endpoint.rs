@@ -20,7 +20,7 @@ use super::{auth, json};
 use crate::desk::change::{Asked, Change};
 use crate::desk::operators::{Need, Who};
 use crate::desk::proposals::{self, Outcome};
-use crate::desk::{Refused, apply};
+use crate::desk::{Refused, apply, compiled};
 use crate::metrics::ChangeName;
 use crate::server::Shared;
 
@@ -159,6 +159,8 @@ async fn asked(
     change: Change,
     reason: String,
 ) -> Result<Outcome, Refused> {
+    who.demand(change.need())?;
+    compiled::prepare(&change, shared.db.readers()).await?;
     shared.db.write(async move |tx| proposals::ask(tx, &who, change, &reason).await).await
 }
 

@@ -61,10 +61,10 @@ pub(super) enum Place<'a> {
 /// # Errors
 /// [`Refused::Invalid`] with the report.
 pub fn compile(content: &str, environment: &str) -> Result<Bundle, Refused> {
-    let compiled = gatepass_policy::compile(content)
+    let compiled = super::compiled::compile(content)
         .map_err(|problems| Refused::invalid("content", gatepass_policy::report(&problems)))?;
     is_for(&compiled, environment)?;
-    Ok(compiled.bundle)
+    Ok(compiled.bundle.clone())
 }
 
 /// # Errors

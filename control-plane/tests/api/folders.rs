@@ -146,3 +146,32 @@ fn a_folder_is_published_from_the_command_line_and_compared_with_a_version() {
     let refused = gatepass(&plane, &["policy", "check", text_of(&archive)]);
     assert!(text(&refused.stderr).contains("actions/orders.yaml:14:11: error: "));
 }
+
+/// The writer has one change at a time: compiling is none.
+#[test]
+fn a_revocation_does_not_wait_for_a_policy_of_many_rules_to_compile() {
+    let plane = Plane::new();
+    let mut archive = String::from("-- a.cedar --\n");
+    for nth in 0..2_000 {
+        archive.push_str(&format!(
+            "permit (principal, action, resource) when {{ context.task.id == \"t-{nth}\" }};\n"
+        ));
+    }
+    archive.push_str("-- gatepass.yaml --\nactions:\n");
+    (0..60).for_each(|nth| archive.push_str(&format!("  orders:a{nth}: {{risk: low}}\n")));
+    archive.push_str("hosts:\n  - names: [orders.example]\n    audience: https://orders.example\n    routes:\n      - {match: GET /, action: orders:a0}\n");
+    let order = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            plane.change("/v1/policies", json!({ "content": archive }));
+            order.lock().unwrap().push("published");
+        });
+        scope.spawn(|| {
+            // The other has begun by then, and takes seconds.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            plane.change("/v1/revocations", json!({ "kind": "credential", "id": "j1" }));
+            order.lock().unwrap().push("revoked");
+        });
+    });
+    assert_eq!(*order.lock().unwrap(), ["revoked", "published"]);
+}
