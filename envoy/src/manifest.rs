@@ -189,7 +189,9 @@ impl Manifest {
 
     fn values(&self, platform: Platform) -> Result<Value, RenderError> {
         let code = self.code.values()?;
-        let plugin = serde_json::to_value(&self.plugin).unwrap_or_default();
+        let mut plugin = serde_json::to_value(&self.plugin).unwrap_or_default();
+        // One order, whatever the features of the JSON library are.
+        plugin.sort_all_objects();
         let labels = (!self.labels.is_empty()).then_some(&self.labels);
         let env = |name: &String| json!({ "name": name, "valueFrom": "HOST" });
         let env: Vec<Value> = self.host_env.iter().map(env).collect();

@@ -39,7 +39,6 @@ pub(crate) fn check(manager: &Manager<'_>, config: &Config<'_>, checked: &mut Ch
     let Some(first) = manager.gates.first() else { return };
     let findings = &mut checked.findings;
     before(&manager.at, findings);
-    address(&manager.at, findings);
     around(manager, config, findings);
     let filters = manager.at.field("http_filters").items();
     for index in &manager.gates {
@@ -76,15 +75,6 @@ fn before(at: &Spot<'_>, findings: &mut Vec<Finding>) {
         if *spot.value != wanted {
             findings.push(defect.on(&spot));
         }
-    }
-}
-
-/// Whose word is taken for where a request comes from.
-fn address(at: &Spot<'_>, findings: &mut Vec<Finding>) {
-    let own = at.down("use_remote_address");
-    let others = at.field("original_ip_detection_extensions");
-    if *own.value != Value::Bool(true) && others.items().is_empty() {
-        findings.push(Defect::AddressFromRequest.on(&own));
     }
 }
 

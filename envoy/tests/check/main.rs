@@ -246,9 +246,6 @@ const DEFECTS: &[(Defect, &str, Change)] = &[
     (Defect::UnderscoresPass, "options.headers_with_underscores_action", |c| {
         remove(c, "/common_http_protocol_options");
     }),
-    (Defect::AddressFromRequest, "typed_config.use_remote_address", |c| {
-        remove(c, "/use_remote_address");
-    }),
     (Defect::NoReload, "config.failure_policy", |c| {
         remove(c, "/http_filters/0/typed_config/config/failure_policy");
     }),

@@ -151,9 +151,14 @@ fn identity(b: &mut FeedBook) {
     refuse(audience, "no_audience", (SNAPSHOT, "its audience is empty"), |s| {
         s.batch.header.feed_audience.clear();
     });
-    refuse(RefusalCode::FilterTooOld, "newer_filter", (DELTA, "it needs filter level 2"), |s| {
-        s.batch.header.min_filter = gatepass_engine::FILTER_LEVEL + 1;
-    });
+    refuse(
+        RefusalCode::FilterTooOld,
+        "newer_filter",
+        (DELTA, "it needs the filter level after this one"),
+        |s| {
+            s.batch.header.min_filter = gatepass_engine::FILTER_LEVEL + 1;
+        },
+    );
     refuse(RefusalCode::BadSignature, "delta_of_a_stranger", (DELTA, "another key signed"), |s| {
         s.batch.signers = vec![STRANGER];
     });
