@@ -44,6 +44,8 @@ pub(crate) enum Admin {
     Revoke {
         /// credential, task, subject, agent, owner, blueprint or key.
         kind: String,
+        // One key in sixty-four has an id that begins with `-`.
+        #[arg(allow_hyphen_values = true)]
         id: String,
         #[command(flatten)]
         why: Why,
