@@ -142,6 +142,7 @@ impl Records {
             if !whole {
                 // The policy shows much of large inputs: who and what comes before with which.
                 decision.inputs.clear();
+                decision.shadow_rules.clear();
             }
             whole || self.decide(class, &decision)
         };

@@ -348,6 +348,11 @@ fn nowhere(file: &str) -> Note {
     }
 }
 
+/// That a file's rules are none, for a reason that nobody told.
+pub(crate) fn refused(file: &str) -> Note {
+    Note { message: "the rules do not compile".to_owned(), ..nowhere(file) }
+}
+
 fn place(text: &str, at: Option<&Loc>) -> (u64, u64) {
     at.map_or((1, 1), |at| position(text, at.start()))
 }

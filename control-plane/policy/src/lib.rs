@@ -112,7 +112,13 @@ fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Probl
             }
             notes
         }
-        Err(notes) => notes,
+        Err(mut notes) => {
+            // Without its rules a bundle would permit what they forbid: whatever the notes say, it is none.
+            if !notes.iter().any(|note| note.is_error) {
+                notes.extend(sources.first().map(|(file, _)| cedar::refused(file)));
+            }
+            notes
+        }
     };
     problems.extend(notes.into_iter().map(|note| {
         let cedar::Note { file, line, column, message, remedy, is_error } = note;

@@ -16,7 +16,6 @@ use crate::gate::{Gate, Mode};
 use crate::gatepass::{Claims, Token};
 use crate::keyring::Speaking;
 use crate::listing::Listing;
-use crate::policy::{self, Net};
 use crate::position::Position;
 use crate::redeem::{Confirmation, Needs, Redemption};
 use crate::revocation::Kind;
@@ -45,7 +44,6 @@ use line::RequestLine;
 pub use noted::{Noted, Seen};
 pub use permit::{Identity, Permit, Reason};
 use reading::unclear;
-use ruling::permitted;
 pub use standing::Standing;
 use standing::{Basis, Grant};
 pub use state::alive;
@@ -424,28 +422,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Binding, binding(presented, action))?;
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
-        if let Some(index) = index.filter(|index| !index.rules().are_none()) {
-            let source = self.request.source.map(Net::of);
-            let asked = policy::Asked {
-                source: source.as_ref(),
-                audience: asking.audience,
-                method: asking.line.method,
-                host: asking.host,
-                path: asking.target.path,
-                route: &wanted.found.route.path,
-                inputs,
-                places: index.input_places(wanted.found.at),
-            };
-            let facts = policy::Facts {
-                claims,
-                environment: &self.gate.settings().environment,
-                now: times.ends,
-                action: &action.name,
-                asked: Some(asked),
-            };
-            let verdict = index.rules().decide(wanted.at, &facts);
-            self.about.noted.ruled(&verdict);
-            self.step(Check::Rules, permitted(&verdict, index.rules()))?;
+        if let Some(index) = index {
+            self.ask_rules(index, claims, &asking, &wanted, inputs)?;
         }
         if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())
         {
@@ -534,21 +512,6 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             check(takes, Code::BodyNotAllowed, "the request does not end with its headers"),
         )?;
         Ok(wanted)
-    }
-
-    /// Tells who calls whom to ask, where that is known (RFC 9728): the issuer of the environment's keys. Of
-    /// what is denied alone.
-    fn tell_whom_to_ask(&mut self) {
-        let Some(call) = &mut self.about.call else { return };
-        let Some(audience) = self.audience else { return };
-        let Some(key) = self.gate.keyring().keys().first() else { return };
-        let issuer = key.issuer.trim_end_matches('/');
-        let plain =
-            |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\&#".contains(&b));
-        if plain(issuer) && plain(audience) {
-            let uri = format!("{issuer}/oauth2/protected-resource?resource={audience}");
-            call.metadata = Some(uri);
-        }
     }
 
     /// The issuer keys as they may speak at the time of this request.

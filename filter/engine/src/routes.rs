@@ -182,6 +182,9 @@ impl Index {
 
 fn places_of(host: &Host, names: &HashMap<&str, usize>) -> Vec<Box<[u8]>> {
     let Treatment::Guarded(routes) = &host.treatment else { return Vec::new() };
+    if names.is_empty() {
+        return Vec::new();
+    }
     let places = |route: &Route| {
         let mut places = vec![NOWHERE; names.len()].into_boxed_slice();
         // INVARIANT: a route has fewer inputs than numbers.

@@ -19,6 +19,21 @@ pub(super) struct Called<'a> {
 }
 
 impl<'r, T: Trace> Judge<'r, '_, T> {
+    /// Tells who calls whom to ask, where that is known (RFC 9728): the issuer of the environment's keys. Of
+    /// what is denied alone.
+    pub(super) fn tell_whom_to_ask(&mut self) {
+        let Some(call) = &mut self.about.call else { return };
+        let Some(audience) = self.audience else { return };
+        let Some(key) = self.gate.keyring().keys().first() else { return };
+        let issuer = key.issuer.trim_end_matches('/');
+        let plain =
+            |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\&#".contains(&b));
+        if plain(issuer) && plain(audience) {
+            let uri = format!("{issuer}/oauth2/protected-resource?resource={audience}");
+            call.metadata = Some(uri);
+        }
+    }
+
     /// The whole body as an action reads it.
     pub(super) fn read(&mut self, action: &Action, most: u32) -> Result<Read<'r>, Stop> {
         if self.request.body != Body::None {

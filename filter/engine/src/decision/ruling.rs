@@ -1,7 +1,53 @@
 //! What the rules come to, as a denial or as none.
 
+use super::{Asking, Judge, Wanted};
 use crate::denial::{Code, Denial, Ruling};
-use crate::policy::{Outcome, Rule, Rules, Stop, Verdict};
+use crate::gatepass::Claims;
+use crate::inputs::Inputs;
+use crate::policy::{Asked, Facts, Net, Outcome, Rule, Rules, Stop, Verdict};
+use crate::routes::Index;
+use crate::trace::{Check, Trace};
+
+impl<T: Trace> Judge<'_, '_, T> {
+    /// Asks the rules of the action, where the policy has any.
+    ///
+    /// # Errors
+    /// As [`permitted`].
+    pub(super) fn ask_rules(
+        &mut self,
+        index: &Index,
+        claims: &Claims<'_>,
+        asking: &Asking<'_>,
+        wanted: &Wanted<'_>,
+        inputs: &Inputs<'_>,
+    ) -> Result<(), Denial> {
+        let rules = index.rules();
+        if rules.are_none() {
+            return Ok(());
+        }
+        let source = self.request.source.map(Net::of);
+        let asked = Asked {
+            audience: asking.audience,
+            method: asking.line.method,
+            host: asking.host,
+            path: asking.target.path,
+            route: &wanted.found.route.path,
+            source: source.as_ref(),
+            inputs,
+            places: index.input_places(wanted.found.at),
+        };
+        let facts = Facts {
+            claims,
+            environment: &self.gate.settings().environment,
+            now: self.gate.times(self.now).ends,
+            action: &wanted.action.name,
+            asked: Some(asked),
+        };
+        let verdict = rules.decide(wanted.at, &facts);
+        self.about.noted.ruled(&verdict);
+        self.step(Check::Rules, permitted(&verdict, rules))
+    }
+}
 
 /// # Errors
 /// `policy_denied`, `policy_error`. Who denies is named for the log; what the rule says of itself is for the

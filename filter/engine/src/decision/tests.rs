@@ -357,6 +357,9 @@ const TWINS: &[(Code, Change, Change)] = &[
         },
         |s| s.path = s.path.replace("c1", "c2"),
     ),
+    (Code::PolicyDenied, rules::permitted, rules::forbidden),
+    (Code::PolicyDenied, |_| {}, rules::without_a_rule),
+    (Code::PolicyError, rules::permitted, rules::failing),
     (Code::BodyNotAllowed, |_| {}, |s| s.ends_with_headers = false),
     (Code::StreamNotAllowed, |_| {}, |s| s.headers.push(("upgrade", b"websocket".to_vec()))),
     (Code::StreamNotAllowed, |_| {}, |s| s.headers.push((":protocol", b"websocket".to_vec()))),
@@ -374,8 +377,6 @@ const TWINS: &[(Code, Change, Change)] = &[
 
 /// Codes that no change of the scene without a body leads to, or none yet.
 const NOT_REACHABLE_YET: &[(Code, &str)] = &[
-    (Code::PolicyDenied, "no policy IR is evaluated; a bundle with one is refused"),
-    (Code::PolicyError, "no policy IR is evaluated; a bundle with one is refused"),
     (Code::Replayed, "of what the gate remembers: `uses`"),
     (Code::ReplayTableFull, "of what the gate remembers: `uses`"),
     (Code::ConfirmationFailed, "of what the control plane says: `uses`"),
@@ -496,6 +497,8 @@ const IN_ORDER: &[(u8, Code, Change)] = &[
     (34, Code::ApprovalMismatch, |s| {
         s.pass.set("approval", Scene::approval(&crate::testkit::b64([0; 32])));
     }),
+    (35, Code::PolicyDenied, rules::forbidden),
+    (35, Code::PolicyError, rules::failing),
 ];
 
 #[test]

@@ -24,7 +24,6 @@ struct Split {
     rules: Vec<Applied>,
     forbids: usize,
     uses_time: bool,
-    uses_inputs: bool,
     wanted: Wanted,
 }
 
@@ -68,20 +67,7 @@ struct Measure {
     extent: u64,
     /// Sets and records inside each other: comparing two takes twice as long with each.
     nest: u32,
-    uses: Uses,
-}
-
-/// Which facts a decision rests on.
-#[derive(Clone, Copy, Default)]
-struct Uses {
-    time: bool,
-    inputs: bool,
-}
-
-impl Uses {
-    const fn or(self, other: Self) -> Self {
-        Self { time: self.time || other.time, inputs: self.inputs || other.inputs }
-    }
+    uses_time: bool,
 }
 
 impl Rules {
@@ -175,12 +161,6 @@ impl Rules {
         self.uses_source
     }
 
-    /// Whether they look at inputs.
-    #[must_use]
-    pub fn use_inputs(&self, action: u32) -> bool {
-        self.split(action).is_some_and(|split| split.uses_inputs)
-    }
-
     fn split(&self, action: u32) -> Option<&Split> {
         self.actions.get(usize::try_from(action).ok()?)
     }
@@ -192,14 +172,15 @@ impl Rules {
     }
 }
 
-fn check_rule(rule: &Rule, at: usize, measures: &[Measure]) -> Result<(u64, Uses), BadProgram> {
+/// Its steps, and whether it speaks of the time.
+fn check_rule(rule: &Rule, at: usize, measures: &[Measure]) -> Result<(u64, bool), BadProgram> {
     if !is_token(&rule.id)
         || rule.code.as_deref().is_some_and(|code| !is_code(code))
         || rule.message.as_deref().is_some_and(|message| !is_message(message))
     {
         return Err(BadProgram::Texts(at));
     }
-    let Some(condition) = rule.condition else { return Ok((1, Uses::default())) };
+    let Some(condition) = rule.condition else { return Ok((1, false)) };
     let found = usize::try_from(condition).ok().and_then(|condition| measures.get(condition));
     let Some(found) = found else { return Err(BadProgram::Names { what: "rule", at }) };
     if found.depth > MAX_DEPTH {
@@ -208,7 +189,7 @@ fn check_rule(rule: &Rule, at: usize, measures: &[Measure]) -> Result<(u64, Uses
     if found.steps > MAX_STEPS {
         return Err(BadProgram::TooLong(rule.id.clone()));
     }
-    Ok((found.steps, found.uses))
+    Ok((found.steps, found.uses_time))
 }
 
 /// What a rule may say as its `@code`: 1 to 64 of `a-z`, `0-9` and `_`.
@@ -228,7 +209,7 @@ fn check_action(
     program: &Program,
     rules: &[u32],
     at: usize,
-    of_rules: &[(u64, Uses)],
+    of_rules: &[(u64, bool)],
 ) -> Result<Split, BadProgram> {
     let names = || BadProgram::Names { what: "action", at };
     let mut split = Split::default();
@@ -240,11 +221,10 @@ fn check_action(
         // Ascending, so that none is there twice.
         let rises = before.replace(*number).is_none_or(|before| before < *number);
         let rule = program.rules.get(nth).filter(|_| rises).ok_or_else(names)?;
-        let (taken, uses) = of_rules.get(nth).copied().ok_or_else(names)?;
+        let (taken, uses_time) = of_rules.get(nth).copied().ok_or_else(names)?;
         steps = steps.saturating_add(taken);
         // A rule in shadow mode must not have an open request looked at more often, or cut.
-        split.uses_time |= uses.time && !rule.shadow;
-        split.uses_inputs |= uses.inputs;
+        split.uses_time |= uses_time && !rule.shadow;
         let guard = rule.condition.and_then(|condition| Guard::of(program, condition));
         if let Some(guard) = guard {
             split.wanted.add(guard);
@@ -411,10 +391,6 @@ impl Measures<'_> {
     }
 
     fn slot(&self, slot: Slot) -> Option<Measure> {
-        let uses = Uses {
-            time: slot == Slot::Time,
-            inputs: matches!(slot, Slot::Input(_) | Slot::Amount(_) | Slot::Currency(_)),
-        };
         let measure = match slot {
             Slot::Input(nth) | Slot::Amount(nth) | Slot::Currency(nth) => {
                 self.program.inputs.get(usize::from(nth))?;
@@ -424,7 +400,7 @@ impl Measures<'_> {
             Slot::Scopes | Slot::Through | Slot::Path => Measure::of_value(MAX_MEMBERS as u64),
             _ => Measure::of_value(1),
         };
-        Some(Measure { uses, ..measure })
+        Some(Measure { uses_time: slot == Slot::Time, ..measure })
     }
 
     fn product(&self, left: u32, right: u32, times: u64) -> Option<u64> {
@@ -458,7 +434,7 @@ impl Measures<'_> {
 
 impl Measure {
     const fn of_value(extent: u64) -> Self {
-        Self { depth: 1, steps: 1, extent, nest: 0, uses: Uses { time: false, inputs: false } }
+        Self { depth: 1, steps: 1, extent, nest: 0, uses_time: false }
     }
 
     fn under(self, operand: Self) -> Self {
@@ -467,7 +443,7 @@ impl Measure {
             steps: self.steps.saturating_add(operand.steps),
             extent: self.extent,
             nest: self.nest,
-            uses: self.uses.or(operand.uses),
+            uses_time: self.uses_time || operand.uses_time,
         }
     }
 }

@@ -7,6 +7,7 @@ mod demands;
 mod granted;
 mod requests;
 mod revocation;
+mod rules;
 mod state;
 mod token;
 
@@ -28,13 +29,12 @@ pub(crate) fn book() -> Book {
         revocation::family(),
         demands::family(),
         constraints::family(),
+        rules::family(),
     ])
 }
 
 /// Codes that no vector can have yet.
-pub(crate) const NOT_REACHABLE: [(Code, &str); 13] = [
-    (Code::PolicyDenied, "no policy condition is evaluated; a bundle with one is refused"),
-    (Code::PolicyError, "no policy condition is evaluated; a bundle with one is refused"),
+pub(crate) const NOT_REACHABLE: [(Code, &str); 11] = [
     (Code::Replayed, "the control plane is asked: `tests/tests/uses`"),
     (Code::ReplayTableFull, "the control plane is asked: `tests/tests/uses`"),
     (Code::ConfirmationFailed, "the control plane is asked: `tests/tests/uses`"),

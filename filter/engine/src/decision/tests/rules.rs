@@ -30,6 +30,26 @@ fn governed(nodes: &[Node], rules: Vec<Rule>) -> Scene {
     Scene::with(|scene| govern(scene, nodes, rules))
 }
 
+pub(super) fn permitted(scene: &mut Scene) {
+    govern(scene, &[], vec![rule("all", Effect::Permit, None)]);
+}
+
+pub(super) fn forbidden(scene: &mut Scene) {
+    let rules = vec![rule("all", Effect::Permit, None), rule("none", Effect::Forbid, None)];
+    govern(scene, &[], rules);
+}
+
+pub(super) fn without_a_rule(scene: &mut Scene) {
+    govern(scene, &[], vec![]);
+}
+
+/// Whether it is forbidden cannot be said.
+pub(super) fn failing(scene: &mut Scene) {
+    let nodes = [Node::Long(i64::MIN), Node::Negate(0)];
+    let rules = vec![rule("all", Effect::Permit, None), rule("none", Effect::Forbid, Some(1))];
+    govern(scene, &nodes, rules);
+}
+
 fn denied(scene: &Scene) -> Denial {
     match scene.decide() {
         Decision::Deny(denial) => denial,

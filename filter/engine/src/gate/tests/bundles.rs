@@ -234,3 +234,47 @@ fn the_revocations_of_a_baseline_stay_when_the_feed_is_heard() {
     feed(&mut gate, &Message::snapshot(AT + 1)).unwrap();
     assert_eq!(denial(&gate, now()), Some(Code::RevokedAgent));
 }
+
+#[test]
+fn garbage_inside_a_good_signature_is_poison_at_each_level() {
+    let mut gate = ready();
+    let before = gate.state();
+    for payload in
+        [vec![], vec![0], vec![0xff; 400], b"{}".to_vec(), [next().payload(), vec![0]].concat()]
+    {
+        let sealed = seal(PayloadType::Batch, payload, &[FEED]);
+        let refused = gate.apply(&sealed, Milliseconds(MONOTONIC), now());
+        assert_eq!(refused.unwrap_err().code, RefusalCode::Poison);
+    }
+    let whole = next().keys(&issuer_keys()).revoking(&[]).payload();
+    for length in 0..whole.len() {
+        let sealed = seal(PayloadType::Batch, whole[..length].to_vec(), &[FEED]);
+        let refused = gate.apply(&sealed, Milliseconds(MONOTONIC), now());
+        assert_eq!(refused.unwrap_err().code, RefusalCode::Poison, "{length}");
+    }
+    let revocations =
+        next().revoking(&[(Kind::Agent, AGENT, Below::Sequence(300))]).revocations.unwrap();
+    for length in 0..revocations.len() {
+        let cut = next().with(|m| m.revocations = Some(revocations[..length].to_vec()));
+        assert_eq!(feed(&mut gate, &cut), Err(RefusalCode::Poison), "{length}");
+    }
+    let keys = encoded(&issuer_keys());
+    for length in 0..keys.len() {
+        let cut = next().with(|m| m.keys = Some(keys[..length].to_vec()));
+        assert_eq!(feed(&mut gate, &cut), Err(RefusalCode::Poison), "{length}");
+    }
+    assert_eq!(gate.state(), before);
+    assert_eq!(feed(&mut gate, &next()), moved(EPOCH, AT + 1));
+}
+
+#[test]
+fn a_bad_bundle_never_costs_a_revocation_and_a_bad_revocation_costs_the_batch() {
+    let mut gate = ready();
+    let revoked = [(Kind::Agent, AGENT, Below::Always)];
+    let bad_keys = next().revoking(&revoked).with(|m| m.keys = Some(vec![0xff]));
+    assert_eq!(feed(&mut gate, &bad_keys), Err(RefusalCode::Poison));
+    assert_eq!(denial(&gate, now()), Some(Code::Behind));
+    let bad_bundle = next().revoking(&revoked).with(|m| m.bundle = Some(vec![0xff]));
+    assert_eq!(feed(&mut gate, &bad_bundle), Err(RefusalCode::BundleRefused));
+    assert_eq!(denial(&gate, now()), Some(Code::RevokedAgent));
+}
