@@ -7,6 +7,7 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicySet, Request,
     RestrictedExpression, Schema,
 };
+use gatepass_engine::budget::Budgets;
 use gatepass_engine::bundle::{Input, Treatment};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
@@ -123,6 +124,7 @@ impl Texts {
             environment: self.environment,
             now: UnixSeconds(self.now),
             action: &self.name,
+            budgets: Budgets::default(),
             asked: Some(Asked {
                 audience: "https://orders.example",
                 method: "POST",
