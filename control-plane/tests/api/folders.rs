@@ -147,6 +147,43 @@ fn a_folder_is_published_from_the_command_line_and_compared_with_a_version() {
     assert!(text(&refused.stderr).contains("actions/orders.yaml:14:11: error: "));
 }
 
+#[test]
+fn the_difference_of_two_policies_names_the_given_requests_that_flip() {
+    const PURCHASING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies/purchasing");
+    let changed = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").args(["-r", PURCHASING]).arg(changed.path()).status().unwrap();
+    assert!(copied.success());
+    let candidate = changed.path().join("purchasing");
+    let limits = candidate.join("rules/limits.cedar");
+    let rules = std::fs::read_to_string(&limits).unwrap();
+    assert!(rules.contains("200000.0"));
+    std::fs::write(&limits, rules.replace("200000.0", "100000.0")).unwrap();
+    // Two folders need no server.
+    let diff = |from: &str, to: &str, requests: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
+        command.args(["policy", "diff", from, to, "--requests", requests]);
+        let output = command.env_remove("GATEPASS_TOKEN").output().unwrap();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    let (candidate, requests) = (text_of(&candidate), format!("{PURCHASING}/tests/limits.yaml"));
+    for (given, file) in
+        [(PURCHASING, format!("{PURCHASING}/tests/limits.yaml")), (&*requests, requests.clone())]
+    {
+        let (done, told, _) = diff(PURCHASING, candidate, given);
+        assert!(done && told.contains("changed   rule `day`: another scope"), "{told}");
+        let flips = told.split_once("given requests are decided otherwise\n").unwrap().1;
+        assert!(flips.starts_with(&format!("{file}:")), "{flips}");
+        let flip = ": the last order of a day\n    allow -> deny, `policy_denied` by day\n";
+        assert!(flips.ends_with(flip) && flips.lines().count() == 2, "{flips}");
+    }
+    let (_, back, _) = diff(candidate, PURCHASING, PURCHASING);
+    assert!(back.contains("\n    deny, `policy_denied` by day -> allow\n"), "{back}");
+    let (_, same, _) = diff(PURCHASING, PURCHASING, PURCHASING);
+    assert_eq!(same, "");
+    let (done, _, why) = diff(PURCHASING, candidate, "/nowhere");
+    assert!(!done && why.contains("gives no requests"), "{why}");
+}
+
 /// The writer has one change at a time: compiling is none.
 #[test]
 fn a_revocation_does_not_wait_for_a_policy_of_many_rules_to_compile() {
