@@ -184,6 +184,51 @@ fn the_difference_of_two_policies_names_the_given_requests_that_flip() {
     assert!(!done && why.contains("gives no requests"), "{why}");
 }
 
+#[test]
+fn scopes_that_no_blueprint_has_are_told_of_before_and_after_publishing() {
+    let demanding = ARCHIVE.replace(
+        "    risk: low\n",
+        "    risk: low\n    scopes: {all: [orders.write, orders.none], any: [orders.read, orders.x]}\n",
+    );
+    let plane = Plane::new();
+    let file = plane.file("policy");
+    std::fs::write(&file, &demanding).unwrap();
+    let check = ["policy", "check", text_of(&file), "--with-blueprints"];
+    // Nobody may hold anything yet, and that is no news.
+    assert_eq!(text(&gatepass(&plane, &check).stderr), "");
+    plane.furnish();
+    let told = gatepass(&plane, &check);
+    let warning = "actions/a.yaml:4:13: warning: action `orders:read` is denied to everybody: nobody may hold `orders.none`\n";
+    assert!(told.status.success() && text(&told.stderr).contains(warning), "{told:?}");
+    let strict = gatepass(&plane, &[&check[..], &["--strict"]].concat());
+    assert!(!strict.status.success(), "{strict:?}");
+    let publish = ["policy", "publish", text_of(&file), "--reason", "x"];
+    let before = plane.standing();
+    let strict = gatepass(&plane, &[&publish[..], &["--strict"]].concat());
+    assert!(!strict.status.success());
+    assert_eq!(plane.standing(), before, "nothing is published");
+    let published = gatepass(&plane, &publish);
+    assert!(published.status.success() && text(&published.stderr).contains(warning));
+    // Whoever publishes by the API is told the same.
+    let done = plane.change("/v1/policies", json!({ "content": demanding }));
+    let warnings = done["result"]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let told = "actions/a.yaml:4:13: action `orders:read` is denied to everybody: nobody may hold `orders.none`";
+    assert!(warnings[0].as_str().unwrap().starts_with(told), "{warnings:?}");
+    // The twin: one of several is enough, and what a ceiling has may be held.
+    let held = demanding.replace(", orders.none", "");
+    let done = plane.change("/v1/policies", json!({ "content": held }));
+    assert_eq!(done["result"]["warnings"], json!([]));
+    let neither = held.replace("orders.read, orders.x", "orders.y, orders.x");
+    let done = plane.change("/v1/policies", json!({ "content": neither }));
+    let told = done["result"]["warnings"][0].as_str().unwrap();
+    assert!(told.contains("nobody may hold `orders.y` or `orders.x`"), "{told}");
+    plane.change("/v1/blueprints/buyer/disable", json!({}));
+    let done = plane.change("/v1/policies", json!({ "content": held }));
+    let told = done["result"]["warnings"][0].as_str().unwrap();
+    assert!(told.contains("nobody may hold `orders.write`"), "{told}");
+}
+
 /// The writer has one change at a time: compiling is none.
 #[test]
 fn a_revocation_does_not_wait_for_a_policy_of_many_rules_to_compile() {

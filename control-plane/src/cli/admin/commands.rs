@@ -316,6 +316,9 @@ pub(crate) enum Policy {
         /// Warnings are errors.
         #[arg(long)]
         strict: bool,
+        /// Ask the control plane too whether a blueprint's ceiling has each scope that an action demands.
+        #[arg(long)]
+        with_blueprints: bool,
     },
     /// Write a policy from the tools that an MCP server lists: an action and typed inputs for each.
     ImportMcp(ImportMcp),
