@@ -25,6 +25,12 @@ pub(crate) enum Admin {
     /// Versions of the policy.
     #[command(subcommand)]
     Policy(Policy),
+    /// What is reserved and taken of the policy's budgets.
+    Budgets {
+        /// Of one agent, task, owner or blueprint alone.
+        #[arg(long, value_name = "ID")]
+        holder: Option<String>,
+    },
     /// Followers with a feed audience of their own, which may have a policy before all others.
     #[command(subcommand)]
     Cohort(Cohort),
