@@ -15,5 +15,21 @@ pub(crate) fn fold(bytes: &[u8], seed: u64) -> u64 {
     state
 }
 
+/// Whether two texts are the same. Comparing slices calls `memcmp`, which in Wasm goes byte by byte.
+#[inline]
+#[must_use]
+pub(crate) fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let (words, rest) = one.as_chunks::<8>();
+    let (others, others_rest) = other.as_chunks::<8>();
+    let mut words = words.iter().zip(others);
+    let number = |word: &[u8; 8]| u64::from_le_bytes(*word);
+    words.all(|(one, other)| number(one) == number(other))
+        && rest.iter().zip(others_rest).all(|(one, other)| one == other)
+}
+
 /// The fraction of the golden ratio.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -73,39 +73,47 @@ impl Guard {
     /// Of a condition whose numbers were checked; none where its first term is another.
     pub(super) fn of(program: &Program, condition: u32) -> Option<Self> {
         let node = |at: u32| program.nodes.get(usize::try_from(at).ok()?).copied();
-        let mut first = node(condition)?;
-        while let Node::And(left, _) = first {
-            first = node(left)?;
+        let mut first = condition;
+        while let Node::And(left, _) = node(first)? {
+            first = left;
         }
-        let (fact, text) = match first {
-            Node::Equal(left, right) => match (node(left)?, node(right)?) {
-                (Node::Slot(slot), Node::Text(text)) | (Node::Text(text), Node::Slot(slot)) => {
-                    (Fact::of(slot)?, text)
-                }
-                (Node::Slot(Slot::Owner), Node::Entity(Kind::Person, id))
-                | (Node::Entity(Kind::Person, id), Node::Slot(Slot::Owner)) => (Fact::Owner, id),
-                (Node::Principal, Node::Entity(Kind::Agent, id))
-                | (Node::Entity(Kind::Agent, id), Node::Principal) => (Fact::Agent, id),
-                _ => return None,
-            },
-            Node::Less(left, right) => match (node(left)?, node(right)?) {
-                (Node::Slot(Slot::Time), Node::Datetime(end)) => return Some(Self::Before(end)),
-                _ => return None,
-            },
-            Node::In(left, right) => match (node(left)?, node(right)?) {
-                (Node::Principal, Node::Entity(Kind::Agent, id)) => (Fact::Agent, id),
-                (Node::Principal, Node::Entity(Kind::Blueprint, id)) => (Fact::Blueprint, id),
-                _ => return None,
-            },
-            _ => return None,
-        };
+        if let Node::Less(left, right) = node(first)? {
+            return match (node(left)?, node(right)?) {
+                (Node::Slot(Slot::Time), Node::Datetime(end)) => Some(Self::Before(end)),
+                _ => None,
+            };
+        }
+        let (fact, text) = Fact::asked(program, first)?;
         let text = program.texts.get(usize::try_from(text).ok()?)?;
         Some(Self::Is(fact, hash(text)))
     }
 }
 
 impl Fact {
-    const fn of(slot: Slot) -> Option<Self> {
+    /// Of a node that is true where a fact is one text, by its number.
+    pub(super) fn asked(program: &Program, at: u32) -> Option<(Self, u32)> {
+        let node = |at: u32| program.nodes.get(usize::try_from(at).ok()?).copied();
+        Some(match node(at)? {
+            Node::Equal(left, right) => match (node(left)?, node(right)?) {
+                (Node::Slot(slot), Node::Text(text)) | (Node::Text(text), Node::Slot(slot)) => {
+                    (Self::of(slot)?, text)
+                }
+                (Node::Slot(Slot::Owner), Node::Entity(Kind::Person, id))
+                | (Node::Entity(Kind::Person, id), Node::Slot(Slot::Owner)) => (Self::Owner, id),
+                (Node::Principal, Node::Entity(Kind::Agent, id))
+                | (Node::Entity(Kind::Agent, id), Node::Principal) => (Self::Agent, id),
+                _ => return None,
+            },
+            Node::In(left, right) => match (node(left)?, node(right)?) {
+                (Node::Principal, Node::Entity(Kind::Agent, id)) => (Self::Agent, id),
+                (Node::Principal, Node::Entity(Kind::Blueprint, id)) => (Self::Blueprint, id),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn of(slot: Slot) -> Option<Self> {
         match slot {
             Slot::Environment => Some(Self::Environment),
             Slot::Method => Some(Self::Method),
@@ -120,7 +128,7 @@ impl Fact {
     }
 
     /// None where it is not known yet.
-    fn text<'a>(self, facts: &Facts<'a>) -> Option<&'a str> {
+    pub(super) fn text<'a>(self, facts: &Facts<'a>) -> Option<&'a str> {
         let claims = facts.claims;
         Some(match self {
             Self::Agent => claims.client_id.as_str(),

@@ -1,0 +1,126 @@
+//! Conditions as they are decided: the questions of one stand in a row, and each says which is next where it is true
+//! and which where it is not. So what joins them (`&&`, `||`, `!`, `if`) takes no step and no call of its own.
+//!
+//! They are made in each worker of nodes that were checked, and never sent.
+
+use std::collections::HashMap;
+
+use super::evaluate::Evaluation;
+use super::question::Question;
+use super::{Node, Program, Stop};
+
+/// Of all rules, one row after the other.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    steps: Vec<Step>,
+    /// By its node; of those that were added.
+    begin: HashMap<u32, Condition>,
+}
+
+/// Where a condition begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Condition(u32);
+
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    question: Question,
+    node: u32,
+    /// What follows, counted from the beginning. INVARIANT: it is further on, so a condition ends.
+    yes: u8,
+    no: u8,
+}
+
+impl Conditions {
+    /// Adds one whose numbers and depth were checked. Rules with one condition share its row.
+    pub(super) fn add(&mut self, program: &Program, condition: u32) -> Condition {
+        if let Some(begin) = self.begin.get(&condition) {
+            return *begin;
+        }
+        // At most so many for each rule, and there are not so many rules.
+        let begin = Condition(u32::try_from(self.steps.len()).unwrap_or(u32::MAX));
+        let mut row = Row { program, steps: Vec::new() };
+        if row.lay(condition, HOLDS, FAILS).is_none() {
+            row.steps.clear();
+            row.ask(Question::Node, condition, HOLDS, FAILS);
+        }
+        // It was laid from its end.
+        let last = row.steps.len().saturating_sub(1);
+        let turned = |to: u8| match to {
+            HOLDS | FAILS => to,
+            at => u8::try_from(last.saturating_sub(usize::from(at))).unwrap_or(FAILS),
+        };
+        let steps = row.steps.iter().rev();
+        self.steps.extend(steps.map(|step| Step {
+            yes: turned(step.yes),
+            no: turned(step.no),
+            ..*step
+        }));
+        self.begin.insert(condition, begin);
+        begin
+    }
+
+    /// No more will be added.
+    pub(super) fn end(&mut self) {
+        self.begin = HashMap::new();
+        self.steps.shrink_to_fit();
+    }
+}
+
+/// One condition, from its end.
+struct Row<'p> {
+    program: &'p Program,
+    steps: Vec<Step>,
+}
+
+impl Row<'_> {
+    /// Where it begins, if this is followed by that; none where there are too many.
+    fn lay(&mut self, at: u32, yes: u8, no: u8) -> Option<u8> {
+        match *self.program.nodes.get(usize::try_from(at).ok()?)? {
+            Node::And(left, right) => {
+                let right = self.lay(right, yes, no)?;
+                self.lay(left, right, no)
+            }
+            Node::Or(left, right) => {
+                let right = self.lay(right, yes, no)?;
+                self.lay(left, yes, right)
+            }
+            Node::Not(operand) => self.lay(operand, no, yes),
+            Node::If(test, then, other) => {
+                let other = self.lay(other, yes, no)?;
+                let then = self.lay(then, yes, no)?;
+                self.lay(test, then, other)
+            }
+            _ => self.ask(Question::of(self.program, at), at, yes, no),
+        }
+    }
+
+    fn ask(&mut self, question: Question, node: u32, yes: u8, no: u8) -> Option<u8> {
+        let at = u8::try_from(self.steps.len()).ok().filter(|at| *at < MAX_QUESTIONS)?;
+        self.steps.push(Step { question, node, yes, no });
+        Some(at)
+    }
+}
+
+impl Evaluation<'_> {
+    /// Whether a condition holds, of those that were made of the same program.
+    pub(super) fn decide(&self, all: &Conditions, condition: Condition) -> Result<bool, Stop> {
+        let row = all.steps.get(condition.0 as usize..).unwrap_or_default();
+        let mut at = 0;
+        loop {
+            let step = row.get(usize::from(at)).ok_or(Stop::Type)?;
+            at = if self.answer(step.question, step.node)? { step.yes } else { step.no };
+            match at {
+                HOLDS => return Ok(true),
+                FAILS => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A condition with more stays as it is: a row for each path through nodes that are used again and again could be
+/// longer than all of them.
+const MAX_QUESTIONS: u8 = 32;
+/// No place in a row.
+const HOLDS: u8 = u8::MAX;
+const FAILS: u8 = u8::MAX - 1;
