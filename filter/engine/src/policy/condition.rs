@@ -124,3 +124,6 @@ const MAX_QUESTIONS: u8 = 32;
 /// No place in a row.
 const HOLDS: u8 = u8::MAX;
 const FAILS: u8 = u8::MAX - 1;
+
+#[cfg(test)]
+mod tests;
