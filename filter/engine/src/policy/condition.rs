@@ -3,6 +3,7 @@
 //!
 //! They are made in each worker of nodes that were checked, and never sent.
 
+use core::num::NonZeroU32;
 use std::collections::HashMap;
 
 use super::evaluate::Evaluation;
@@ -17,9 +18,9 @@ pub(super) struct Conditions {
     begin: HashMap<u32, Condition>,
 }
 
-/// Where a condition begins.
+/// Where a condition begins, counted from one: each action has its list of them, and none takes no room of its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Condition(u32);
+pub(super) struct Condition(NonZeroU32);
 
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -37,7 +38,8 @@ impl Conditions {
             return *begin;
         }
         // At most so many for each rule, and there are not so many rules.
-        let begin = Condition(u32::try_from(self.steps.len()).unwrap_or(u32::MAX));
+        let begin = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        let begin = Condition(NonZeroU32::MIN.saturating_add(begin));
         let mut row = Row { program, steps: Vec::new() };
         if row.lay(condition, HOLDS, FAILS).is_none() {
             row.steps.clear();
@@ -104,7 +106,8 @@ impl Row<'_> {
 impl Evaluation<'_> {
     /// Whether a condition holds, of those that were made of the same program.
     pub(super) fn decide(&self, all: &Conditions, condition: Condition) -> Result<bool, Stop> {
-        let row = all.steps.get(condition.0 as usize..).unwrap_or_default();
+        let before = condition.0.get() as usize - 1;
+        let row = all.steps.get(before..).unwrap_or_default();
         let mut at = 0;
         loop {
             let step = row.get(usize::from(at)).ok_or(Stop::Type)?;

@@ -57,7 +57,7 @@ impl<'a> Evaluation<'a> {
                 !self.any(set, &mut |_| Ok(true))?
             }
             Node::Like(text, pattern) => {
-                let pattern = self.program.patterns.get(pattern as usize).ok_or(Stop::Type)?;
+                let pattern = self.pattern(pattern)?;
                 match self.node(text)? {
                     Value::Text(text) => pattern.matches(text),
                     _ => return Err(Stop::Type),
@@ -176,6 +176,10 @@ impl<'a> Evaluation<'a> {
 
     pub(super) fn text(&self, at: u32) -> Result<&'a str, Stop> {
         self.program.texts.get(at as usize).map(String::as_str).ok_or(Stop::Type)
+    }
+
+    pub(super) fn pattern(&self, at: u32) -> Result<&'a super::Pattern, Stop> {
+        self.program.patterns.get(at as usize).ok_or(Stop::Type)
     }
 
     pub(super) fn list(&self, from: u32, count: u32) -> &'a [u32] {

@@ -4,9 +4,8 @@
 //! A rule whose guard rules it out is false, and nothing else of it is looked at; any other is evaluated from the
 //! start. So a hash that two texts share costs an evaluation and changes nothing.
 
-use core::num::NonZeroU64;
+use core::num::NonZeroU32;
 
-use super::facts::moment;
 use super::{Facts, Kind, Node, Program, Slot};
 use crate::fold::fold;
 
@@ -44,9 +43,9 @@ const FACTS: [Fact; 11] = [
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Guard {
     /// A fact is the text with this hash.
-    Is(Fact, NonZeroU64),
-    /// It is earlier: milliseconds since 1970.
-    Before(i64),
+    Is(Fact, NonZeroU32),
+    /// It is earlier: seconds since 1970.
+    Before(u32),
 }
 
 /// Which facts the guards of an action ask for.
@@ -64,9 +63,9 @@ impl Wanted {
 
 /// Of one decision.
 pub(super) struct Hashes {
-    texts: [Option<NonZeroU64>; FACTS.len()],
-    /// None before there is a request.
-    time: Option<i64>,
+    texts: [Option<NonZeroU32>; FACTS.len()],
+    /// Seconds since 1970; none before there is a request.
+    time: Option<u64>,
 }
 
 impl Guard {
@@ -79,7 +78,7 @@ impl Guard {
         }
         if let Node::Less(left, right) = node(first)? {
             return match (node(left)?, node(right)?) {
-                (Node::Slot(Slot::Time), Node::Datetime(end)) => Some(Self::Before(end)),
+                (Node::Slot(Slot::Time), Node::Datetime(end)) => before(end),
                 _ => None,
             };
         }
@@ -154,7 +153,7 @@ impl Hashes {
                 *place = fact.text(facts).map(hash);
             }
         }
-        Self { texts, time: facts.asked.map(|_| moment(facts.now)) }
+        Self { texts, time: facts.asked.map(|_| facts.now.0) }
     }
 
     /// Whether the condition is false for certain.
@@ -164,11 +163,19 @@ impl Hashes {
                 let known = self.texts.get(fact as usize).copied().flatten();
                 known.is_some_and(|known| known != hash)
             }
-            Guard::Before(end) => self.time.is_some_and(|time| time >= end),
+            Guard::Before(end) => self.time.is_some_and(|time| time >= u64::from(end)),
         }
     }
 }
 
-fn hash(text: &str) -> NonZeroU64 {
-    NonZeroU64::MIN | fold(text.as_bytes(), 0)
+/// Of milliseconds. A request's time is in whole seconds, so the first that is not before is known exactly; none
+/// where that is beyond 2106.
+fn before(end: i64) -> Option<Guard> {
+    let first = end.max(0).cast_unsigned().div_ceil(1_000);
+    u32::try_from(first).ok().map(Guard::Before)
+}
+
+fn hash(text: &str) -> NonZeroU32 {
+    // The upper half has seen all of the text.
+    NonZeroU32::MIN | (fold(text.as_bytes(), 0) >> 32) as u32
 }

@@ -22,6 +22,9 @@ pub(super) enum Question {
     /// Whether an input that is a text, or the currency of one that is money, is this.
     InputIs(u16, u32),
     CurrencyIs(u16, u32),
+    /// Whether a text is like a pattern.
+    IsLike(Fact, u32),
+    InputIsLike(u16, u32),
     /// Whether the gatepass has this scope.
     Scope(u32),
     AllScopes(u32, u32),
@@ -95,6 +98,11 @@ impl Question {
                 return Number::beside(program, left, Order::LessOrEqual, right)
                     .or_else(|| Number::beside(program, right, Order::GreaterOrEqual, left));
             }
+            Node::Like(text, pattern) => match node(text)? {
+                Node::Slot(Slot::Input(nth)) => Self::InputIsLike(nth, pattern),
+                Node::Slot(slot) => Self::IsLike(Fact::of(slot)?, pattern),
+                _ => return None,
+            },
             Node::Contains(set, member) => match (node(set)?, node(member)?) {
                 (Node::Slot(Slot::Scopes), Node::Text(text)) => Self::Scope(text),
                 (Node::Set(from, count), Node::Slot(slot)) => {
@@ -184,6 +192,16 @@ impl Evaluation<'_> {
                 let input = self.facts.input(nth)?.ok_or(Stop::Missing)?;
                 if let inputs::Value::Money(money) = input {
                     return Ok(same(money.currency(), self.text(text)?));
+                }
+            }
+            Question::IsLike(fact, pattern) => {
+                let known = fact.text(self.facts).ok_or(Stop::Unknown)?;
+                return Ok(self.pattern(pattern)?.matches(known));
+            }
+            Question::InputIsLike(nth, pattern) => {
+                let input = self.facts.input(nth)?.ok_or(Stop::Missing)?;
+                if let inputs::Value::Text(input) = input {
+                    return Ok(self.pattern(pattern)?.matches(input));
                 }
             }
             Question::Scope(text) => return self.has_scope(self.text(text)?),
