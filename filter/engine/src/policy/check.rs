@@ -2,7 +2,7 @@
 //! of everything are within bounds. Whoever signs a program that is not so is refused, and the gate stays on
 //! the one before.
 
-use super::condition::{Condition, Conditions};
+use super::condition::{Condition, Conditions, Laying};
 use super::evaluate::MAX_MEMBERS;
 use super::guard::{Guard, Wanted};
 use super::{Effect, Node, Program, Rule, Slot};
@@ -112,15 +112,15 @@ impl Rules {
             return Err(BadProgram::TooMany);
         }
         let measures = measure(&program)?;
-        let mut conditions = Conditions::default();
+        let mut laying = Laying::of(&program);
         let mut of_rules = Vec::with_capacity(program.rules.len());
         for (at, rule) in program.rules.iter().enumerate() {
             let (steps, uses_time) = check_rule(rule, at, &measures)?;
-            let condition = rule.condition.map(|condition| conditions.add(&program, condition));
+            let condition = rule.condition.map(|condition| laying.add(condition));
             let guard = rule.condition.and_then(|condition| Guard::of(&program, condition));
             of_rules.push(Known { steps, uses_time, condition, guard });
         }
-        conditions.end();
+        let conditions = laying.end();
         let mut split = Vec::with_capacity(actions);
         for (at, applies) in program.actions.iter().enumerate() {
             split.push(check_action(&program, &applies.rules, at, &of_rules)?);

@@ -4,7 +4,6 @@
 //! They are made in each worker of nodes that were checked, and never sent.
 
 use core::num::NonZeroU32;
-use std::collections::HashMap;
 
 use super::evaluate::Evaluation;
 use super::question::Question;
@@ -14,8 +13,6 @@ use super::{Node, Program, Stop};
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     steps: Vec<Step>,
-    /// By its node; of those that were added.
-    begin: HashMap<u32, Condition>,
 }
 
 /// Where a condition begins, counted from one: each action has its list of them, and none takes no room of its own.
@@ -31,50 +28,54 @@ struct Step {
     no: u8,
 }
 
-impl Conditions {
-    /// Adds one whose numbers and depth were checked. Rules with one condition share its row.
-    pub(super) fn add(&mut self, program: &Program, condition: u32) -> Condition {
-        if let Some(begin) = self.begin.get(&condition) {
-            return *begin;
+/// Conditions of a program that are being laid.
+pub(super) struct Laying<'p> {
+    program: &'p Program,
+    done: Conditions,
+    /// By the number of a condition's node, where it was laid.
+    begin: Vec<Option<Condition>>,
+    /// Of the one at hand, from its end.
+    row: Vec<Step>,
+}
+
+impl<'p> Laying<'p> {
+    pub(super) fn of(program: &'p Program) -> Self {
+        let begin = vec![None; program.nodes.len()];
+        Self { program, done: Conditions::default(), begin, row: Vec::new() }
+    }
+
+    /// One whose numbers and depth were checked. Rules with one condition share its row.
+    pub(super) fn add(&mut self, condition: u32) -> Condition {
+        let known = self.begin.get(condition as usize).copied().flatten();
+        if let Some(begin) = known {
+            return begin;
         }
-        // At most so many for each rule, and there are not so many rules.
-        let begin = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        // No more than the rules times their questions, which are far fewer.
+        let begin = u32::try_from(self.done.steps.len()).unwrap_or(u32::MAX);
         let begin = Condition(NonZeroU32::MIN.saturating_add(begin));
-        let mut row = Row { program, steps: Vec::new() };
-        if row.lay(condition, HOLDS, FAILS).is_none() {
-            row.steps.clear();
-            row.ask(Question::Node, condition, HOLDS, FAILS);
+        self.row.clear();
+        if self.lay(condition, HOLDS, FAILS).is_none() {
+            self.row.clear();
+            self.ask(Question::Node, condition, HOLDS, FAILS);
         }
-        // It was laid from its end.
-        let last = row.steps.len().saturating_sub(1);
+        let last = self.row.len().saturating_sub(1);
         let turned = |to: u8| match to {
             HOLDS | FAILS => to,
             at => u8::try_from(last.saturating_sub(usize::from(at))).unwrap_or(FAILS),
         };
-        let steps = row.steps.iter().rev();
-        self.steps.extend(steps.map(|step| Step {
-            yes: turned(step.yes),
-            no: turned(step.no),
-            ..*step
-        }));
-        self.begin.insert(condition, begin);
+        let turn = |step: &Step| Step { yes: turned(step.yes), no: turned(step.no), ..*step };
+        self.done.steps.extend(self.row.iter().rev().map(turn));
+        if let Some(place) = self.begin.get_mut(condition as usize) {
+            *place = Some(begin);
+        }
         begin
     }
 
-    /// No more will be added.
-    pub(super) fn end(&mut self) {
-        self.begin = HashMap::new();
-        self.steps.shrink_to_fit();
+    pub(super) fn end(mut self) -> Conditions {
+        self.done.steps.shrink_to_fit();
+        self.done
     }
-}
 
-/// One condition, from its end.
-struct Row<'p> {
-    program: &'p Program,
-    steps: Vec<Step>,
-}
-
-impl Row<'_> {
     /// Where it begins, if this is followed by that; none where there are too many.
     fn lay(&mut self, at: u32, yes: u8, no: u8) -> Option<u8> {
         match *self.program.nodes.get(usize::try_from(at).ok()?)? {
@@ -97,8 +98,8 @@ impl Row<'_> {
     }
 
     fn ask(&mut self, question: Question, node: u32, yes: u8, no: u8) -> Option<u8> {
-        let at = u8::try_from(self.steps.len()).ok().filter(|at| *at < MAX_QUESTIONS)?;
-        self.steps.push(Step { question, node, yes, no });
+        let at = u8::try_from(self.row.len()).ok().filter(|at| *at < MAX_QUESTIONS)?;
+        self.row.push(Step { question, node, yes, no });
         Some(at)
     }
 }
@@ -106,7 +107,7 @@ impl Row<'_> {
 impl Evaluation<'_> {
     /// Whether a condition holds, of those that were made of the same program.
     pub(super) fn decide(&self, all: &Conditions, condition: Condition) -> Result<bool, Stop> {
-        let before = condition.0.get() as usize - 1;
+        let before = (condition.0.get() as usize).saturating_sub(1);
         let row = all.steps.get(before..).unwrap_or_default();
         let mut at = 0;
         loop {

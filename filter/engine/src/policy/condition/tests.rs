@@ -125,8 +125,9 @@ fn program(nodes: Vec<Node>, lists: Vec<u32>) -> Program {
 
 /// Holds the rows of these conditions against their nodes.
 fn hold(program: &Program, conditions: &[u32]) {
-    let mut all = Conditions::default();
-    let rows: Vec<_> = conditions.iter().map(|at| (*at, all.add(program, *at))).collect();
+    let mut laying = Laying::of(program);
+    let rows: Vec<_> = conditions.iter().map(|at| (*at, laying.add(*at))).collect();
+    let all = laying.end();
     with_facts(|facts| {
         let evaluation = Evaluation { program, facts };
         for (at, row) in &rows {
@@ -195,10 +196,10 @@ fn a_condition_of_many_questions_stays_a_node() {
         }
         let last = nodes.len() as u32 - 1;
         let program = program(nodes, Vec::new());
-        let mut all = Conditions::default();
-        all.add(&program, last);
         hold(&program, &[last]);
-        all.steps.len()
+        let mut laying = Laying::of(&program);
+        laying.add(last);
+        laying.end().steps.len()
     };
     assert_eq!(chain(0), 1);
     assert_eq!(chain(31), 32);
@@ -207,16 +208,16 @@ fn a_condition_of_many_questions_stays_a_node() {
     let mut nodes = vec![Node::Boolean(true)];
     nodes.extend((0..40).map(|at| Node::And(at, at)));
     let program = program(nodes, Vec::new());
-    let mut all = Conditions::default();
-    all.add(&program, 40);
-    assert_eq!(all.steps.len(), 1);
+    let mut laying = Laying::of(&program);
+    laying.add(40);
+    assert_eq!(laying.end().steps.len(), 1);
 }
 
 #[test]
 fn rules_with_one_condition_share_its_row() {
     let nodes = vec![Node::Boolean(true), Node::Boolean(false), Node::Or(1, 0)];
     let program = program(nodes, Vec::new());
-    let mut all = Conditions::default();
-    let (first, again) = (all.add(&program, 2), all.add(&program, 2));
-    assert_eq!((first.0.get(), again.0.get(), all.steps.len()), (1, 1, 2));
+    let mut laying = Laying::of(&program);
+    let (first, again) = (laying.add(2), laying.add(2));
+    assert_eq!((first.0.get(), again.0.get(), laying.end().steps.len()), (1, 1, 2));
 }
