@@ -73,30 +73,24 @@ impl Question {
         }
         Some(match node(at)? {
             Node::Has(slot) => Self::Has(slot),
-            Node::Equal(left, right) => match (node(left)?, node(right)?) {
-                (Node::Slot(Slot::Input(nth)), Node::Text(text))
-                | (Node::Text(text), Node::Slot(Slot::Input(nth))) => Self::InputIs(nth, text),
-                (Node::Slot(Slot::Currency(nth)), Node::Text(text))
-                | (Node::Text(text), Node::Slot(Slot::Currency(nth))) => {
-                    Self::CurrencyIs(nth, text)
-                }
-                _ => {
-                    let (left, right) = (node(left)?, node(right)?);
-                    return Number::beside(program, left, Order::Equal, right)
-                        .or_else(|| Number::beside(program, right, Order::Equal, left));
-                }
-            },
-            Node::Less(left, right) | Node::DecimalLess(left, right) => {
-                is_ordered(node(at)?, node(left)?, node(right)?)?;
-                let (left, right) = (node(left)?, node(right)?);
-                return Number::beside(program, left, Order::Less, right)
-                    .or_else(|| Number::beside(program, right, Order::Greater, left));
+            Node::Equal(left, right) => return Self::equal(program, node(left)?, node(right)?),
+            Node::Less(left, right) => {
+                return Self::ordered(program, node(left)?, Order::Less, node(right)?, false);
             }
-            Node::LessOrEqual(left, right) | Node::DecimalLessOrEqual(left, right) => {
-                is_ordered(node(at)?, node(left)?, node(right)?)?;
-                let (left, right) = (node(left)?, node(right)?);
-                return Number::beside(program, left, Order::LessOrEqual, right)
-                    .or_else(|| Number::beside(program, right, Order::GreaterOrEqual, left));
+            Node::LessOrEqual(left, right) => {
+                return Self::ordered(
+                    program,
+                    node(left)?,
+                    Order::LessOrEqual,
+                    node(right)?,
+                    false,
+                );
+            }
+            Node::DecimalLess(left, right) => {
+                return Self::ordered(program, node(left)?, Order::Less, node(right)?, true);
+            }
+            Node::DecimalLessOrEqual(left, right) => {
+                return Self::ordered(program, node(left)?, Order::LessOrEqual, node(right)?, true);
             }
             Node::Like(text, pattern) => match node(text)? {
                 Node::Slot(Slot::Input(nth)) => Self::InputIsLike(nth, pattern),
@@ -121,12 +115,46 @@ impl Question {
             _ => return None,
         })
     }
+
+    fn equal(program: &Program, left: Node, right: Node) -> Option<Self> {
+        match (left, right) {
+            (Node::Slot(Slot::Input(nth)), Node::Text(text))
+            | (Node::Text(text), Node::Slot(Slot::Input(nth))) => Some(Self::InputIs(nth, text)),
+            (Node::Slot(Slot::Currency(nth)), Node::Text(text))
+            | (Node::Text(text), Node::Slot(Slot::Currency(nth))) => {
+                Some(Self::CurrencyIs(nth, text))
+            }
+            _ => Number::beside(program, left, Order::Equal, right),
+        }
+    }
+
+    /// Decimals have an order of their own; who asks the other of them gets none.
+    fn ordered(
+        program: &Program,
+        left: Node,
+        order: Order,
+        right: Node,
+        of_decimals: bool,
+    ) -> Option<Self> {
+        let is_decimal = |node: Node| matches!(node, Node::Decimal(_));
+        if of_decimals != (is_decimal(left) || is_decimal(right)) {
+            return None;
+        }
+        Number::beside(program, left, order, right)
+    }
 }
 
 impl Number {
-    /// The question of a fact beside a constant of its type.
-    fn beside(program: &Program, fact: Node, order: Order, constant: Node) -> Option<Question> {
-        let (number, bound) = match (fact, constant) {
+    /// The question of a fact beside a constant of its type, or the other way about.
+    fn beside(program: &Program, left: Node, order: Order, right: Node) -> Option<Question> {
+        let question = |(number, bound), order| Question::Number(number, order, bound);
+        let straight = Self::with_bound(program, left, right).map(|found| question(found, order));
+        let turned = || Self::with_bound(program, right, left);
+        straight.or_else(|| turned().map(|found| question(found, order.turned())))
+    }
+
+    fn with_bound(program: &Program, fact: Node, constant: Node) -> Option<(Self, i64)> {
+        Some(match (fact, constant) {
             (Node::Slot(Slot::Input(nth)), Node::Long(bound)) => (Self::Integer(nth), bound),
             (Node::Slot(Slot::Input(nth)), Node::Decimal(bound)) => (Self::Decimal(nth), bound),
             (Node::Slot(Slot::Amount(nth)), Node::Decimal(bound)) => (Self::Amount(nth), bound),
@@ -138,19 +166,22 @@ impl Number {
                 matches!(time, Some(Node::Slot(Slot::Time))).then_some((Self::Hour, bound))?
             }
             _ => return None,
-        };
-        Some(Question::Number(number, order, bound))
+        })
     }
 }
 
-/// Decimals have an order of their own; who asks the other of them gets none.
-fn is_ordered(node: Node, left: Node, right: Node) -> Option<()> {
-    let of_decimals = matches!(node, Node::DecimalLess(..) | Node::DecimalLessOrEqual(..));
-    let are_decimals = matches!(left, Node::Decimal(_)) || matches!(right, Node::Decimal(_));
-    (of_decimals == are_decimals).then_some(())
-}
-
 impl Order {
+    /// With its sides changed.
+    const fn turned(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Equal => Self::Equal,
+        }
+    }
+
     const fn holds(self, number: i64, bound: i64) -> bool {
         match self {
             Self::Less => number < bound,

@@ -54,10 +54,8 @@ fn operands() -> (Vec<Node>, Vec<u32>) {
         Slot::Task,
         Slot::Approval,
     ];
-    let of_inputs = (0..INPUTS).flat_map(|nth| {
-        let slots = [Slot::Input(nth), Slot::Amount(nth), Slot::Currency(nth)];
-        slots.into_iter().filter(move |slot| matches!(slot, Slot::Input(_)) || nth < 3 || nth > 4)
-    });
+    let of_inputs =
+        (0..INPUTS).flat_map(|nth| [Slot::Input(nth), Slot::Amount(nth), Slot::Currency(nth)]);
     for slot in slots.into_iter().chain(of_inputs) {
         nodes.extend([Node::Slot(slot), Node::Has(slot)]);
     }
