@@ -134,6 +134,7 @@ pub(crate) fn bundle(names: &[&str]) -> Bundle {
             treatment: Treatment::Guarded(routes.collect()),
         }],
         policy: vec![],
+        budgets: vec![],
     }
 }
 

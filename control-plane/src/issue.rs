@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gatepass_engine::budget::Amount;
 use gatepass_engine::bundle::Assurance;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::denial::Denial;
@@ -52,6 +53,8 @@ pub struct Grant {
     pub task: String,
     pub assurance: Assurance,
     pub approval: Option<Approval>,
+    /// What is taken of each budget with it, by name.
+    pub budgets: BTreeMap<String, Amount>,
     /// The SPIFFE ID that must present it.
     pub workload: Option<String>,
     pub confirmation: Option<Confirmation>,
@@ -156,6 +159,7 @@ impl Grant {
             task: task.to_owned(),
             assurance: Assurance::Federated,
             approval: None,
+            budgets: BTreeMap::new(),
             workload: None,
             confirmation: None,
             lifetime: DEFAULT_LIFETIME,
@@ -204,6 +208,7 @@ impl Grant {
             req_wl: self.workload.as_deref(),
             cnf: self.confirmation.as_ref(),
             approval: self.approval.as_ref(),
+            budget: &self.budgets,
             dec: self.decision.as_deref(),
             pol: self.policy.map(|at| (at.epoch, at.sequence)),
         };
@@ -359,6 +364,8 @@ struct Claims<'a> {
     cnf: Option<&'a Confirmation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     approval: Option<&'a Approval>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    budget: &'a BTreeMap<String, Amount>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dec: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -372,6 +379,8 @@ pub enum IssueError {
     Lifetime(u64),
     #[error("prior actors need a subject that they acted for")]
     NoSubject,
+    #[error("the policy has no budget `{0}` of which `{1}` is a sum")]
+    Budget(String, String),
     #[error("the claims do not encode")]
     Encoding,
     #[error("no gate would read the gatepass: {0}")]

@@ -14,6 +14,7 @@ mod fixture;
 
 pub mod api;
 pub mod audit;
+pub mod budget;
 pub mod client;
 pub mod config;
 pub mod db;

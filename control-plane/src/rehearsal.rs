@@ -130,13 +130,13 @@ fn came(stage: &mut Stage, bundle: &Bundle, case: &Case) -> Result<Came, Rehears
         Consent::None => None,
         Consent::Same | Consent::Other => Some(ANOTHER),
     };
-    let first = match token(stage, case, pass, &audience, approved) {
+    let first = match token(stage, (case, pass), bundle, &audience, approved) {
         Ok(token) => decided(stage, case, host, Some(&token))?,
         Err(error) => return Ok(Came::NoPass(error)),
     };
     // What the request's digest is, the engine says when it is asked about an approval of another.
     if let (Consent::Same, Came::Decided(_, Recorded(_, Some(digest)))) = (pass.approval, &first) {
-        return match token(stage, case, pass, &audience, Some(*digest)) {
+        return match token(stage, (case, pass), bundle, &audience, Some(*digest)) {
             Ok(token) => decided(stage, case, host, Some(&token)),
             Err(error) => Ok(Came::NoPass(error)),
         };
@@ -146,12 +146,12 @@ fn came(stage: &mut Stage, bundle: &Bundle, case: &Case) -> Result<Came, Rehears
 
 fn token(
     stage: &Stage,
-    case: &Case,
-    pass: &Pass,
+    (case, pass): (&Case, &Pass),
+    bundle: &Bundle,
     audience: &str,
     approved: Option<[u8; 32]>,
 ) -> Result<String, IssueError> {
-    stage.issue(&grant::of(pass, audience, case.scene.now, approved)?, pass, case.scene.now)
+    stage.issue(&grant::of(pass, audience, bundle, case.scene.now, approved)?, pass, case.scene.now)
 }
 
 fn decided(

@@ -238,7 +238,8 @@ async fn tidy(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Spent assertions and uses, and gatepasses that have expired; records of 90 days ago.
+/// Spent assertions and uses, what is outside of the windows of budgets, and gatepasses that have expired; records
+/// of 90 days ago.
 async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
     let tidied = shared.db.write(async |tx| {
         let now = crate::db::signed(tx.now().0);
@@ -246,6 +247,8 @@ async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
         for statement in [
             "DELETE FROM spent WHERE until < ? - 60",
             "DELETE FROM uses WHERE until < ? - 60",
+            "DELETE FROM reserved WHERE until < ? - 60",
+            "DELETE FROM taken WHERE until < ?",
             "DELETE FROM confirmed_records WHERE stored_at < ? - 7776000",
             "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
             "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",

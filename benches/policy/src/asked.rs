@@ -1,5 +1,6 @@
 //! One request with its gatepass, and what Cedar decides of it.
 
+use gatepass_engine::budget::Budgets;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
 use gatepass_engine::inputs::Inputs;
@@ -43,6 +44,7 @@ impl Asks {
             environment: &self.environment,
             now: UnixSeconds(self.now),
             action: &self.name,
+            budgets: Budgets::default(),
             asked: Some(Asked {
                 audience: AUDIENCE,
                 method: "POST",

@@ -69,6 +69,8 @@ pub struct Pass {
     pub audiences: Option<Vec<String>>,
     /// By input, then by `max`, `min`, `equals`, `in` or `prefix`.
     pub constraints: BTreeMap<String, BTreeMap<String, Value>>,
+    /// What is taken of budgets with it, by name; of the others this gatepass alone.
+    pub budgets: BTreeMap<String, String>,
     pub uses: Option<u32>,
     pub assurance: Assurance,
     pub approval: Consent,

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{Compiled, Sources};
 
 mod action;
+mod budget;
 mod host;
 mod route;
 mod rule;
@@ -94,6 +95,7 @@ pub fn changes(before: Side<'_>, after: Side<'_>) -> Vec<Change> {
     }
     actions(before, after, &mut all);
     host::compare(&before.compiled.bundle, &after.compiled.bundle, &mut all);
+    budget::compare(&before.compiled.bundle, &after.compiled.bundle, &mut all);
     rule::compare(before, after, &mut all);
     all.found
 }

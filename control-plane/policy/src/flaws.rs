@@ -27,6 +27,7 @@ fn located(flaw: &Flaw, places: &Places) -> At {
         routes::Place::Bundle => None,
         routes::Place::Action(at) => places.actions.get(at),
         routes::Place::Host(at) => places.hosts.get(at),
+        routes::Place::Budget(at) => places.budgets.get(at),
         routes::Place::Route { host, route } => child(places, host, route),
         routes::Place::Input { host, route, input } => {
             child(places, host, route).and_then(|route| route.children.get(input))
@@ -64,11 +65,16 @@ fn take_out(bundle: &mut Bundle, places: &mut Places, place: routes::Place) -> b
             Some(action) => {
                 // A name that nobody chooses, so that it is not there twice.
                 // What it reads of a body stays too, so that its inputs are not told of.
-                *action = Action { body: action.body, ..sound(&format!("-{at}-")) };
+                // And how often it is used, so that its budgets are not.
+                *action =
+                    Action { body: action.body, uses: action.uses, ..sound(&format!("-{at}-")) };
                 true
             }
             None => false,
         },
+        routes::Place::Budget(at) => {
+            remove(&mut bundle.budgets, at) && remove(&mut places.budgets, at)
+        }
         routes::Place::Host(at) => remove(&mut bundle.hosts, at) && remove(&mut places.hosts, at),
         routes::Place::Route { host, route } => {
             let Some(place) = places.hosts.get_mut(host) else {
@@ -108,7 +114,11 @@ fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
 
 /// Words of the engine's texts and the fields that they are about. A word that is no longer used
 /// costs precision and nothing else.
-const WORDS: [(&str, &str); 39] = [
+const WORDS: [(&str, &str); 43] = [
+    ("a window", "window"),
+    ("used once", "actions"),
+    ("no input", "sum"),
+    ("nothing bounds", "sum"),
     ("upgrade", "upgrade"),
     ("needs the method `POST`", "match"),
     ("JSON-RPC method", "mcp"),

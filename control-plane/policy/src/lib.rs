@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 use gatepass_engine::bundle::Bundle;
-use gatepass_engine::policy::{Program, Rule};
+use gatepass_engine::policy::{Node, Program, Rule, Slot};
 
 pub mod cases;
 pub mod cedar;
@@ -30,7 +30,7 @@ pub use problem::{Level, Problem, report};
 pub use reader::seconds;
 pub use sources::{SINGLE, SourceFile, Sources};
 
-use lower::{Document, Lowered};
+use lower::{Document, Lowered, Places};
 use reader::Reader;
 use sources::Part;
 
@@ -81,6 +81,7 @@ pub fn compile_sources(sources: &Sources) -> Result<Compiled, Vec<Problem>> {
     let Lowered { mut bundle, places, environment } = lower::policy(&mut reader, &documents);
     let mut problems = reader.take_problems();
     cedar(&cedar_files, &mut bundle, &mut problems);
+    budgets_without_rules(&mut reader, &bundle, &places);
     flaws::find(&mut reader, bundle.clone(), places);
     problems.extend(reader.take_problems());
     let (mut errors, mut warnings): (Vec<Problem>, Vec<Problem>) =
@@ -127,6 +128,20 @@ fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Probl
             false => Problem::warning(file, (line, column), message, remedy),
         }
     }));
+}
+
+/// Whatever is counted, nothing is bounded by it.
+fn budgets_without_rules(reader: &mut Reader, bundle: &Bundle, places: &Places) {
+    let program = program(bundle).unwrap_or_default();
+    for (nth, (budget, place)) in (0..).zip(bundle.budgets.iter().zip(&places.budgets)) {
+        let asks = |node: &Node| *node == Node::Slot(Slot::Budget(nth));
+        if !program.nodes.iter().any(asks) {
+            let name = &budget.name;
+            let remedy = format!("write a rule about `context.budget.{name}`");
+            let message = format!("budget `{name}` is counted, and no rule asks for it");
+            reader.warn(place.at, message, remedy);
+        }
+    }
 }
 
 /// The rules of a bundle as published; `None` where it has none, or its bytes do not decode.

@@ -9,6 +9,7 @@ use crate::reader::{At, Fields, Reader};
 use crate::tree::{Node, Tree};
 
 mod action;
+mod budget;
 mod calls;
 mod defaults;
 mod host;
@@ -46,6 +47,7 @@ pub(crate) struct Places {
     pub(crate) actions: Vec<Place>,
     /// Their children are routes, whose children are inputs.
     pub(crate) hosts: Vec<Place>,
+    pub(crate) budgets: Vec<Place>,
 }
 
 /// One item and its fields.
@@ -145,10 +147,17 @@ pub(crate) fn policy(reader: &mut Reader, documents: &[Document]) -> Lowered {
     }
     hosts.take_routes(reader, &actions, &defaults);
     hosts.without_routes(reader);
-    lowered.bundle.actions = actions.list;
-    lowered.places.actions = actions.places;
+    lowered.bundle.actions.clone_from(&actions.list);
     lowered.bundle.hosts = hosts.list;
     lowered.places.hosts = hosts.places;
+    if let Some((document, fields)) = whole {
+        reader.enter(document.file);
+        let budgets = fields
+            .find("budgets")
+            .map(|tree| budget::budgets(reader, tree, &actions, &mut lowered.bundle));
+        lowered.places.budgets = budgets.unwrap_or_default();
+    }
+    lowered.places.actions = actions.places;
     let is_routed = routed(&lowered.bundle);
     for (id, (action, place)) in
         (0..).zip(lowered.bundle.actions.iter().zip(&lowered.places.actions))
@@ -210,4 +219,4 @@ fn field<'t, T>(
     fields.find(name).and_then(read)
 }
 
-const WHOLE_FIELDS: [&str; 4] = ["environment", "defaults", "actions", "hosts"];
+const WHOLE_FIELDS: [&str; 5] = ["environment", "defaults", "actions", "hosts", "budgets"];

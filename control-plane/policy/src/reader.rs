@@ -262,7 +262,7 @@ impl Reader {
     }
 }
 
-/// Reads a duration as policies write it: `30s`, `5m`, `1h`.
+/// Reads a duration as policies write it: `30s`, `5m`, `1h`, `1d`.
 #[must_use]
 pub fn seconds(text: &str) -> Option<u32> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -270,6 +270,7 @@ pub fn seconds(text: &str) -> Option<u32> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 24 * 3600,
         _ => return None,
     };
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {

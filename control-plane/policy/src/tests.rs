@@ -6,6 +6,7 @@ use gatepass_engine::routes::Index;
 use super::*;
 
 mod bodies;
+mod budgets;
 mod cases;
 mod folder;
 mod guide;
@@ -372,7 +373,7 @@ fn what_is_no_policy_is_told_of() {
         ("[]", "1:1: expected the fields of a policy, found a list"),
         (
             "host: []\nhosts: []",
-            "1:1: unknown field `host`; a policy takes `environment`, `defaults`, `actions` or `hosts`",
+            "1:1: unknown field `host`; a policy takes `environment`, `defaults`, `actions`, `hosts` or `budgets`",
         ),
         ("actions: {}\n", "1:1: a policy needs `hosts`"),
         ("hosts:\n", "1:6: expected a list of hosts, found nothing"),

@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
+use gatepass::budget;
 use gatepass::issue::{Approval, Constraint, Grant, Party, new_id};
+use gatepass_engine::budget::Amount;
 use gatepass_engine::bundle::{self, Bundle, InputKind, RouteTarget, Treatment};
 use gatepass_engine::clock::UnixSeconds;
 use serde_json::Value;
@@ -57,6 +59,10 @@ pub(crate) struct GrantArgs {
     /// Who approved: `user:<directory>/<id>`.
     #[arg(long, value_name = "ID", requires = "approval_digest")]
     approved_by: Option<String>,
+    /// What is taken of a budget with it, such as `day=45000.00 EUR`; this gatepass alone unless stated. Repeat
+    /// for each.
+    #[arg(long, value_name = "NAME=SUM")]
+    budget: Vec<String>,
     /// How long it lives: `30s`, `5m`, `1h`.
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     ttl: String,
@@ -72,8 +78,28 @@ enum Assurance {
 impl GrantArgs {
     pub(crate) fn issue(&self, now: UnixSeconds) -> Outcome<String> {
         let mut store = self.at.open()?;
-        let grant = self.grant(store.publisher().index().bundle(), now)?;
+        let bundle = store.publisher().index().bundle();
+        let mut grant = self.grant(bundle, now)?;
+        // Nothing is counted here.
+        budget::use_once(&mut grant.entries, bundle);
+        budget::alone(&mut grant, bundle);
+        self.take(&mut grant, bundle)?;
         Ok(store.issue(&grant, now)?)
+    }
+
+    fn take(&self, grant: &mut Grant, bundle: &Bundle) -> Outcome<()> {
+        for text in &self.budget {
+            let wrong = |what: &str| format!("`{text}`: {what}");
+            let (name, sum) = text
+                .split_once('=')
+                .ok_or_else(|| wrong("expected `NAME=SUM`, such as `day=45000.00 EUR`"))?;
+            let budget = bundle.budgets.iter().find(|budget| budget.name == name);
+            let budget = budget.ok_or_else(|| wrong("the policy has no budget of this name"))?;
+            let sum = Amount::parse(&budget.sums, sum)
+                .ok_or_else(|| wrong("no sum in the unit of this budget"))?;
+            grant.budgets.insert(name.to_owned(), sum);
+        }
+        Ok(())
     }
 
     fn grant(&self, bundle: &Bundle, now: UnixSeconds) -> Outcome<Grant> {

@@ -155,6 +155,34 @@ async fn keep_stopped(work: &Path, replaced: &Replaced, file: &Path) -> Result<(
             closed?;
         }
     }
+    keep_taken(work, replaced, name).await
+}
+
+/// What was taken of budgets since the copy was made stays taken.
+async fn keep_taken(work: &Path, replaced: &Replaced, name: &str) -> Result<(), DbError> {
+    let mut connection = SqliteConnection::connect_with(&options(work)).await?;
+    sqlx::query("ATTACH DATABASE ? AS replaced").bind(name).execute(&mut connection).await?;
+    // One from before there were budgets has none.
+    let known = sqlx::query_scalar::<_, i64>(
+        "SELECT count(*) FROM replaced.sqlite_master WHERE name IN ('reserved', 'taken')",
+    );
+    let known = known.fetch_one(&mut connection).await;
+    let mut kept = Ok(());
+    if known.as_ref().is_ok_and(|tables| *tables == 2) {
+        // It knows of each reservation of the copy what became of it, if all of it can be read.
+        let forget = if replaced.is_whole { FORGET_RESERVED } else { "SELECT 1" };
+        for statement in [forget, KEEP_RESERVED, KEEP_TAKEN] {
+            if kept.is_ok() {
+                kept = sqlx::query(statement).execute(&mut connection).await.map(drop);
+            }
+        }
+    }
+    let closed = connection.close().await;
+    if replaced.is_whole {
+        known?;
+        kept?;
+        closed?;
+    }
     Ok(())
 }
 
@@ -213,6 +241,17 @@ async fn raise(
     sqlx::query("DELETE FROM deltas").execute(&mut *tx).await?;
     sqlx::query("DELETE FROM cohort_deltas").execute(&mut *tx).await?;
     sqlx::query("DELETE FROM gatepasses").execute(&mut *tx).await?;
+    // What was reserved when the copy was made may have been used since.
+    sqlx::query(
+        "INSERT INTO taken (budget, holder, until, amount)
+         SELECT budget, holder, ? + window, sum(amount) FROM reserved WHERE true
+         GROUP BY budget, holder, window
+         ON CONFLICT (budget, holder, until) DO UPDATE SET amount = amount + excluded.amount",
+    )
+    .bind(signed(now.0))
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("DELETE FROM reserved").execute(&mut *tx).await?;
     sqlx::query(
         "UPDATE environment SET epoch = ?, sequence = 1, issuance_closed = ?, keys_version = ?",
     )
@@ -265,6 +304,11 @@ async fn let_time_fall(tx: &mut SqliteConnection, now: UnixSeconds) -> Result<()
     Ok(())
 }
 
+const FORGET_RESERVED: &str = "DELETE FROM reserved";
+const KEEP_RESERVED: &str = "INSERT OR IGNORE INTO reserved SELECT * FROM replaced.reserved";
+const KEEP_TAKEN: &str = "INSERT INTO taken (budget, holder, until, amount)
+ SELECT budget, holder, until, amount FROM replaced.taken WHERE true
+ ON CONFLICT (budget, holder, until) DO UPDATE SET amount = max(amount, excluded.amount)";
 /// The trigger that keeps positions and times from falling.
 const ONLY_RISE: &str = "environment_positions_only_rise";
 /// Why issuance is closed after a restore.

@@ -24,9 +24,11 @@ use crate::keychain::{Kept, Keychain, Signers};
 use crate::publish::{Carried, Changes, Publisher, Revoke, ToCohort};
 use crate::roots::unverified_document;
 
+mod budgets;
 mod deltas;
 mod uses;
 
+pub(crate) use budgets::Reservation;
 pub(crate) use uses::Spending;
 
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.

@@ -5,6 +5,8 @@
 //! record and commits before anybody has the gatepass. What is asked for must be narrower than one
 //! entry of the blueprint's ceiling, and allowed by the policy in force as the engine says it.
 
+use std::collections::BTreeMap;
+
 use gatepass_engine::bundle::{Assurance, Risk};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::decision::{admit, alive};
@@ -18,8 +20,9 @@ use serde_json::{Value, json};
 
 use super::assertion::Assertion;
 use super::ceiling::{self, Ceiling};
-use super::tasks;
+use super::{budgets, tasks};
 use crate::audit::Entry;
+use crate::budget::use_once;
 use crate::db::{Issuance, Tx, signed, unsigned};
 use crate::issue::{self, Entry as Detail, Grant, Issuer};
 use crate::keychain::Kept;
@@ -91,8 +94,9 @@ pub fn kept<T>(outcome: Result<T, Denied>) -> Result<Result<T, Denied>, Denied> 
 }
 
 /// INVARIANT: whatever is refused is refused before the first statement that changes something.
-async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
+async fn decide(tx: &mut Tx, mut request: Request) -> Result<Issued, Denied> {
     let now = tx.now();
+    use_once(&mut request.entries, tx.publisher().index().bundle());
     if request.subject_token.is_some() || request.task.is_none() {
         tx.guard().await?;
     }
@@ -118,7 +122,7 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
     let key = tx.issuer().cloned().ok_or_else(no_issuer_key)?;
     let position = tx.position();
     let jti = uuid::Uuid::now_v7().to_string();
-    let grant = Grant {
+    let mut grant = Grant {
         jti: jti.clone(),
         subject: parent.as_ref().and_then(|parent| parent.subject.clone()),
         prior_actors: parent.as_ref().map(|parent| parent.actors.clone()).unwrap_or_default(),
@@ -133,13 +137,19 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
             None => REGISTERED_KEY,
         },
         approval: None,
+        budgets: BTreeMap::new(),
         workload: None,
         confirmation: None,
         lifetime,
         decision: Some(jti.clone()),
         policy: Some(position),
     };
+    let reserved = budgets::add_up(tx, &grant).await?;
+    grant.budgets = reserved.sums;
     let (mut claims, text) = admitted(tx, &grant, &standing, position, now)?;
+    if !reserved.parts.is_empty() {
+        tx.guard().await?;
+    }
     if let Work::New(id) = &task {
         tasks::open(tx, id, &grant.agent.id, "").await?;
     }
@@ -154,6 +164,9 @@ async fn decide(tx: &mut Tx, request: Request) -> Result<Issued, Denied> {
         expires_at: now.plus(grant.lifetime),
     };
     record(tx, &grant, &issuance).await?;
+    for part in &reserved.parts {
+        tx.reserve(&grant.jti, issuance.expires_at, part).await?;
+    }
     Ok(Issued {
         key,
         details: claims.get_mut("authorization_details").map(Value::take).unwrap_or_default(),
@@ -204,16 +217,20 @@ fn admitted(
 
 /// Writes the gatepass down.
 async fn record(tx: &mut Tx, grant: &Grant, issuance: &Issuance<'_>) -> Result<(), Denied> {
+    let mut after = json!({
+        "jti": grant.jti, "task": grant.task, "audiences": grant.audiences,
+        "entries": grant.entries, "scopes": grant.scopes, "subject": grant.subject,
+        "ancestors": grant.ancestors, "expires_at": issuance.expires_at,
+    });
+    if let (Some(members), false) = (after.as_object_mut(), grant.budgets.is_empty()) {
+        members.insert("budget".to_owned(), json!(grant.budgets));
+    }
     let entry = Entry {
         actor: &grant.agent.id,
         action: "gatepass.issue",
         target: &grant.agent.id,
         before: Value::Null,
-        after: json!({
-            "jti": grant.jti, "task": grant.task, "audiences": grant.audiences,
-            "entries": grant.entries, "scopes": grant.scopes, "subject": grant.subject,
-            "ancestors": grant.ancestors, "expires_at": issuance.expires_at,
-        }),
+        after,
         reason: "",
     };
     tx.issued(issuance, entry).await?;
@@ -247,6 +264,7 @@ pub async fn give_back(tx: &mut Tx, agent: &str, token: &str) -> Result<(), Deni
         .bind(jti)
         .execute(tx.sql())
         .await?;
+    tx.release(jti).await?;
     tx.revoke([Revoke::new(Kind::Credential, jti, now)]);
     tx.audit(Entry {
         actor: agent,

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use gatepass_engine::budget::Amount;
+use gatepass_engine::bundle::Bundle;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_policy::cases::Pass;
 use serde_json::Value;
 
+use crate::budget;
 use crate::issue::{Approval, Constraint, Entry, Grant, IssueError, Party};
 
 /// `audience` is that of the host; `approved` the digest that a human has agreed to.
 pub(super) fn of(
     pass: &Pass,
     audience: &str,
+    bundle: &Bundle,
     now: UnixSeconds,
     approved: Option<[u8; 32]>,
 ) -> Result<Grant, IssueError> {
@@ -41,6 +45,14 @@ pub(super) fn of(
         amr: vec!["hwk".to_owned()],
         digest,
     });
+    budget::use_once(&mut grant.entries, bundle);
+    budget::alone(&mut grant, bundle);
+    for (name, text) in &pass.budgets {
+        let wrong = || IssueError::Budget(name.clone(), text.clone());
+        let budget = bundle.budgets.iter().find(|budget| budget.name == *name);
+        let sum = budget.and_then(|budget| Amount::parse(&budget.sums, text)).ok_or_else(wrong)?;
+        grant.budgets.insert(name.clone(), sum);
+    }
     Ok(grant)
 }
 

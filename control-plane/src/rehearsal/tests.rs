@@ -327,3 +327,46 @@ fn rules_without_a_part_in_any_test_are_named() {
 }
 
 const GUIDE: &str = include_str!("../../../docs/policy-folder.md");
+
+#[test]
+fn what_is_taken_of_a_budget_is_this_gatepass_alone_unless_stated() {
+    const BUDGETS: &str = "\
+budgets:
+  day:
+    actions: [write]
+    per: agent
+    window: 1d
+    sum: amount
+    currency: EUR
+";
+    let yaml = POLICY.replace("    approval: true\n", "") + BUDGETS;
+    let rules = "permit (principal, action, resource);\n\
+        @id(\"day\") forbid (principal, action == Action::\"write\", resource)\n\
+        unless { context.budget.day.lessThanOrEqual(decimal(\"50.0\")) };\n";
+    let text = format!("-- a.cedar --\n{rules}-- gatepass.yaml --\n{yaml}");
+    let compiled =
+        compile(&text).unwrap_or_else(|found| panic!("{}", gatepass_policy::report(&found)));
+    let run = |constraint: &str, budget: &str, expect: &str| {
+        let text = format!(
+            "tests:\n  - name: one\n    request: {{method: POST, path: /write, json: {{amount: '1'}}}}\n    \
+             gatepass: {{actions: [write], scopes: [orders.write]{constraint}{budget}}}\n    expect: {expect}\n"
+        );
+        let file = SourceFile { name: "tests/a.yaml".to_owned(), text };
+        let cases = cases::read(&[file])
+            .unwrap_or_else(|found| panic!("{}", gatepass_policy::report(&found)));
+        let failure = rehearse(&compiled, &cases).unwrap().results.remove(0).failure;
+        failure.map(|failure| failure.came)
+    };
+    let max = |most: &str| format!(", constraints: {{amount: {{max: {most} EUR}}}}");
+    let denied = "{decision: deny, code: policy_denied, rules: [day]}";
+    assert_eq!(run(&max("50"), "", "allow"), None);
+    assert_eq!(run(&max("50.01"), "", denied), None);
+    assert_eq!(run(&max("5"), ", budget: {day: 50.00 EUR}", "allow"), None);
+    assert_eq!(run(&max("5"), ", budget: {day: 50.01 EUR}", denied), None);
+    assert_eq!(run("", "", "{decision: deny, code: budget_missing}"), None);
+    for budget in [", budget: {week: 5.00 EUR}", ", budget: {day: 5.00 USD}", ", budget: {day: 5}"]
+    {
+        let came = run(&max("5"), budget, "allow").unwrap();
+        assert!(came.starts_with("not run: the policy has no budget"), "{came}");
+    }
+}

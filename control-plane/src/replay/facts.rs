@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gatepass_engine::budget::Budgets;
 use gatepass_engine::bundle::{Currency, Input, InputKind, Recording, Route, Source};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
@@ -112,6 +113,7 @@ impl<'r> Held<'r> {
             environment: self.environment,
             now: UnixSeconds(u64::try_from(at.as_second()).unwrap_or_default()),
             action: &self.found.action.name,
+            budgets: Budgets::default(),
             asked: Some(Asked {
                 audience: &self.found.host.audience,
                 method: record.method.as_deref().ok_or("method")?,
@@ -154,6 +156,7 @@ impl<'r> Held<'r> {
             Slot::Assurance => "the assurance",
             Slot::Issued | Slot::Expires => "the times of the gatepass",
             Slot::Approval | Slot::ApprovalId | Slot::ApprovalBy => "the approval",
+            Slot::Budget(_) => "what was taken of the budget",
             Slot::Input(nth) | Slot::Amount(nth) | Slot::Currency(nth) => return input(nth),
         };
         Some(lacking.to_owned())

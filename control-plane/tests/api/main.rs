@@ -6,6 +6,7 @@
 
 mod kit;
 
+mod budgets;
 mod bulk;
 mod canary;
 mod clients;

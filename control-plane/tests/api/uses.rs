@@ -16,7 +16,7 @@ fn once() -> Ask {
 }
 
 /// What a gate that follows asks of this gatepass.
-fn question(plane: &Plane, token: &str, nonce: &str) -> Question {
+pub(crate) fn question(plane: &Plane, token: &str, nonce: &str) -> Question {
     let claims = claims(token);
     Question {
         jti: claims["jti"].as_str().unwrap().to_owned(),
@@ -28,14 +28,18 @@ fn question(plane: &Plane, token: &str, nonce: &str) -> Question {
 }
 
 impl Plane {
-    fn redeems(&self, gate: &'static str, question: &Question) -> Result<Verdict, String> {
+    pub(crate) fn redeems(
+        &self,
+        gate: &'static str,
+        question: &Question,
+    ) -> Result<Verdict, String> {
         let asked = question.clone();
         let decided: Result<_, Refused> =
             self.block_on(self.db().write(async move |tx| redeem(tx, gate, &asked).await));
         decided.map(|decided| decided.verdict).map_err(|refused| refused.code().to_owned())
     }
 
-    fn redeemed(&self, gate: &'static str, question: &Question) -> Verdict {
+    pub(crate) fn redeemed(&self, gate: &'static str, question: &Question) -> Verdict {
         self.redeems(gate, question).unwrap()
     }
 }

@@ -11,6 +11,8 @@ pub struct Bundle {
     /// A [`crate::policy::Program`] in postcard: the rules, lowered from Cedar. Empty: there are none, and what
     /// a gatepass grants is permitted.
     pub policy: Vec<u8>,
+    /// What rules may bound over several gatepasses; they name them by their number.
+    pub budgets: Vec<Budget>,
 }
 
 /// An action; routes name it by its index in [`Bundle::actions`].
@@ -98,6 +100,53 @@ pub enum Binding {
 pub enum Uses {
     Unlimited,
     Once,
+}
+
+/// How much of something gatepasses may take together, counted when they are issued. Each of them says what is
+/// taken with it, in its claim `budget`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// `[a-z][a-z0-9_]*`, at most 64 bytes.
+    pub name: String,
+    pub per: Holder,
+    /// Seconds: what was taken before is forgotten.
+    pub window: u32,
+    pub sums: Sums,
+    /// Indexes into [`Bundle::actions`], ascending; each is used once for a gatepass.
+    pub actions: Vec<u32>,
+}
+
+/// Whose gatepasses are taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    Agent,
+    Task,
+    Owner,
+    Blueprint,
+}
+
+/// What of a gatepass is added up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sums {
+    /// How many they are.
+    Uses,
+    /// The most that an input may be, by its name.
+    Integer(String),
+    Decimal(String),
+    /// Amounts of this currency alone: three upper-case letters.
+    Money(String, String),
+}
+
+impl Sums {
+    /// The input; none where gatepasses are counted.
+    #[must_use]
+    pub fn input(&self) -> Option<&str> {
+        match self {
+            Self::Uses => None,
+            Self::Integer(input) | Self::Decimal(input) | Self::Money(input, _) => Some(input),
+        }
+    }
 }
 
 /// When the record of a decision must be stored.

@@ -39,7 +39,9 @@ mod state;
 
 pub use admission::admit;
 use credential::Credential;
-use demands::{approval, assurance, binding, needs, not_granted, restrictions, scopes, young};
+use demands::{
+    approval, assurance, binding, budgeted, needs, not_granted, restrictions, scopes, young,
+};
 use line::RequestLine;
 pub use noted::{Noted, Seen};
 pub use permit::{Identity, Permit, Reason};
@@ -423,6 +425,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         self.step(Check::Assurance, assurance(claims, action))?;
         self.step(Check::Approval, approval(claims, action, digest))?;
         if let Some(index) = index {
+            let budgets = index.budgets(wanted.at);
+            self.step(Check::Budget, budgeted(claims, budgets))?;
             self.ask_rules(index, claims, &asking, &wanted, inputs)?;
         }
         if let (Some(listed), Some(calls), Some(index)) = (listed, &calls, self.gate.shared_index())

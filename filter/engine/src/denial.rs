@@ -294,6 +294,7 @@ denial_codes! {
     InsufficientAssurance = "insufficient_assurance", 403: "The agent proved itself too weakly for this action.", next "Use an attested or federated identity.";
     ApprovalRequired = "approval_required", 403: "The action needs a human's approval.", next "Request approval for this action, then ask for a gatepass with it.";
     ApprovalMismatch = "approval_mismatch", 403: "What was approved is not this action.", next "Request approval for exactly this action.";
+    BudgetMissing = "budget_missing", 403: "The action is under a budget, and the gatepass has nothing reserved under it.", next "Ask for a new gatepass.";
     PolicyDenied = "policy_denied", 403: "A policy forbids the action, or none permits it.", next "Ask the policy's owner.";
     PolicyError = "policy_error", 403: "A policy could not be evaluated.", next "Ask the policy's owner.";
     Replayed = "replayed", 401: "The gatepass or its proof was used before.", next "Ask for a new gatepass.";
@@ -328,6 +329,7 @@ impl Code {
             | Self::UnsupportedRestriction
             | Self::BindingMismatch
             | Self::InsufficientAssurance
+            | Self::BudgetMissing
             | Self::ApprovalRequired
             | Self::ApprovalMismatch
             | Self::PolicyDenied

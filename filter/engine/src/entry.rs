@@ -47,7 +47,7 @@ enum Operator<'a> {
 
 /// A value as the gatepass writes it; the input's kind says how to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Literal<'a> {
+pub(crate) enum Literal<'a> {
     Integer(i64),
     Boolean(bool),
     Text(Cow<'a, str>),
@@ -215,7 +215,7 @@ impl Operator<'_> {
 }
 
 impl Literal<'_> {
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Integer(_) | Self::Boolean(_) | Self::Text(Cow::Borrowed(_)) => 0,
             Self::Text(Cow::Owned(text)) => text.capacity(),

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny};
 
+use crate::budget::Taken;
 use crate::bundle::Assurance;
 use crate::clock::{MAX_CLOCK_SKEW, Times, UnixSeconds};
 use crate::denial::{Code, Denial};
@@ -256,6 +257,7 @@ impl Signed {
             .saturating_add(claims.act.capacity().saturating_mul(size_of::<Actor<'_>>()))
             .saturating_add(claims.anc.capacity().saturating_mul(size_of::<Jti<'_>>()))
             .saturating_add(claims.authorization_details.weight())
+            .saturating_add(claims.budget.weight())
     }
 }
 
@@ -367,6 +369,8 @@ pub struct Claims<'a> {
     pub cnf: Present,
     #[serde(borrow, default)]
     pub approval: Option<Approval<'a>>,
+    #[serde(borrow, default)]
+    pub budget: Taken<'a>,
     /// `uses` stands in an entry; at the top level it would be a restriction in the wrong place,
     /// and is denied rather than ignored.
     #[serde(default)]

@@ -54,6 +54,11 @@ impl Decimal {
         self.0
     }
 
+    #[must_use]
+    pub const fn from_ten_thousandths(value: i64) -> Self {
+        Self(value)
+    }
+
     /// A whole number as a decimal, where it fits.
     #[must_use]
     pub const fn from_integer(whole: i64) -> Option<Self> {

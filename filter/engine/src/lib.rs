@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod budget;
 pub mod bundle;
 pub mod clock;
 pub mod decision;
@@ -59,4 +60,4 @@ pub use refusal::Refusal;
 
 /// The level of this engine, compared with a batch's `min_filter`. It rises when a format gains
 /// something that an older filter would misread.
-pub const FILTER_LEVEL: u32 = 3;
+pub const FILTER_LEVEL: u32 = 4;

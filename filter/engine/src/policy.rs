@@ -193,6 +193,9 @@ pub enum Slot {
     /// Of an input that is money.
     Amount(u16),
     Currency(u16),
+    /// `context.budget.*`, by its number in [`crate::bundle::Bundle::budgets`]. Missing where the action is not
+    /// under it.
+    Budget(u16),
 }
 
 #[cfg(test)]

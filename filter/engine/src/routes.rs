@@ -9,6 +9,7 @@ use core::fmt;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::body::Read;
+use crate::budget::Budgets;
 use crate::bundle::{
     Action, ActionMode, Bundle, Call, Host, Protocol, Route, RouteTarget, Treatment,
 };
@@ -17,6 +18,7 @@ use crate::inputs::{Inputs, Unclear};
 use crate::policy::{NOWHERE, Rules};
 use crate::target::{Ambiguous, Target, decoded};
 
+mod budgets;
 mod calls;
 mod check;
 
@@ -95,6 +97,7 @@ pub enum Place {
     Host(usize),
     Route { host: usize, route: usize },
     Input { host: usize, route: usize, input: usize },
+    Budget(usize),
 }
 
 impl fmt::Display for Flaw {
@@ -102,6 +105,7 @@ impl fmt::Display for Flaw {
         match self.place {
             Place::Bundle => write!(f, "bundle: {}", self.what),
             Place::Action(at) => write!(f, "actions[{at}]: {}", self.what),
+            Place::Budget(at) => write!(f, "budgets[{at}]: {}", self.what),
             Place::Host(at) => write!(f, "hosts[{at}]: {}", self.what),
             Place::Route { host, route } => {
                 write!(f, "hosts[{host}].routes[{route}]: {}", self.what)
@@ -120,6 +124,9 @@ impl Index {
         check_bundle(&bundle)?;
         let rules = Rules::read(&bundle.policy, bundle.actions.len())
             .map_err(|why| flaw(Place::Bundle, format!("rules: {why}")))?;
+        if rules.budgets() > bundle.budgets.len() {
+            return Err(flaw(Place::Bundle, "rules: they name a budget that is not there"));
+        }
         let names: HashMap<&str, usize> = rules.inputs().zip(0..).collect();
         let places = bundle.hosts.iter().map(|host| places_of(host, &names)).collect();
         let mut hosts = HashMap::new();
@@ -145,6 +152,12 @@ impl Index {
     pub(crate) fn input_places(&self, at: RouteAt) -> &[u8] {
         let of_host = self.places.get(at.host);
         of_host.and_then(|routes| routes.get(at.route)).map_or(&[], |places| places)
+    }
+
+    /// The budgets that an action is under, by its number.
+    #[must_use]
+    pub fn budgets(&self, action: u32) -> Budgets<'_> {
+        Budgets::of(&self.bundle.budgets, action)
     }
 
     #[must_use]

@@ -447,6 +447,7 @@ pub(crate) fn bundle() -> Bundle {
             host("open.example", Treatment::PassedThrough),
         ],
         policy: vec![],
+        budgets: vec![],
     }
 }
 

@@ -31,6 +31,7 @@ pub enum Check {
     Binding,
     Assurance,
     Approval,
+    Budget,
     Rules,
     Consumption,
 }
@@ -65,6 +66,7 @@ impl Check {
             Self::Binding => "the binding holds",
             Self::Assurance => "the agent proved itself well enough",
             Self::Approval => "a human approved this action",
+            Self::Budget => "what it takes of a budget is reserved",
             Self::Rules => "the policy's rules permit it",
             Self::Consumption => "what is used up is still there",
         }

@@ -6,8 +6,9 @@ mod held;
 use gatepass_engine::UnixSeconds;
 use gatepass_engine::batch::{Batch, Feed, Header, exact};
 use gatepass_engine::bundle::{
-    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Bundle, Call, Currency, Host, Input,
-    InputKind, Protocol, Recording, Risk, Route, RouteTarget, Source, Treatment, Uses,
+    Action, ActionMode, Assurance, Audit, Binding, BodyRule, Budget, Bundle, Call, Currency,
+    Holder, Host, Input, InputKind, Protocol, Recording, Risk, Route, RouteTarget, Source, Sums,
+    Treatment, Uses,
 };
 use gatepass_engine::keyring::{Algorithm, IssuerKey, IssuerKeys};
 use gatepass_engine::revocation::{Below, Change, HashKey, Kind, Revocation};
@@ -241,7 +242,17 @@ fn the_bundle_keeps_its_bytes() {
             },
         ],
         policy: vec![1, 2, 3],
+        budgets: vec![
+            budget(Holder::Agent, Sums::Uses),
+            budget(Holder::Task, Sums::Integer("count".into())),
+            budget(Holder::Owner, Sums::Decimal("weight".into())),
+            budget(Holder::Blueprint, Sums::Money("amount".into(), "EUR".into())),
+        ],
     };
     check("bundle", &bundle, &mut Vec::new());
     check("bundle-empty", &Bundle::default(), &mut Vec::new());
+}
+
+fn budget(per: Holder, sums: Sums) -> Budget {
+    Budget { name: "day".into(), per, window: 86_400, sums, actions: vec![0, 2] }
 }

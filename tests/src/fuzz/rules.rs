@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use gatepass_engine::budget::Budgets;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
 use gatepass_engine::policy::{Asked, Facts, Net, Outcome, Program, Rules, inputs_with_document};
@@ -80,6 +81,7 @@ fn decide(rules: &Rules, actions: usize) {
         environment: "prod",
         now: UnixSeconds(NOW),
         action: "orders:create",
+        budgets: Budgets::default(),
         asked: None,
     };
     let source = Net::of(core::net::Ipv4Addr::LOCALHOST.into());

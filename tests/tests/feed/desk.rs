@@ -360,6 +360,7 @@ pub(crate) fn bundle() -> Bundle {
             host("static", Treatment::PassedThrough),
         ],
         policy: vec![],
+        budgets: vec![],
     };
     assert_eq!(bundle.hosts[0].audience, AUDIENCE);
     bundle

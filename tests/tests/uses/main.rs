@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 #![expect(clippy::indexing_slicing, reason = "as above")]
 
+mod budgets;
 #[path = "../load/certificates.rs"]
 mod certificates;
 mod crash;

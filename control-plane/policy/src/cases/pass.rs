@@ -42,6 +42,7 @@ pub(super) fn read(reader: &mut Reader, of: &Fields<'_>) -> Option<Option<Pass>>
         Some(tree) => constraints(reader, tree),
         None => BTreeMap::new(),
     };
+    let budgets = fields.find("budget").map_or_else(BTreeMap::new, |tree| sums(reader, tree));
     let uses = fields.find("uses").and_then(|tree| match &tree.value {
         Node::Number(text) => text.parse().ok().or_else(|| told(reader, tree, "a whole number")),
         _ => told(reader, tree, "a whole number"),
@@ -62,6 +63,7 @@ pub(super) fn read(reader: &mut Reader, of: &Fields<'_>) -> Option<Option<Pass>>
         scopes,
         audiences,
         constraints,
+        budgets,
         uses,
         assurance: assurance.unwrap_or(Assurance::Federated),
         approval: approval.unwrap_or(Consent::None),
@@ -110,12 +112,27 @@ fn constraints(reader: &mut Reader, tree: &Tree) -> BTreeMap<String, BTreeMap<St
     constraints
 }
 
+/// By the name of the budget; that it has one is seen when the test runs.
+fn sums(reader: &mut Reader, tree: &Tree) -> BTreeMap<String, String> {
+    let Some(budgets) = reader.entries(tree, "`budget`") else { return BTreeMap::new() };
+    let mut sums = BTreeMap::new();
+    for (name, _, tree) in budgets.iter() {
+        match &tree.value {
+            Node::Text(text) | Node::Number(text) => {
+                sums.insert((*name).to_owned(), text.clone());
+            }
+            _ => reader.expected(tree, "a sum such as `45000.00 EUR` or `3`"),
+        }
+    }
+    sums
+}
+
 fn told<T>(reader: &mut Reader, tree: &Tree, what: &str) -> Option<T> {
     reader.expected(tree, what);
     None
 }
 
-const PASS_FIELDS: [&str; 14] = [
+const PASS_FIELDS: [&str; 15] = [
     "actions",
     "scopes",
     "agent",
@@ -125,6 +142,7 @@ const PASS_FIELDS: [&str; 14] = [
     "task",
     "audiences",
     "constraints",
+    "budget",
     "uses",
     "assurance",
     "approval",

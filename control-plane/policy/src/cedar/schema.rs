@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatepass_engine::bundle::{Action, Bundle, InputKind, Risk, RouteTarget, Treatment};
+use gatepass_engine::budget::Budgets;
+use gatepass_engine::bundle::{Action, Bundle, InputKind, Risk, RouteTarget, Sums, Treatment};
 
 use super::{Note, nowhere};
 
@@ -16,6 +17,8 @@ pub struct Schema {
     inputs: BTreeMap<String, Shape>,
     /// The groups of each action.
     groups: BTreeMap<String, BTreeSet<String>>,
+    /// By their number.
+    budgets: Vec<String>,
 }
 
 /// The type of an input.
@@ -58,6 +61,10 @@ impl Shape {
 impl Schema {
     pub(super) fn input(&self, name: &str) -> Option<Shape> {
         self.inputs.get(name).copied()
+    }
+
+    pub(super) fn budget(&self, name: &str) -> Option<u16> {
+        self.budgets.iter().position(|budget| budget == name)?.try_into().ok()
     }
 
     pub(super) fn is_in(&self, action: &str, group: &str) -> bool {
@@ -137,7 +144,8 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
     }
     let groups: BTreeMap<String, BTreeSet<String>> =
         bundle.actions.iter().map(|action| (action.name.clone(), groups_of(action))).collect();
-    Ok(Schema { text: text(bundle, &by_action, &groups), inputs, groups })
+    let budgets = bundle.budgets.iter().map(|budget| budget.name.clone()).collect();
+    Ok(Schema { text: text(bundle, &by_action, &groups), inputs, groups, budgets })
 }
 
 /// An action that is the group of another would put that into its own `risk:` group too: what a rule lets through
@@ -183,23 +191,35 @@ fn text(
     for group in all.difference(&names) {
         out.push_str(&format!("action {};\n", quoted(group)));
     }
-    for (action, inputs) in bundle.actions.iter().zip(inputs) {
+    for (at, (action, inputs)) in (0..).zip(bundle.actions.iter().zip(inputs)) {
         let groups = groups.get(&action.name).into_iter().flatten();
         let groups: Vec<String> = groups.map(|group| quoted(group)).collect();
         let fields =
             inputs.iter().map(|(name, shape)| format!("{}?: {}", quoted(name), shape.cedar()));
         let fields: Vec<String> = fields.collect();
+        let budgets = Budgets::of(&bundle.budgets, at);
+        let budgets =
+            budgets.iter().map(|one| format!("{}: {}", quoted(&one.name), sum(&one.sums)));
+        let budgets: Vec<String> = budgets.collect();
         out.push_str(&format!(
             "action {} in [{}] appliesTo {{\n  principal: [Gatepass::Agent],\n  resource: [Gatepass::System],\n  \
              context: {{\n    environment: String,\n    request: Gatepass::Request,\n    \
              gatepass: Gatepass::Credential,\n    task: Gatepass::Task,\n    \
-             approval?: Gatepass::Approval,\n    inputs: {{ {} }},\n  }},\n}};\n",
+             approval?: Gatepass::Approval,\n    inputs: {{ {} }},\n    budget: {{ {} }},\n  }},\n}};\n",
             quoted(&action.name),
             groups.join(", "),
             fields.join(", "),
+            budgets.join(", "),
         ));
     }
     out
+}
+
+const fn sum(sums: &Sums) -> &'static str {
+    match sums {
+        Sums::Uses | Sums::Integer(_) => "Long",
+        Sums::Decimal(_) | Sums::Money(..) => "decimal",
+    }
 }
 
 fn quoted(text: &str) -> String {

@@ -232,7 +232,7 @@ fn a_test_is_told_of_at_its_field() {
         &state("{now: today}"),
         "5:18: expected a time such as `2026-01-05T12:00:00Z`",
     );
-    check(SMALL, small, &state("{age: 1d}"), "5:18: expected a duration such as");
+    check(SMALL, small, &state("{age: 1w}"), "5:18: expected a duration such as");
     check(SMALL, small, &state("{revoked: [all]}"), "5:23: expected `credential`, `task`,");
     check(
         SMALL,

@@ -50,7 +50,12 @@ fn every_rule_of_the_guide_compiles() {
     let guide = include_str!("../../../../docs/rules.md");
     let rules: Vec<&str> =
         guide.split("```cedar\n").skip(1).map(|part| part.split_once("```").unwrap().0).collect();
-    assert_eq!((rules.len(), guide.matches("```cedar").count()), (8, 8));
+    assert_eq!((rules.len(), guide.matches("```cedar").count()), (9, 9));
+    let (_, budgets) = guide.split_once("```yaml\n").unwrap();
+    let (budgets, rest) = budgets.split_once("```").unwrap();
+    assert!(!rest.contains("```yaml"), "one example of YAML");
+    let whole = purchasing().files().iter().find(|file| file.name == "gatepass.yaml").cloned();
+    assert!(whole.unwrap().text.ends_with(budgets), "{budgets}");
     for rule in rules {
         let compiled = cedar::compile(&[("guide.cedar", rule)], &bundle);
         let (_, notes) = compiled.unwrap_or_else(|notes| panic!("{rule}\n{notes:?}"));

@@ -45,7 +45,27 @@ hosts:
         inputs:
           amount: {type: money, body: /amount, currency: {body: /currency}}
           rush: {type: boolean, body: /rush}
+budgets:
+  day: {actions: [orders:create], per: agent, window: 1d, sum: limit, currency: EUR}
+  rates: {actions: [orders:create, 'orders:bulk:import'], per: task, window: 1h, sum: rate}
+  counts: {actions: [orders:create, orders:read], per: owner, window: 1h, sum: count}
+  uses: {actions: ['orders:bulk', 'orders:bulk:import', files:put], per: blueprint, window: 1h, count: true}
 ";
+
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    Whole,
+    Decimal,
+    Euros,
+}
+
+/// The budgets of the policy, with the actions that are under each.
+pub(crate) const BUDGETS: [(&str, Unit, &[usize]); 4] = [
+    ("day", Unit::Euros, &[0]),
+    ("rates", Unit::Decimal, &[0, 3]),
+    ("counts", Unit::Whole, &[0, 1]),
+    ("uses", Unit::Whole, &[2, 3, 4]),
+];
 
 pub(crate) const ACTIONS: &[&str] =
     &["orders:create", "orders:read", "orders:bulk", "orders:bulk:import", "files:put"];

@@ -1,6 +1,7 @@
 //! Requests with their gatepasses: as the gate has them (a payload, a target, a body, which are really read) and
 //! as Cedar has them, both made of the same values and neither of the other.
 
+use gatepass_engine::budget::Budgets;
 use gatepass_engine::bundle::{Bundle, Input, RouteTarget, Treatment};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::pools::{
-    ACTIONS, AGENTS, BLUEPRINTS, CURRENCIES, DECIMALS, ENVIRONMENTS, LARGE, LONGS, NOW, PERSONS,
-    SCOPES, TAGS, TEXTS, quoted,
+    ACTIONS, AGENTS, BLUEPRINTS, BUDGETS, CURRENCIES, DECIMALS, ENVIRONMENTS, LARGE, LONGS, NOW,
+    PERSONS, SCOPES, TAGS, TEXTS, quoted,
 };
 use crate::writer::entity;
 
@@ -90,6 +91,8 @@ impl Sample {
             claims["approval"] =
                 json!({"id": id, "by": by, "at": now, "amr": ["pwd"], "digest": "A".repeat(43)});
         }
+        let taken = values::Taken::roll(dice, action);
+        claims["budget"] = taken.claim;
         let mut inputs = values::Inputs::default();
         inputs.roll(dice, action);
         let target = match inputs.query.as_str() {
@@ -126,6 +129,7 @@ impl Sample {
             ),
             ("task", format!("{{id: {}}}", text(&claims["txn"]))),
             ("inputs", format!("{{{}}}", inputs.cedar.join(", "))),
+            ("budget", format!("{{{}}}", taken.cedar.join(", "))),
         ];
         if let Some((id, by)) = approved {
             let by = entity("Gatepass::Person", by);
@@ -170,6 +174,7 @@ impl Sample {
             // It is issued before it is used.
             now: claims.iat,
             action: ACTIONS[self.action],
+            budgets: Budgets::of(&bundle.budgets, u32::try_from(self.action).unwrap()),
             asked: None,
         };
         let asked = Asked {

@@ -92,7 +92,11 @@ impl<'d> Writer<'d> {
 
     fn long(&mut self, depth: usize) -> String {
         if depth == 0 || self.dice.percent(35) {
-            return match self.dice.roll(10) {
+            return match self.dice.roll(11) {
+                10 => match self.dice.roll(2) {
+                    0 => self.optional("context.budget has counts", "context.budget.counts"),
+                    _ => self.optional("context.budget has uses", "context.budget.uses"),
+                },
                 0..4 => self.optional("context.inputs has count", "context.inputs.count"),
                 4 if self.dice.percent(30) => {
                     self.optional("context.inputs has kind", "context.inputs.kind")
@@ -140,7 +144,9 @@ impl<'d> Writer<'d> {
     }
 
     fn decimal(&mut self) -> String {
-        match self.dice.roll(6) {
+        match self.dice.roll(8) {
+            6 => self.optional("context.budget has day", "context.budget.day"),
+            7 => self.optional("context.budget has rates", "context.budget.rates"),
             0..2 => self.optional("context.inputs has amount", "context.inputs.amount.amount"),
             2 => self.optional("context.inputs has limit", "context.inputs.limit.amount"),
             3 => self.optional("context.inputs has rate", "context.inputs.rate"),

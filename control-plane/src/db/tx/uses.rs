@@ -35,6 +35,9 @@ impl Tx {
             .bind(spending.gate)
             .bind(signed(record.at.0))
             .bind(signed(spending.until.0))
+            .bind(signed(record.at.0))
+            .bind(spending.jti)
+            .bind(spending.jti)
             .bind(signed(record.n))
             .bind(signed(record.at.0))
             .bind(entry.target)
@@ -89,9 +92,14 @@ impl Tx {
     }
 }
 
-/// As `ISSUE`: one message to SQLite's thread and one back.
+/// As `ISSUE`: one message to SQLite's thread and one back. What was reserved is taken, for the window from now on.
 const SPEND: &str = "SAVEPOINT spending;
 INSERT INTO uses (jti, nonce, gate, spent_at, until) VALUES (?, ?, ?, ?, ?);
+INSERT INTO taken (budget, holder, until, amount)
+  SELECT budget, holder, ((? + window) / (window / 64 + 1) + 1) * (window / 64 + 1), amount
+  FROM reserved WHERE jti = ?
+  ON CONFLICT (budget, holder, until) DO UPDATE SET amount = amount + excluded.amount;
+DELETE FROM reserved WHERE jti = ?;
 INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?);
 RELEASE spending";
 const STORE: &str = "SAVEPOINT storing;

@@ -109,8 +109,10 @@ pub(super) fn not_admitted(denial: &Denial) -> Denied {
         }
         _ => OAuthError::AccessDenied,
     };
+    let said = denial.ruling().and_then(|ruling| ruling.message.as_deref());
+    let said = said.map(|message| format!(": {message}")).unwrap_or_default();
     Denied::new(
         error,
-        format!("the gate would deny it as `{}`: {}", denial.code(), denial.detail()),
+        format!("the gate would deny it as `{}`: {}{said}", denial.code(), denial.detail()),
     )
 }

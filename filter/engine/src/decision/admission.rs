@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::check;
-use super::demands::{approved, assurance, bindable, restrictions, scopes, young};
+use super::demands::{approved, assurance, bindable, budgeted, restrictions, scopes, young};
 use super::ruling::permitted;
 use crate::bundle::{Action, Route, RouteTarget, Treatment};
 use crate::denial::{About, Code, Denial};
@@ -33,6 +33,7 @@ pub fn admit(claims: &Claims<'_>, index: &Index) -> Result<(), Denial> {
             None => Err(Denial::new(Code::NoRoute, "no such action in the policy in force")),
             Some((at, action)) => reachable(claims, locations, name, index)
                 .and_then(|()| demands(claims, action))
+                .and_then(|()| budgeted(claims, index.budgets(at)))
                 .and_then(|()| may_be_permitted(claims, at, action, index)),
         };
         admitted.map_err(|denial| denial.about(about))?;
@@ -78,7 +79,8 @@ pub(super) fn may_be_permitted(
         return Ok(());
     }
     let (environment, now) = (claims.env.as_str(), claims.iat);
-    let facts = Facts { claims, environment, now, action: &action.name, asked: None };
+    let budgets = index.budgets(at);
+    let facts = Facts { claims, environment, now, action: &action.name, budgets, asked: None };
     permitted(&rules.decide(at, &facts), rules)
 }
 

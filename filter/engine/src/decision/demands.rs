@@ -1,8 +1,9 @@
 //! What an action demands of a gatepass that is alive: its age, scopes, restrictions, binding, assurance,
-//! approval and use. Issuing asks the same before a gatepass is there to be refused.
+//! approval, budgets and use. Issuing asks the same before a gatepass is there to be refused.
 
 use super::check;
 use super::credential::{Presented, Scheme};
+use crate::budget::Budgets;
 use crate::bundle::{Action, Assurance, Audit, Binding, BodyRule, Risk, Uses};
 use crate::denial::{Code, Denial};
 use crate::entry::NotGranted;
@@ -108,6 +109,17 @@ pub(super) fn approval(
 pub(super) fn approved(claims: &Claims<'_>, action: &Action) -> Result<(), Denial> {
     let carried = claims.approval.is_some() || !action.approval;
     check(carried, Code::ApprovalRequired, "the gatepass carries no approval")
+}
+
+/// What rules bound over several gatepasses was counted when this one was issued.
+pub(super) fn budgeted(claims: &Claims<'_>, budgets: Budgets<'_>) -> Result<(), Denial> {
+    match budgets.iter().find(|budget| claims.budget.find(budget).is_none()) {
+        Some(budget) => {
+            let what = format!("it has nothing reserved under budget `{}`", budget.name);
+            Err(Denial::new(Code::BudgetMissing, what))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What must be confirmed of a request of the action that an entry with so many uses grants.

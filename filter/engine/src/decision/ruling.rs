@@ -41,6 +41,7 @@ impl<T: Trace> Judge<'_, '_, T> {
             environment: &self.gate.settings().environment,
             now: self.gate.times(self.now).ends,
             action: &wanted.action.name,
+            budgets: index.budgets(wanted.at),
             asked: Some(asked),
         };
         let verdict = rules.decide(wanted.at, &facts);

@@ -2,6 +2,7 @@
 //! denied with that code. Then the order of the checks, and who is let through without one.
 
 mod bodies;
+mod budgets;
 mod calls;
 mod grace;
 mod live;
@@ -385,6 +386,7 @@ const NOT_REACHABLE_YET: &[(Code, &str)] = &[
     (Code::GateBusy, "`bodies` has its twins"),
     (Code::BodyMalformed, "`bodies` has its twins"),
     (Code::HeaderBodyMismatch, "`calls` has its twins"),
+    (Code::BudgetMissing, "`budgets` has its twins: what is under one is spent"),
     (Code::TooManyOpen, "the shell counts what is open"),
     (Code::DurationOver, "told of what is open: `standing`"),
     (Code::PolicyChanged, "told of what is open: `standing`"),

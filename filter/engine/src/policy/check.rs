@@ -17,6 +17,7 @@ pub struct Rules {
     conditions: Conditions,
     actions: Vec<Split>,
     uses_source: bool,
+    budgets: usize,
 }
 
 /// The rules of one action.
@@ -130,7 +131,14 @@ impl Rules {
             .nodes
             .iter()
             .any(|node| matches!(node, Node::Slot(Slot::Source) | Node::Has(Slot::Source)));
-        Ok(Self { are_there: true, program, conditions, actions: split, uses_source })
+        let budget = |node: &Node| match node {
+            Node::Slot(Slot::Budget(nth)) | Node::Has(Slot::Budget(nth)) => {
+                Some(usize::from(*nth).saturating_add(1))
+            }
+            _ => None,
+        };
+        let budgets = program.nodes.iter().filter_map(budget).max().unwrap_or_default();
+        Ok(Self { are_there: true, program, conditions, actions: split, uses_source, budgets })
     }
 
     pub(super) const fn conditions(&self) -> &Conditions {
@@ -178,6 +186,12 @@ impl Rules {
     #[must_use]
     pub const fn use_source(&self) -> bool {
         self.uses_source
+    }
+
+    /// How many budgets there must be for each that they name to be one.
+    #[must_use]
+    pub const fn budgets(&self) -> usize {
+        self.budgets
     }
 
     fn split(&self, action: u32) -> Option<&Split> {

@@ -2,6 +2,7 @@
 
 use super::{Kind, Net, Slot, Stop, Value};
 use crate::body::Read;
+use crate::budget::{Amount, Budgets};
 use crate::bundle::{Assurance, Input};
 use crate::clock::UnixSeconds;
 use crate::decision::Header;
@@ -19,6 +20,8 @@ pub struct Facts<'a> {
     pub now: UnixSeconds,
     /// The name of the action.
     pub action: &'a str,
+    /// Those that the action is under.
+    pub budgets: Budgets<'a>,
     /// None where a gatepass is about to be issued.
     pub asked: Option<Asked<'a>>,
 }
@@ -109,6 +112,14 @@ impl<'a> Facts<'a> {
                 Some(_) => return Err(Stop::Type),
                 None => return Ok(None),
             },
+            Slot::Budget(nth) => match self.budgets.find(nth) {
+                Some(budget) => match claims.budget.find(budget) {
+                    Some(Amount::Whole(count)) => Value::Long(count),
+                    Some(amount) => Value::Decimal(amount.steps()),
+                    None => return Ok(None),
+                },
+                None => return Ok(None),
+            },
             Slot::Currency(nth) => match self.input(nth)? {
                 Some(inputs::Value::Money(money)) => Value::Text(money.currency()),
                 Some(_) => return Err(Stop::Type),
@@ -121,6 +132,8 @@ impl<'a> Facts<'a> {
     pub(super) fn has(&self, slot: Slot) -> Result<bool, Stop> {
         match slot {
             Slot::Input(nth) => self.input(nth).map(|found| found.is_some()),
+            // A gatepass that should say it and does not is no reason to pass over a rule.
+            Slot::Budget(nth) => Ok(self.budgets.find(nth).is_some()),
             _ => self.find(slot).map(|found| found.is_some()),
         }
     }

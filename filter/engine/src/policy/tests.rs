@@ -2,6 +2,7 @@
 //! (`control-plane/policy/tests/differential`).
 
 use super::*;
+use crate::budget::Budgets;
 use crate::clock::UnixSeconds;
 use crate::gatepass::Claims;
 use crate::inputs::Inputs;
@@ -43,6 +44,7 @@ fn decided(program: Program, asked: bool) -> Verdict {
         environment: "prod",
         now: UnixSeconds(1_000),
         action: "orders:create",
+        budgets: Budgets::default(),
         asked,
     };
     rules.decide(0, &facts)

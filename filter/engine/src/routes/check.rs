@@ -1,5 +1,6 @@
 //! What a bundle must be before it is indexed: every name, bound and route of it.
 
+use super::budgets::check_budgets;
 use super::{Flaw, MAX_ACTION_NAME_BYTES, MAX_ACTIONS, Place, Template, flaw};
 use crate::body::FORM;
 use crate::bundle::{
@@ -29,7 +30,7 @@ pub(super) fn check_bundle(bundle: &Bundle) -> Result<(), Flaw> {
     for (at, host) in bundle.hosts.iter().enumerate() {
         check_host(host).map_err(|what| flaw(Place::Host(at), what))?;
     }
-    Ok(())
+    check_budgets(bundle)
 }
 
 fn check_action(action: &Action) -> Result<(), String> {

@@ -45,6 +45,7 @@ fn bundle(paths: &[&str]) -> Bundle {
             treatment: Treatment::Guarded(routes.collect()),
         }],
         policy: vec![],
+        budgets: vec![],
     }
 }
 

@@ -1,5 +1,6 @@
 //! The cases of `tests/vectors/gatepasses`.
 
+mod budgets;
 mod claims;
 mod constraints;
 mod credential;
@@ -30,6 +31,7 @@ pub(crate) fn book() -> Book {
         demands::family(),
         constraints::family(),
         rules::family(),
+        budgets::family(),
     ])
 }
 

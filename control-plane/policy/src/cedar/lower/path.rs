@@ -18,6 +18,7 @@ enum Place {
     /// It may be missing.
     Approval,
     Inputs,
+    Budget,
     /// Money, which has two parts and may be missing.
     Money(u16),
     /// A value, and whether it may be missing.
@@ -71,6 +72,7 @@ impl Lowering<'_> {
             | Place::Gatepass
             | Place::Task
             | Place::Inputs
+            | Place::Budget
             | Place::Value(..) => self.builder.node(Node::Boolean(true)),
         };
         Ok(match place {
@@ -168,6 +170,7 @@ impl Lowering<'_> {
             (Place::Context, "task") => Place::Task,
             (Place::Context, "approval") => Place::Approval,
             (Place::Context, "inputs") => Place::Inputs,
+            (Place::Context, "budget") => Place::Budget,
             (Place::Request, "method") => there(Slot::Method),
             (Place::Request, "host") => there(Slot::Host),
             (Place::Request, "path") => there(Slot::Path),
@@ -188,6 +191,11 @@ impl Lowering<'_> {
                 None => Place::Nothing,
                 Some(Shape::Money) => Place::Money(self.builder.input(name)),
                 Some(_) => Place::Value(Slot::Input(self.builder.input(name)), true),
+            },
+            (Place::Budget, name) => match self.schema.budget(name) {
+                None => Place::Nothing,
+                // Of other actions there is none.
+                Some(nth) => Place::Value(Slot::Budget(nth), true),
             },
             (Place::Money(nth), "amount") => there(Slot::Amount(nth)),
             (Place::Money(nth), "currency") => there(Slot::Currency(nth)),

@@ -2,7 +2,48 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CURRENCIES, DECIMALS, Dice, LARGE, LONGS, TAGS, TEXTS, quoted};
+use super::{BUDGETS, CURRENCIES, DECIMALS, Dice, LARGE, LONGS, TAGS, TEXTS, quoted};
+use crate::pools::Unit;
+
+/// What was taken of budgets.
+pub(super) struct Taken {
+    pub(super) claim: Value,
+    /// Of those that the action is under.
+    pub(super) cedar: Vec<String>,
+}
+
+impl Taken {
+    /// The gatepass says it of others too, which is nothing to the action.
+    pub(super) fn roll(dice: &mut Dice, action: usize) -> Self {
+        let mut claim = Map::new();
+        let mut cedar = Vec::new();
+        for (name, of, actions) in BUDGETS {
+            let is_under = actions.contains(&action);
+            if !is_under && dice.percent(50) {
+                continue;
+            }
+            let (said, value) = match of {
+                Unit::Whole => {
+                    let sum = dice.pick(&[LONGS, LARGE].concat());
+                    (json!(sum), format!("({sum})"))
+                }
+                Unit::Decimal => {
+                    let sum = dice.pick(DECIMALS);
+                    (json!(sum), format!("decimal({})", quoted(sum)))
+                }
+                Unit::Euros => {
+                    let sum = dice.pick(DECIMALS);
+                    (json!(format!("{sum} EUR")), format!("decimal({})", quoted(sum)))
+                }
+            };
+            claim.insert(name.to_string(), said);
+            if is_under {
+                cedar.push(format!("{name}: {value}"));
+            }
+        }
+        Self { claim: Value::Object(claim), cedar }
+    }
+}
 
 /// What was rolled so far.
 #[derive(Default)]

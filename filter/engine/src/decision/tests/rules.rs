@@ -6,12 +6,12 @@ use crate::clock::{Milliseconds, Now};
 use crate::inputs::Decimal;
 use crate::policy::{Applies, Effect, Node, Program, Rule, Slot};
 
-fn rule(id: &str, effect: Effect, condition: Option<u32>) -> Rule {
+pub(super) fn rule(id: &str, effect: Effect, condition: Option<u32>) -> Rule {
     Rule { id: id.to_owned(), effect, shadow: false, code: None, message: None, condition }
 }
 
 /// The rules of the request's action, and none of any other.
-fn govern(scene: &mut Scene, nodes: &[Node], rules: Vec<Rule>) {
+pub(super) fn govern(scene: &mut Scene, nodes: &[Node], rules: Vec<Rule>) {
     let mut actions = vec![Applies::default(); scene.bundle.actions.len()];
     actions[0].rules = (0..).take(rules.len()).collect();
     let texts = ["amount", "EUR", "orders:write", "/orders/{customer}", "customer", "c1"];

@@ -2,6 +2,7 @@
 //! shape.
 
 use super::*;
+use crate::budget::Budgets;
 use crate::bundle::{Currency, Input, InputKind, Recording, Source};
 use crate::clock::UnixSeconds;
 use crate::gatepass::Claims;
@@ -53,6 +54,7 @@ fn operands() -> (Vec<Node>, Vec<u32>) {
         Slot::Subject,
         Slot::Task,
         Slot::Approval,
+        Slot::Budget(0),
     ];
     let of_inputs =
         (0..INPUTS).flat_map(|nth| [Slot::Input(nth), Slot::Amount(nth), Slot::Currency(nth)]);
@@ -108,6 +110,7 @@ fn with_facts(mut each: impl FnMut(&Facts<'_>)) {
                     environment: "prod",
                     now,
                     action: "orders:create",
+                    budgets: Budgets::default(),
                     asked,
                 });
             }

@@ -1,0 +1,78 @@
+use super::*;
+
+fn budget(sums: Sums) -> Budget {
+    let per = crate::bundle::Holder::Agent;
+    Budget { name: "day".to_owned(), per, window: 60, sums, actions: vec![1, 3] }
+}
+
+fn taken(claim: &str, sums: Sums) -> Option<Amount> {
+    let claim: Taken<'_> = crate::json::from_slice(claim.as_bytes()).ok()?;
+    claim.find(&budget(sums))
+}
+
+#[test]
+fn what_is_taken_is_read_in_the_unit_of_its_budget_alone() {
+    let money = || Sums::Money("amount".to_owned(), "EUR".to_owned());
+    let decimal = || Sums::Decimal("weight".to_owned());
+    let whole = || Sums::Integer("count".to_owned());
+    let read = |claim, sums| taken(claim, sums).map(|amount| amount.to_string());
+    assert_eq!(read(r#"{"day":"5.5 EUR"}"#, money()).as_deref(), Some("5.5000 EUR"));
+    assert_eq!(read(r#"{"x":1,"day":"5.5"}"#, decimal()).as_deref(), Some("5.5000"));
+    assert_eq!(read(r#"{"day":3}"#, whole()).as_deref(), Some("3"));
+    assert_eq!(read(r#"{"day":3}"#, Sums::Uses).as_deref(), Some("3"));
+    for (claim, sums) in [
+        (r#"{"day":"5.5 USD"}"#, money()),
+        (r#"{"day":"5.5"}"#, money()),
+        (r#"{"day":5}"#, money()),
+        (r#"{"day":"5.5 EUR"}"#, decimal()),
+        (r#"{"day":5}"#, decimal()),
+        (r#"{"day":"3"}"#, whole()),
+        (r#"{"day":true}"#, Sums::Uses),
+        (r#"{"days":3}"#, Sums::Uses),
+        (r#"{}"#, Sums::Uses),
+    ] {
+        assert_eq!(read(claim, sums), None, "{claim}");
+    }
+}
+
+#[test]
+fn a_claim_that_is_no_list_of_sums_is_none() {
+    let read = |claim: &str| crate::json::from_slice::<Taken<'_>>(claim.as_bytes()).is_ok();
+    assert!(read("{}"));
+    assert!(read(r#"{"day":3}"#));
+    for claim in [r#"{"day":null}"#, r#"{"day":[3]}"#, r#"{"day":3,"day":2}"#, r#"{"day":1.5}"#] {
+        assert!(!read(claim), "{claim}");
+    }
+    let many = |count: usize| {
+        let all: Vec<String> = (0..count).map(|nth| format!("\"b{nth}\":1")).collect();
+        format!("{{{}}}", all.join(","))
+    };
+    assert!(read(&many(MAX_BUDGETS)));
+    assert!(!read(&many(MAX_BUDGETS + 1)));
+}
+
+#[test]
+fn an_action_is_under_the_budgets_that_name_it() {
+    let all = [budget(Sums::Uses)];
+    for (action, is_under) in [(0, false), (1, true), (2, false), (3, true)] {
+        let budgets = Budgets::of(&all, action);
+        assert_eq!(budgets.iter().count() == 1, is_under, "{action}");
+        assert_eq!(budgets.find(0).is_some(), is_under, "{action}");
+        assert!(budgets.find(1).is_none());
+    }
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    for (sums, steps) in [
+        (Sums::Uses, 7),
+        (Sums::Integer("n".to_owned()), i64::MAX),
+        (Sums::Decimal("n".to_owned()), -12_345),
+        (Sums::Money("n".to_owned(), "EUR".to_owned()), i64::MAX),
+    ] {
+        let amount = Amount::of(&sums, steps).unwrap();
+        let claim = serde_json::json!({ "day": amount }).to_string();
+        assert_eq!(taken(&claim, sums).map(Amount::steps), Some(steps), "{claim}");
+    }
+    assert_eq!(Amount::of(&Sums::Money("n".to_owned(), "euro".to_owned()), 1), None);
+}
