@@ -68,6 +68,7 @@ impl Texts {
                 ),
             ),
             ("task", "{id: \"task-1\"}".to_owned()),
+            ("budget", "{}".to_owned()),
             ("inputs", format!("{{{inputs}}}")),
         ];
         let asks = Asks {
