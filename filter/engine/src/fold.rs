@@ -17,7 +17,8 @@ pub(crate) fn fold(bytes: &[u8], seed: u64) -> u64 {
     (state ^ last).wrapping_mul(ODD).rotate_left(29)
 }
 
-/// Whether two texts are the same. Comparing slices calls `memcmp`, which in Wasm goes byte by byte.
+/// Whether two texts are the same. Comparing slices calls `memcmp`, which in Wasm is slower: a decision by rules takes
+/// 5 % longer with it in V8, and no less natively.
 #[inline]
 #[must_use]
 pub(crate) fn same(one: &str, other: &str) -> bool {

@@ -14,7 +14,8 @@ use crate::inputs;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Question {
     Node,
-    Has(Slot),
+    HasInput(u16),
+    HasApproval,
     /// Whether a fact is this text.
     Is(Fact, u32),
     /// Or one of these: where their nodes begin in [`Program::lists`], and how many they are.
@@ -72,7 +73,8 @@ impl Question {
             return Some(Self::Is(fact, text));
         }
         Some(match node(at)? {
-            Node::Has(slot) => Self::Has(slot),
+            Node::Has(Slot::Input(nth)) => Self::HasInput(nth),
+            Node::Has(Slot::Approval) => Self::HasApproval,
             Node::Equal(left, right) => return Self::equal(program, node(left)?, node(right)?),
             Node::Less(left, right) => {
                 return Self::ordered(program, node(left)?, Order::Less, node(right)?, false);
@@ -199,7 +201,8 @@ impl Evaluation<'_> {
     pub(super) fn answer(&self, question: Question, node: u32) -> Result<bool, Stop> {
         match question {
             Question::Node => {}
-            Question::Has(slot) => return self.facts.has(slot),
+            Question::HasInput(nth) => return Ok(self.facts.input(nth)?.is_some()),
+            Question::HasApproval => return Ok(self.facts.claims.approval.is_some()),
             Question::Is(fact, text) => {
                 let known = fact.text(self.facts).ok_or(Stop::Unknown)?;
                 return Ok(same(known, self.text(text)?));
