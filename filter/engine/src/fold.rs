@@ -22,7 +22,12 @@ pub(crate) fn fold(bytes: &[u8], seed: u64) -> u64 {
 #[inline]
 #[must_use]
 pub(crate) fn same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
+    same_bytes(one.as_bytes(), other.as_bytes())
+}
+
+#[inline]
+#[must_use]
+pub(crate) fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }

@@ -7,7 +7,7 @@ use super::evaluate::{DAY, Evaluation, MAX_MEMBERS};
 use super::facts::moment;
 use super::guard::Fact;
 use super::{Node, Program, Slot, Stop};
-use crate::fold::same;
+use crate::fold::{same, same_bytes};
 use crate::inputs;
 
 /// Texts, nodes and lists by their numbers in the program.
@@ -281,11 +281,13 @@ impl Evaluation<'_> {
 
     /// As a set of the gatepass is looked at, so one that has more members may have to be an error.
     fn has_scope(&self, wanted: &str) -> Result<bool, Stop> {
-        for (nth, scope) in self.facts.claims.scope.iter().enumerate() {
+        let Some(scopes) = self.facts.claims.scope.text() else { return Ok(false) };
+        let scopes = scopes.as_bytes().split(|byte| *byte == b' ');
+        for (nth, scope) in scopes.enumerate() {
             if nth >= MAX_MEMBERS {
                 return Err(Stop::TooMany);
             }
-            if same(scope, wanted) {
+            if same_bytes(scope, wanted.as_bytes()) {
                 return Ok(true);
             }
         }

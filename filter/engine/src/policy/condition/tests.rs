@@ -12,15 +12,15 @@ use crate::target::Target;
 use crate::testkit::{AGENT, AUDIENCE, BLUEPRINT, Dice, OWNER, Pass};
 
 /// Texts, some of which the gatepass below or its request says.
-const TEXTS: [&str; 9] =
-    [AGENT, BLUEPRINT, OWNER, "orders:write", "files:all", "EUR", "attested", "blue", "POST"];
+const TEXTS: [&str; 10] =
+    [AGENT, BLUEPRINT, OWNER, "orders:write", "files:all", "EUR", "attested", "blue", "POST", ""];
 /// Inputs of the rules: each kind, one that is missing, one that is none of its kind, one that the route lacks.
 const INPUTS: u16 = 7;
 
 /// What a condition is made of.
 fn operands() -> (Vec<Node>, Vec<u32>) {
     let mut nodes: Vec<Node> = (0..TEXTS.len() as u32).map(Node::Text).collect();
-    let lists = vec![3, 4, 3, 6, 8, 8, 3, 9];
+    let lists = vec![3, 4, 3, 6, 8, 8, 3, 10];
     nodes.extend([
         Node::Long(5),
         Node::Decimal(50_000),
