@@ -82,7 +82,7 @@ fn routes(bundle: &Bundle) -> &[Route] {
 
 #[test]
 fn the_files_of_a_folder_are_one_policy() {
-    let Compiled { bundle, environment, warnings } = compiled(WHOLE, ORDERS).unwrap();
+    let Compiled { bundle, environment, warnings, .. } = compiled(WHOLE, ORDERS).unwrap();
     assert!(Index::build(bundle.clone()).is_ok());
     assert_eq!((environment.as_deref(), warnings.len()), (Some("prod"), 0));
     let lines: Vec<(&str, &str, RouteTarget)> = routes(&bundle)
