@@ -95,8 +95,8 @@ impl Server {
                 let Some(checked) = super::checked(&policy, strict) else {
                     return Ok(std::process::ExitCode::FAILURE);
                 };
-                if !self.tell_unheld(&policy, &checked, strict).await?
-                    || !rehearse::passes(&policy, &checked.compiled)?
+                if !rehearse::passes(&policy, &checked.compiled)?
+                    || !self.tell_unheld(&policy, &checked, strict).await?
                 {
                     return Ok(std::process::ExitCode::FAILURE);
                 }
