@@ -15,6 +15,7 @@ mod commands;
 mod decisions;
 mod differences;
 mod enforced;
+mod explain;
 mod replay;
 mod request;
 
@@ -62,6 +63,11 @@ impl Server {
             && !args.gaps
         {
             return self.decisions(args).await;
+        }
+        if let Admin::Explain(args) = &command
+            && args.id.is_none()
+        {
+            return self.explain(args).await;
         }
         if let Admin::Status { wait } = &command {
             self.wait(std::time::Duration::from_secs(*wait)).await;

@@ -43,9 +43,16 @@ pub struct Explanation {
     pub owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// Its `jti`; known once it was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gatepass: Option<String>,
     /// Of `redeem`: what the control plane would be asked to confirm. Nothing was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirms: Vec<Confirms>,
+    /// Whether that use is spent already, and the request would be denied as `replayed`; where the control
+    /// plane was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<bool>,
     /// Of `read`: so many bytes of a body at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u32>,
@@ -190,7 +197,8 @@ impl Explanation {
     #[must_use]
     pub const fn goes_on(&self) -> bool {
         match self.decision {
-            Decided::Allow | Decided::Shadow | Decided::Redeem => true,
+            Decided::Allow | Decided::Shadow => true,
+            Decided::Redeem => !matches!(self.spent, Some(true)),
             Decided::Deny | Decided::Read => false,
         }
     }
@@ -210,7 +218,9 @@ impl Explanation {
             agent: None,
             owner: None,
             task: None,
+            gatepass: None,
             confirms: Vec::new(),
+            spent: None,
             body_bytes: None,
             checks: Vec::new(),
             rules: Vec::new(),
@@ -228,6 +238,7 @@ impl Explanation {
             agent: bearer.as_ref().map(|bearer| bearer.agent.to_owned()),
             owner: bearer.as_ref().map(|bearer| bearer.owner.to_owned()),
             task: bearer.as_ref().map(|bearer| bearer.task.to_owned()),
+            gatepass: bearer.as_ref().map(|bearer| bearer.jti.to_owned()),
             rules: of(rules),
             shadow_rules: of(shadow_rules),
             ..self

@@ -4,6 +4,8 @@ use std::io::Write;
 
 use gatepass::explain::{Checked, Confirms, Decided, Ended, Explanation, Named, Open, RuleEffect};
 
+use gatepass_engine::Code;
+
 use crate::cli::Outcome;
 
 /// The checks in their order, the rules below the one that asks them, then what it comes to.
@@ -68,6 +70,10 @@ fn comes_to(of: &Explanation, out: &mut impl Write) -> Outcome<()> {
                 out,
                 "allowed once the control plane confirms that {asked}: `{action}` by {agent}"
             )?;
+            if of.spent == Some(true) {
+                let code = Code::Replayed;
+                writeln!(out, "it would not: the use is spent, and the answer {code}")?;
+            }
         }
         (Decided::Deny, _) => {
             writeln!(out, "denied: {code} ({}): {detail}", of.status.unwrap_or_default())?;
