@@ -155,7 +155,7 @@ impl Explanation {
         let about = Self {
             position: gate.position().map(|position| position.to_string()),
             age_ms: gate.age(at),
-            checks: recorded.0.into_iter().map(Checked::of).collect(),
+            checks: Checked::all(recorded),
             ..Self::empty()
         };
         match decision {
@@ -287,6 +287,18 @@ impl Checked {
     #[must_use]
     pub fn is_of_rules(&self) -> bool {
         self.check == Check::Rules.as_str()
+    }
+
+    /// One line for each check: what it takes in several steps is passed with the last of them.
+    fn all(Recorded(noted, _): Recorded) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::with_capacity(noted.len());
+        for checked in noted.into_iter().map(Self::of) {
+            if all.last().is_some_and(|last| last.check == checked.check) {
+                all.pop();
+            }
+            all.push(checked);
+        }
+        all
     }
 
     fn of((check, outcome): (Check, Outcome)) -> Self {
