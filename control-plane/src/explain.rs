@@ -15,7 +15,8 @@ use gatepass_engine::{Gate, Mode, Settings};
 
 pub use asked::{Asked, Wrong};
 pub use explanation::{
-    Checked, Confirms, Decided, Ended, Explanation, Named, Open, RuleEffect, Said,
+    CheckOutcome, CheckView, Confirms, Decided, Explanation, OpenBy, RuleEffect, RuleMessage,
+    RuleView,
 };
 pub use sent::Sent;
 

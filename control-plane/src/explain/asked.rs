@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::Sent;
 
-/// A request and a gatepass. No `Debug`: the gatepass must get into no log.
+// No `Debug`: the gatepass must get into no log.
+/// A request and a gatepass.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -18,7 +19,7 @@ pub struct Asked {
     pub path: String,
     /// Name and value of each, but those of method, host and path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<Vec<String>>)]
+    #[schema(value_type = Vec<[String; 2]>)]
     pub headers: Vec<(String, String)>,
     /// Sent as `Authorization: Bearer`. It is not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +33,7 @@ pub struct Asked {
     pub source: Option<IpAddr>,
     /// Seconds since the gate was told anything: what would it do with the control plane gone?
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 31_622_400)]
     pub age: Option<u64>,
     /// A cohort; without one a gate of those in none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

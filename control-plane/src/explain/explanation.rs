@@ -21,7 +21,7 @@ pub struct Explanation {
     pub decision: Decided,
     /// Of `allow`, where no gatepass was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub open: Option<Open>,
+    pub open: Option<OpenBy>,
     /// Of `deny`, and of `shadow`: what would be answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -57,14 +57,14 @@ pub struct Explanation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u32>,
     /// In their order, up to the one that ended it.
-    pub checks: Vec<Checked>,
+    pub checks: Vec<CheckView>,
     /// That the decision rests on.
-    pub rules: Vec<Named>,
+    pub rules: Vec<RuleView>,
     /// In shadow mode, that would have had a part in it.
-    pub shadow_rules: Vec<Named>,
+    pub shadow_rules: Vec<RuleView>,
     /// What the rule that denies tells the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<Said>,
+    pub policy: Option<RuleMessage>,
 }
 
 /// What it comes to.
@@ -84,7 +84,7 @@ pub enum Decided {
 /// Why it goes on without a gatepass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Open {
+pub enum OpenBy {
     /// The route.
     Public,
     /// The host.
@@ -103,10 +103,10 @@ pub enum Confirms {
 
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Checked {
+pub struct CheckView {
     /// What must hold, in words.
     pub check: String,
-    pub outcome: Ended,
+    pub outcome: CheckOutcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ pub struct Checked {
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
+pub enum CheckOutcome {
     Passed,
     Failed,
     /// It does not apply; `detail` says why.
@@ -125,7 +125,7 @@ pub enum Ended {
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Named {
+pub struct RuleView {
     pub effect: RuleEffect,
     /// `@id`
     pub id: String,
@@ -141,7 +141,7 @@ pub enum RuleEffect {
 
 /// In the words of who wrote the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Said {
+pub struct RuleMessage {
     /// `@code`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -155,7 +155,7 @@ impl Explanation {
         let about = Self {
             position: gate.position().map(|position| position.to_string()),
             age_ms: gate.age(at),
-            checks: Checked::all(recorded),
+            checks: CheckView::all(recorded),
             ..Self::empty()
         };
         match decision {
@@ -165,8 +165,8 @@ impl Explanation {
                 match permit.reason() {
                     Reason::Decided(who) => Self { decision: Decided::Allow, ..about.by(who) },
                     Reason::Shadow(denial) => about.denied(Decided::Shadow, denial),
-                    Reason::Public => about.open(Open::Public),
-                    Reason::PassedThrough => about.open(Open::PassedThrough),
+                    Reason::Public => about.open(OpenBy::Public),
+                    Reason::PassedThrough => about.open(OpenBy::PassedThrough),
                 }
             }
             Decision::Deny(denial) => {
@@ -232,7 +232,7 @@ impl Explanation {
     /// Who acts, and the rules.
     fn noted(self, noted: &Noted, gate: &Gate) -> Self {
         let bearer = noted.bearer();
-        let of = |causes: &Causes| Named::all(causes, gate);
+        let of = |causes: &Causes| RuleView::all(causes, gate);
         let (rules, shadow_rules) = noted.rules();
         Self {
             agent: bearer.as_ref().map(|bearer| bearer.agent.to_owned()),
@@ -254,15 +254,16 @@ impl Explanation {
         }
     }
 
-    fn open(self, open: Open) -> Self {
+    fn open(self, open: OpenBy) -> Self {
         Self { decision: Decided::Allow, open: Some(open), ..self }
     }
 
     fn denied(self, decision: Decided, denial: &Denial) -> Self {
         let code = denial.code();
-        let policy = denial
-            .ruling()
-            .map(|ruling| Said { code: ruling.code.clone(), message: ruling.message.clone() });
+        let policy = denial.ruling().map(|ruling| RuleMessage {
+            code: ruling.code.clone(),
+            message: ruling.message.clone(),
+        });
         Self {
             decision,
             code: Some(code.as_str().to_owned()),
@@ -282,7 +283,7 @@ impl Confirms {
     }
 }
 
-impl Checked {
+impl CheckView {
     /// The check after which the rules are shown.
     #[must_use]
     pub fn is_of_rules(&self) -> bool {
@@ -303,17 +304,17 @@ impl Checked {
 
     fn of((check, outcome): (Check, Outcome)) -> Self {
         let (outcome, code, detail) = match outcome {
-            Outcome::Passed => (Ended::Passed, None, None),
-            Outcome::NotAsked(why) => (Ended::NotAsked, None, Some(why.to_owned())),
+            Outcome::Passed => (CheckOutcome::Passed, None, None),
+            Outcome::NotAsked(why) => (CheckOutcome::NotAsked, None, Some(why.to_owned())),
             Outcome::Failed(code, detail) => {
-                (Ended::Failed, Some(code.as_str().to_owned()), Some(detail))
+                (CheckOutcome::Failed, Some(code.as_str().to_owned()), Some(detail))
             }
         };
         Self { check: check.as_str().to_owned(), outcome, code, detail }
     }
 }
 
-impl Named {
+impl RuleView {
     fn all(causes: &Causes, gate: &Gate) -> Vec<Self> {
         let Some(index) = gate.index() else { return Vec::new() };
         let rules = causes.iter().filter_map(|at| index.rules().rule(at));

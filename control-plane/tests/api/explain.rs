@@ -9,7 +9,7 @@ use gatepass_engine::redeem::Verdict;
 use serde_json::{Value, json};
 
 use crate::cohorts::{stricter, with_canary};
-use crate::kit::{Agent, Answer, Ask, Follower, ORDERS, Plan, Plane, claims, send};
+use crate::kit::{Agent, Answer, Ask, Follower, ORDERS, POLICY, Plan, Plane, claims, send};
 use crate::uses::question;
 
 /// Orders in a JSON body, with rules on their amount.
@@ -133,7 +133,8 @@ fn what_a_gate_allows_is_explained_with_every_check_and_its_twins_are_denied() {
     assert!(checks.contains(&revoked), "{told:#}");
 
     let other = without(read(&token), "gatepass");
-    let broken = format!("{}AAAA", &token[..token.len() - 4]);
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let broken = format!("{signed}.{}", "A".repeat(86));
     for (asked, code) in [
         (but(read(&token), "path", "/nothing"), "no_route"),
         (but(read(&token), "host", "other.example"), "no_route"),
@@ -228,6 +229,20 @@ fn a_cohort_is_explained_by_the_policy_that_it_tries() {
     decided(&plane, &but(read(&token), "audience", "prod"), "allow");
     let answer = asks(&plane, &but(read(&token), "audience", "nobody"));
     assert_eq!((answer.status, &answer.json()["field"]), (400, &"audience".into()));
+}
+
+#[test]
+fn an_action_in_shadow_mode_goes_on_and_what_it_would_be_denied_for_is_told() {
+    let (plane, _, token) = furnished();
+    let bare = without(read(&token), "gatepass");
+    denied(&plane, &bare, "no_credential");
+    let shadow = POLICY.replace("orders:read:\n", "orders:read:\n    mode: shadow\n");
+    assert_ne!(shadow, POLICY);
+    plane.change("/v1/policies", json!({ "content": shadow }));
+    let told = explain(&plane, &bare);
+    assert_eq!(told["decision"], "shadow");
+    assert_eq!((&told["code"], &told["status"]), (&"no_credential".into(), &401.into()));
+    decided(&plane, &read(&token), "allow");
 }
 
 /// The same snapshot serves as long as nothing changes, and a gate that polls is told of it too.

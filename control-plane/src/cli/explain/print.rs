@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use gatepass::explain::{Checked, Confirms, Decided, Ended, Explanation, Named, Open, RuleEffect};
+use gatepass::explain::{
+    CheckOutcome, CheckView, Confirms, Decided, Explanation, OpenBy, RuleEffect, RuleView,
+};
 
 use gatepass_engine::Code;
 
@@ -23,13 +25,13 @@ pub(crate) fn print(of: &Explanation, out: &mut impl Write) -> Outcome<()> {
     comes_to(of, out)
 }
 
-fn line(check: &Checked, out: &mut impl Write) -> Outcome<()> {
+fn line(check: &CheckView, out: &mut impl Write) -> Outcome<()> {
     let name = &check.check;
     let detail = check.detail.as_deref().unwrap_or_default();
     match check.outcome {
-        Ended::Passed => writeln!(out, "  ok      {name}")?,
-        Ended::NotAsked => writeln!(out, "  --      {name}: {detail}")?,
-        Ended::Failed => {
+        CheckOutcome::Passed => writeln!(out, "  ok      {name}")?,
+        CheckOutcome::NotAsked => writeln!(out, "  --      {name}: {detail}")?,
+        CheckOutcome::Failed => {
             let code = check.code.as_deref().unwrap_or_default();
             writeln!(out, "  FAILED  {name}: {code}: {detail}")?;
         }
@@ -37,7 +39,7 @@ fn line(check: &Checked, out: &mut impl Write) -> Outcome<()> {
     Ok(())
 }
 
-fn rules(what: &str, rules: &[Named], out: &mut impl Write) -> Outcome<()> {
+fn rules(what: &str, rules: &[RuleView], out: &mut impl Write) -> Outcome<()> {
     if rules.is_empty() {
         return Ok(());
     }
@@ -54,8 +56,8 @@ fn comes_to(of: &Explanation, out: &mut impl Write) -> Outcome<()> {
     let (code, detail) = (text(&of.code), text(&of.detail));
     let (action, agent) = (text(&of.action), text(&of.agent));
     match (of.decision, of.open) {
-        (Decided::Allow, Some(Open::Public)) => writeln!(out, "allowed: the route is public")?,
-        (Decided::Allow, Some(Open::PassedThrough)) => {
+        (Decided::Allow, Some(OpenBy::Public)) => writeln!(out, "allowed: the route is public")?,
+        (Decided::Allow, Some(OpenBy::PassedThrough)) => {
             writeln!(out, "allowed: the host is passed through")?;
         }
         (Decided::Allow, None) => {
