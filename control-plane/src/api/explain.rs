@@ -1,6 +1,7 @@
 //! `POST /v1/explain`: what a gate would decide on a request and a gatepass, check by check.
 //!
-//! It changes nothing and spends nothing, and so leaves no audit record. The gatepass goes into no log and no file.
+//! It changes nothing and spends nothing, and so leaves no audit record. What it may leave is what a poll does: a
+//! snapshot or checkpoint that is signed, and its time on the disk. The gatepass goes into no log and no file.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,16 +1,14 @@
 //! A request and a gatepass, decided check by check by a running control plane.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use gatepass_engine::redeem::Verdict;
 use serde_json::{Value, json};
 
 use crate::cohorts::{stricter, with_canary};
-use crate::kit::{Agent, Answer, Ask, Follower, ORDERS, POLICY, Plan, Plane, claims, send};
+use crate::kit::{Agent, Answer, Ask, Follower, ORDERS, POLICY, Plane, claims, send};
 use crate::uses::question;
+
+mod command;
+mod secrecy;
 
 /// Orders in a JSON body, with rules on their amount.
 const RULED: &str = r#"-- gatepass.yaml --
@@ -339,130 +337,4 @@ fn many_who_ask_at_once_are_answered_one_after_the_other() {
             assert_eq!(decision, if n % 2 == 0 { "allow" } else { "deny" });
         }
     });
-}
-
-/// Runs the command as an operator.
-fn gatepass(plane: &Plane, arguments: &[&str]) -> (i32, String) {
-    let server = format!("http://{}", plane.addresses().admin);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
-    command.args(["--server", &server, "explain"]).args(arguments);
-    said(&command.env("GATEPASS_TOKEN", &plane.admin).output().unwrap())
-}
-
-fn said(output: &Output) -> (i32, String) {
-    let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
-    (output.status.code().unwrap(), text.concat())
-}
-
-#[test]
-fn the_command_line_asks_the_running_control_plane() {
-    let (plane, agent, token) = furnished();
-    let file = plane.file("gatepass.jwt");
-    std::fs::write(&file, format!("{token}\n")).unwrap();
-    let file = file.to_str().unwrap();
-    let asked = ["--host", "orders.example", "--path", "/orders/1"];
-    let with = |more: &[&str]| gatepass(&plane, &[asked.as_slice(), more].concat());
-    let (code, told) = with(&["--gatepass-file", file]);
-    let allowed = format!("allowed: `orders:read` by {}, owned by user:corp/alice", agent.id);
-    assert!(code == 0 && told.contains(&allowed), "{told}");
-    assert!(told.starts_with("state: position ") && told.contains(", 0 ms old\n"), "{told}");
-    assert!(told.contains("\n  ok      nothing in the chain is revoked\n"), "{told}");
-    assert_eq!(with(&["--token", &token]), (code, told), "the same, however it comes");
-    let (code, told) = with(&["--gatepass-file", file, "--age", "86400"]);
-    assert!(code == 2 && told.contains("\ndenied: stale (503): "), "{told}");
-    let (code, told) = with(&["--gatepass-file", file, "--header", "Content-Length: 3"]);
-    assert!(code == 2 && told.contains("\ndenied: body_not_allowed"), "{told}");
-    let (code, told) = with(&["--gatepass-file", file, "--audience", "nobody"]);
-    assert!(code == 1 && told.contains("`audience`: no cohort has this name"), "{told}");
-    let (code, told) = with(&["--gatepass-file", file, "--json"]);
-    let json: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((code, &json["decision"]), (0, &"allow".into()));
-    let (code, told) = with(&[]);
-    assert!(code == 2 && told.contains("\ndenied: no_credential (401): "), "{told}");
-
-    let text = "GET /orders/1 HTTP/1.1\r\nHost: orders.example\r\n\r\n";
-    let request = plane.file("request");
-    std::fs::write(&request, text).unwrap();
-    let request = request.to_str().unwrap();
-    let (code, told) = gatepass(&plane, &["--request", request, "--gatepass-file", file]);
-    assert!(code == 0 && told.contains(&allowed), "{told}");
-    // An id is still one of a decision on record.
-    let (code, told) = gatepass(&plane, &["0190a1b2-c3d4-7e5f-8a6b-0011223344ff"]);
-    assert!(code == 1 && told.contains("there is no record of the decision"), "{told}");
-    let (code, told) = gatepass(&plane, &["an-id", "--token", "x"]);
-    assert!(code == 2 && told.contains("cannot be used with"), "{told}");
-    let (code, told) = gatepass(&plane, &[]);
-    assert!(code == 1 && told.contains("which request?"), "{told}");
-}
-
-#[test]
-fn the_gatepass_can_come_by_the_standard_input() {
-    let (plane, _, token) = furnished();
-    let server = format!("http://{}", plane.addresses().admin);
-    for flag in ["--token", "--gatepass-file"] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
-        command.args(["--server", &server, "explain", "--host", "orders.example"]);
-        command.args(["--path", "/orders/1", flag, "-"]).env("GATEPASS_TOKEN", &plane.admin);
-        let file = plane.file("piped");
-        std::fs::write(&file, &token).unwrap();
-        let output = command.stdin(std::fs::File::open(file).unwrap()).output().unwrap();
-        let (code, told) = said(&output);
-        assert!(code == 0 && told.contains("\nallowed: `orders:read`"), "{told}");
-    }
-}
-
-/// The bytes of each file below a directory.
-fn files(dir: &Path, all: &mut Vec<(String, Vec<u8>)>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => files(&path, all),
-            false => all.push((path.display().to_string(), std::fs::read(&path).unwrap())),
-        }
-    }
-}
-
-#[test]
-fn the_gatepass_that_is_asked_about_is_in_no_log_and_no_file() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let mut plane = Plane::with(&Plan { now, ..Plan::default() });
-    plane.furnish();
-    let token = plane.agent(1).gatepass(&plane, &Ask::read());
-    let export = plane.export();
-    plane.stop();
-    let log = plane.file("log");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
-    command.args(["serve", "--dir"]).arg(plane.dir()).env("GATEPASS_LOG", "trace");
-    command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    stdout.read_line(&mut line).unwrap();
-    let told: Value = serde_json::from_str(&line).unwrap();
-    let admin = told["admin"].as_str().unwrap().parse().unwrap();
-    let authorization = format!("Bearer {}", plane.admin);
-    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-    let post = |asked: Value| {
-        send(admin, "POST", "/v1/explain", &headers, asked.to_string().as_bytes()).json()
-    };
-    assert_eq!(post(read(&token))["decision"], "allow");
-    assert_eq!(post(but(read(&token), "path", "/nothing"))["decision"], "deny");
-    assert_eq!(post(but(read(&token), "gatepass", json!([token])))["status"], 400);
-    assert_eq!(post(but(read(&token), "nothing", token.as_str()))["status"], 400);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let mut all = vec![("log".to_owned(), std::fs::read(&log).unwrap())];
-    assert!(all[0].1.len() > 1_000, "it logs what it does");
-    files(&plane.dir(), &mut all);
-    plane.start();
-    let after = plane.export();
-    let lines = |text: &str| text.lines().filter(|line| !line.starts_with("{\"head\"")).count();
-    assert_eq!(lines(&after), lines(&export), "a question leaves no record");
-    all.push(("export".to_owned(), after.into_bytes()));
-    for secret in token.split('.').skip(1) {
-        for (name, bytes) in &all {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{name}");
-        }
-    }
 }
