@@ -46,3 +46,30 @@ pub fn gate<B: AsRef<[u8]>>(
     }
     Ok(gate)
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepass_engine::refusal::RefusalCode;
+
+    use super::*;
+    use crate::fixture::{NOW, feed_key, publisher, root};
+    use crate::roots::PinnedRoots;
+
+    fn told(audience: &str, roots: &[String], now: UnixSeconds) -> Result<Gate, RefusalCode> {
+        let parts = publisher().snapshot(&feed_key(), NOW).unwrap();
+        let pinned = PinnedRoots::of_first(&root()).unwrap().pinned("prod").unwrap();
+        gate("prod", audience, pinned, roots, &parts, now).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_gate_takes_what_is_signed_for_it_and_nothing_else() {
+        let roots = [root()];
+        let gate = told("prod", &roots, NOW).unwrap();
+        assert_eq!(gate.position(), Some(publisher().position()));
+        let refused = |audience, roots: &[String], now| told(audience, roots, now).err();
+        assert_eq!(refused("canary", &roots, NOW), Some(RefusalCode::WrongAudience));
+        assert_eq!(refused("prod", &[], NOW), Some(RefusalCode::Gap));
+        assert_eq!(refused("prod", &roots, NOW.plus(1_000_000)), Some(RefusalCode::Expired));
+        assert_eq!(refused("prod", &roots, UnixSeconds(NOW.0 - 31)), Some(RefusalCode::ClockSkew));
+    }
+}
