@@ -174,10 +174,13 @@ bench-issue:
 	$(CARGO) build --locked --release -p gatepass -p gatepass-benches
 	target/release/bench-issue $(CURDIR)/target/release/gatepass $(CURDIR)/target/bench/issue.json
 
-## A decision by rules, natively, for folders of 10 to 10,000 rules (1 minute). Writes target/bench/policy.json.
-bench-policy:
+## A decision by rules, natively and in Envoy's V8, for folders of 10 to 10,000 rules (1 minute). Writes
+## target/bench/policy.json.
+bench-policy: setup
 	$(CARGO) build --locked --release -p gatepass-bench-policy
-	target/release/gatepass-bench-policy target/bench/policy.json
+	$(CARGO) build --locked -p gatepass-bench-policy --lib $(WASM) --profile filter
+	target/release/gatepass-bench-policy target/wasm32-wasip1/filter/gatepass_bench_policy.wasm \
+	  target/bench/policy.json
 
 ## From a revocation's answer to the last worker's first refusal, at 4 and 16 workers (4 minutes). Writes
 ## target/bench/push.json.

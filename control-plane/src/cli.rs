@@ -38,7 +38,7 @@ mod serve;
 mod show;
 mod verify;
 
-use policy::{Checked, check, checked};
+use policy::{Checked, check, checked, told};
 
 pub(crate) type Outcome<T = ExitCode> = Result<T, Box<dyn Error>>;
 

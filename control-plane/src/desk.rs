@@ -6,7 +6,7 @@
 pub mod agents;
 pub mod apply;
 pub mod assertion;
-mod budgets;
+pub mod budgets;
 pub mod canary;
 pub mod ceiling;
 pub mod change;

@@ -166,6 +166,7 @@ fn action(name: &str) -> Action {
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
+        groups: vec![],
     }
 }
 

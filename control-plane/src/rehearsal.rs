@@ -19,11 +19,13 @@ use crate::keys::KeyError;
 use crate::publish::PublishError;
 use crate::roots::RootError;
 
+mod fate;
 mod grant;
 pub mod junit;
 mod rules;
 mod stage;
 
+pub use fate::{Fate, fates};
 pub use rules::Decided;
 use rules::{Parts, expected_by};
 use stage::Stage;

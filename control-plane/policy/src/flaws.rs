@@ -114,7 +114,8 @@ fn remove<T>(list: &mut Vec<T>, at: usize) -> bool {
 
 /// Words of the engine's texts and the fields that they are about. A word that is no longer used
 /// costs precision and nothing else.
-const WORDS: [(&str, &str); 43] = [
+const WORDS: [(&str, &str); 44] = [
+    ("group", "groups"),
     ("a window", "window"),
     ("used once", "actions"),
     ("no input", "sum"),

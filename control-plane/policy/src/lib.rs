@@ -19,6 +19,7 @@ pub mod cases;
 pub mod cedar;
 pub mod changes;
 mod flaws;
+mod held;
 mod lower;
 pub mod mcp;
 mod problem;
@@ -26,11 +27,12 @@ mod reader;
 mod sources;
 mod tree;
 
+pub use held::unheld_scopes;
 pub use problem::{Level, Problem, report};
 pub use reader::seconds;
 pub use sources::{SINGLE, SourceFile, Sources};
 
-use lower::{Document, Lowered, Places};
+use lower::{Document, Lowered, Place, Places};
 use reader::Reader;
 use sources::Part;
 
@@ -42,6 +44,8 @@ pub struct Compiled {
     pub environment: Option<String>,
     /// In the order of the files and their text.
     pub warnings: Vec<Problem>,
+    /// Where each action says which scopes it demands, or begins: file, line and column.
+    scopes_at: Vec<(String, u64, u64)>,
 }
 
 /// Compiles the text of a policy: one YAML document, or a folder's archive.
@@ -82,13 +86,14 @@ pub fn compile_sources(sources: &Sources) -> Result<Compiled, Vec<Problem>> {
     let mut problems = reader.take_problems();
     cedar(&cedar_files, &mut bundle, &mut problems);
     budgets_without_rules(&mut reader, &bundle, &places);
+    let scopes_at = places.actions.iter().map(|place| scopes_at(&reader, place)).collect();
     flaws::find(&mut reader, bundle.clone(), places);
     problems.extend(reader.take_problems());
     let (mut errors, mut warnings): (Vec<Problem>, Vec<Problem>) =
         problems.into_iter().partition(|problem| problem.level == Level::Error);
     if errors.is_empty() {
         problem::in_order(&mut warnings, files);
-        return Ok(Compiled { bundle, environment, warnings });
+        return Ok(Compiled { bundle, environment, warnings, scopes_at });
     }
     problem::in_order(&mut errors, files);
     Err(errors)
@@ -128,6 +133,12 @@ fn cedar(sources: &[(&str, &str)], bundle: &mut Bundle, problems: &mut Vec<Probl
             false => Problem::warning(file, (line, column), message, remedy),
         }
     }));
+}
+
+fn scopes_at(reader: &Reader, action: &Place) -> (String, u64, u64) {
+    let stated = action.fields.iter().find(|field| field.name == "scopes");
+    let at = stated.map_or(action.at, |field| field.at);
+    (reader.name(at.file).to_owned(), at.line, at.column)
 }
 
 /// Whatever is counted, nothing is bounded by it.

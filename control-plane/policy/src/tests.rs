@@ -177,7 +177,7 @@ fn an_action_is_told_of_at_its_field() {
     );
     check("body: none", "approval: yes", "4:15: expected `true` or `false`, found `yes`");
     check("body: none", "mode: off", "4:11: expected `enforce` or `shadow`");
-    check("body: none", "binding: key", "4:5: unknown field `binding`");
+    check("body: none", "bindings: key", "4:5: unknown field `bindings`");
     check("body: none", "uses: twice", "4:11: expected `unlimited` or `once`, found `twice`");
     let found =
         problems(&SMALL.replace("  read:", "  Read:").replace("action: read", "action: Read"));

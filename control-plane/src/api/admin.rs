@@ -15,6 +15,7 @@ use super::{auth, decisions, explain, fleet, json, reads};
 use crate::audit;
 use crate::decisions::{Explained, Page, Standing};
 use crate::desk::agents::Agent;
+use crate::desk::budgets::Balance;
 use crate::desk::change::{
     AcceptOwner, ActivateAgent, AddAgentKey, AddBlueprint, AddCohort, AddJoinToken, AddOperator,
     AddPerson, AddToken, AdoptRoot, DescribeAgent, DisableBlueprint, EnableBlueprint, EndJoinToken,
@@ -137,6 +138,13 @@ fn questions() -> Vec<Endpoint> {
             Need::Read,
             reads::blueprints,
         ),
+        Endpoint::read::<Vec<Balance>, _>(
+            "/v1/budgets",
+            "What is reserved and taken of the policy's budgets",
+            Need::Read,
+            reads::budgets,
+        )
+        .with_query(&[("holder", "the agent, task, owner or blueprint that it is counted for")]),
         Endpoint::read::<Vec<Policy>, _>(
             "/v1/policies",
             "Versions of the policy",

@@ -12,7 +12,7 @@ use crate::audit::{self, Anchor, AuditError, Verdict};
 use crate::db::signed;
 use crate::desk::agents::{self, Agent, AgentKey, Search};
 use crate::desk::tasks::{self, Task};
-use crate::desk::{Refused, cohorts as known, policies, proposals as waiting};
+use crate::desk::{Refused, budgets, cohorts as known, policies, proposals as waiting};
 use crate::server::Shared;
 
 pub(super) type Answer = Result<Value, Refused>;
@@ -113,6 +113,16 @@ pub(super) async fn blueprints(shared: Arc<Shared>, _: Names, _: Names) -> Answe
     .fetch_all(shared.db.readers())
     .await?;
     value(&all)
+}
+
+pub(super) async fn budgets(shared: Arc<Shared>, _: Names, mut query: Names) -> Answer {
+    let holder = query.remove("holder");
+    if let Some(unknown) = query.keys().next() {
+        return Err(Refused::invalid("query", format!("no parameter `{unknown}`")));
+    }
+    let mut connection = shared.db.readers().acquire().await?;
+    let now = shared.db.now();
+    value(&budgets::balances(&mut connection, holder.as_deref(), now).await?)
 }
 
 pub(super) async fn policies(shared: Arc<Shared>, _: Names, _: Names) -> Answer {

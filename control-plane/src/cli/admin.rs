@@ -16,6 +16,7 @@ mod decisions;
 mod differences;
 mod enforced;
 mod explain;
+mod held;
 mod replay;
 mod request;
 
@@ -74,7 +75,16 @@ impl Server {
         }
         let awaited = Awaited::by(&command);
         let asked = match command {
-            Admin::Policy(Policy::Check { policy, strict }) => {
+            Admin::Policy(Policy::Check { policy, strict, with_blueprints }) => {
+                if with_blueprints {
+                    let Some(checked) = super::checked(&policy, strict) else {
+                        return Ok(std::process::ExitCode::FAILURE);
+                    };
+                    if !self.tell_unheld(&policy, &checked, strict).await? {
+                        return Ok(std::process::ExitCode::FAILURE);
+                    }
+                    return super::told(&policy, &checked, &mut std::io::stdout().lock());
+                }
                 return super::check(&policy, strict, &mut std::io::stdout().lock());
             }
             Admin::Policy(Policy::Fmt { policy, check }) => {
@@ -88,12 +98,15 @@ impl Server {
             }
             Admin::Policy(Policy::Publish { policy, strict, cohort, why, .. }) => {
                 // The problems are shown with lines and carets before anybody is asked.
-                let Some(Checked { sources, compiled }) = super::checked(&policy, strict) else {
+                let Some(checked) = super::checked(&policy, strict) else {
                     return Ok(std::process::ExitCode::FAILURE);
                 };
-                if !rehearse::passes(&policy, &compiled)? {
+                if !self.tell_unheld(&policy, &checked, strict).await?
+                    || !rehearse::passes(&policy, &checked.compiled)?
+                {
                     return Ok(std::process::ExitCode::FAILURE);
                 }
+                let Checked { sources, compiled } = checked;
                 self.tell_changes(&sources, &compiled).await;
                 let mut members = json!({ "content": sources.to_text() });
                 put(&mut members, "cohort", cohort);

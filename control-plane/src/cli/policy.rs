@@ -49,12 +49,16 @@ pub(super) fn shown(path: &Path, file: &str) -> String {
 }
 
 pub(super) fn check(path: &Path, strict: bool, out: &mut impl Write) -> Outcome {
-    let Some(Checked { compiled: Compiled { bundle, .. }, .. }) = checked(path, strict) else {
-        return Ok(ExitCode::FAILURE);
-    };
+    let Some(checked) = checked(path, strict) else { return Ok(ExitCode::FAILURE) };
+    told(path, &checked, out)
+}
+
+/// What a policy without errors has, and leaves open.
+pub(super) fn told(path: &Path, checked: &Checked, out: &mut impl Write) -> Outcome {
+    let bundle = &checked.compiled.bundle;
     let (actions, hosts) = (bundle.actions.len(), bundle.hosts.len());
     writeln!(out, "{}: {actions} actions, {hosts} hosts", path.display())?;
-    openness(&bundle, out)?;
+    openness(bundle, out)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use gatepass::rehearsal::{Decided, Report, junit, rehearse};
 use gatepass_policy::cases::{self, Case};
-use gatepass_policy::{Compiled, Sources, report};
+use gatepass_policy::{Compiled, Problem, SourceFile, Sources, report};
 
 use super::Outcome;
 use super::policy::{Checked, checked, shown};
@@ -40,6 +40,28 @@ pub(super) fn passes(path: &Path, compiled: &Compiled) -> Outcome<bool> {
     let report = rehearse(compiled, &cases)?;
     tell(path, &report, &mut std::io::stderr().lock())?;
     Ok(report.failures() == 0)
+}
+
+/// The requests of a folder's tests, or of a file of tests. `None` where there are none, or they have problems,
+/// which have been printed.
+pub(super) fn given(path: &Path) -> Option<Vec<Case>> {
+    let files = if path.is_dir() {
+        Sources::read_tests(path)
+    } else {
+        let text = std::fs::read_to_string(path);
+        let name = path.display().to_string();
+        let failed = |error: std::io::Error| {
+            vec![Problem::error(name.clone(), (1, 1), error.to_string(), "")]
+        };
+        text.map_err(failed).map(|text| vec![SourceFile { name: name.clone(), text }])
+    };
+    match files.and_then(|files| cases::read(&files)) {
+        Ok(cases) => Some(cases).filter(|cases| !cases.is_empty()),
+        Err(problems) => {
+            eprint!("{}", report(&problems));
+            None
+        }
+    }
 }
 
 /// `None` where they have problems, which have been printed.

@@ -6,9 +6,15 @@ use std::collections::BTreeMap;
 use gatepass_engine::budget::Amount;
 use gatepass_engine::bundle::{Budget, Holder, Sums};
 
+use gatepass_engine::clock::UnixSeconds;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use utoipa::ToSchema;
+
+use super::Refused;
 use super::token::{Denied, OAuthError};
 use crate::budget::{Part, parts};
-use crate::db::{Reservation, Tx};
+use crate::db::{Reservation, Tx, signed};
 use crate::issue::Grant;
 
 /// What a gatepass is to reserve.
@@ -58,11 +64,89 @@ fn key(budget: &Budget) -> String {
     }
 }
 
+/// The unit of a [`key`] of this budget; `None` for what is none.
+fn unit(key: &str) -> Option<(&str, Sums)> {
+    let (name, unit) = key.split_once(' ')?;
+    Some((
+        name,
+        match unit.split_once(' ') {
+            None => Sums::Uses,
+            Some(("whole", input)) => Sums::Integer(input.to_owned()),
+            Some(("decimal", input)) => Sums::Decimal(input.to_owned()),
+            Some((currency, input)) => Sums::Money(input.to_owned(), currency.to_owned()),
+        },
+    ))
+}
+
+/// How a holder stands in a budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Balance {
+    pub budget: String,
+    /// The agent, task, owner or blueprint that it is counted for.
+    pub holder: String,
+    /// Of gatepasses that were issued and not used.
+    pub reserved: String,
+    /// Of gatepasses that were used within the window.
+    pub taken: String,
+}
+
+/// All that is counted now, or what is counted for one holder; by budget and holder, 1,000 at most.
+///
+/// # Errors
+/// What SQLite says.
+pub async fn balances(
+    connection: &mut SqliteConnection,
+    holder: Option<&str>,
+    now: UnixSeconds,
+) -> Result<Vec<Balance>, Refused> {
+    let rows: Vec<(String, String, i64, i64)> =
+        sqlx::query_as(BALANCES).bind(signed(now.0)).bind(holder).fetch_all(connection).await?;
+    let read = |(key, holder, reserved, taken): (String, String, i64, i64)| {
+        let (name, sums) = unit(&key)?;
+        let shown = |steps| Some(Amount::of(&sums, steps)?.to_string());
+        let (reserved, taken) = (shown(reserved)?, shown(taken)?);
+        Some(Balance { budget: name.to_owned(), holder, reserved, taken })
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+const BALANCES: &str = "SELECT budget, holder, sum(reserved), sum(taken) FROM (
+   SELECT budget, holder, amount AS reserved, 0 AS taken FROM reserved WHERE until > ?1
+   UNION ALL SELECT budget, holder, 0, amount FROM taken WHERE until > ?1)
+ WHERE ?2 IS NULL OR holder = ?2
+ GROUP BY budget, holder ORDER BY budget, holder LIMIT 1000";
+
 fn holder(per: Holder, grant: &Grant) -> &str {
     match per {
         Holder::Agent => &grant.agent.id,
         Holder::Task => &grant.task,
         Holder::Owner => &grant.agent.owner,
         Holder::Blueprint => &grant.agent.blueprint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_says_the_unit_of_what_it_counts() {
+        for sums in [
+            Sums::Uses,
+            Sums::Integer("count".to_owned()),
+            Sums::Decimal("weight".to_owned()),
+            Sums::Money("amount".to_owned(), "EUR".to_owned()),
+        ] {
+            let name = "day".to_owned();
+            let budget = Budget {
+                name,
+                per: Holder::Agent,
+                window: 60,
+                sums: sums.clone(),
+                actions: vec![0],
+            };
+            assert_eq!(unit(&key(&budget)), Some(("day", sums)));
+        }
+        assert_eq!(unit("day"), None);
     }
 }

@@ -11,6 +11,7 @@ use sqlx::{FromRow, SqliteConnection};
 use utoipa::ToSchema;
 
 use super::Refused;
+use super::ceiling::Ceiling;
 use crate::audit::hex;
 use crate::db::{DbError, Tx, signed, unsigned};
 use crate::publish::ToCohort;
@@ -65,6 +66,28 @@ pub fn compile(content: &str, environment: &str) -> Result<Bundle, Refused> {
         .map_err(|problems| Refused::invalid("content", gatepass_policy::report(&problems)))?;
     is_for(&compiled, environment)?;
     Ok(compiled.bundle.clone())
+}
+
+/// What is perhaps not meant in a policy that compiles, a line for each: also scopes that no blueprint's ceiling
+/// has.
+///
+/// # Errors
+/// What SQLite says.
+pub async fn warnings(tx: &mut Tx, content: &str) -> Result<Vec<String>, Refused> {
+    let Ok(compiled) = super::compiled::compile(content) else { return Ok(Vec::new()) };
+    let Ok(sources) = gatepass_policy::Sources::parse(content) else { return Ok(Vec::new()) };
+    let blueprints: Vec<(String, String)> =
+        sqlx::query_as("SELECT state, ceiling FROM blueprints").fetch_all(tx.reading()).await?;
+    let enabled = blueprints.iter().filter(|(state, _)| state != "disabled");
+    let ceilings = enabled.filter_map(|(_, text)| serde_json::from_str::<Ceiling>(text).ok());
+    let held = ceilings.flat_map(|ceiling| ceiling.scopes).collect();
+    // Where there is no blueprint yet, nothing is said of scopes.
+    let unheld = match blueprints.is_empty() {
+        true => Vec::new(),
+        false => gatepass_policy::unheld_scopes(&compiled, &sources, &held),
+    };
+    let all = compiled.warnings.iter().chain(&unheld);
+    Ok(all.map(|warning| format!("{}:{warning}", warning.file)).collect())
 }
 
 /// # Errors

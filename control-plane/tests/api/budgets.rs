@@ -50,7 +50,7 @@ forbid (principal, action == Action::"orders:create", resource)
 unless { context.budget.orders <= 30 };
 "#;
 
-fn furnished() -> Plane {
+pub(crate) fn furnished() -> Plane {
     let plane = Plane::furnished();
     plane.change("/v1/policies", json!({ "content": FOLDER }));
     plane.blueprint(
@@ -66,11 +66,11 @@ fn furnished() -> Plane {
     plane
 }
 
-fn orderer(plane: &Plane, seed: u8) -> Agent {
+pub(crate) fn orderer(plane: &Plane, seed: u8) -> Agent {
     plane.agent_of(seed, "orderer", "user:corp/alice", "p1")
 }
 
-fn order(max: &str) -> Ask {
+pub(crate) fn order(max: &str) -> Ask {
     entry(json!({ "max": max }))
 }
 
@@ -335,6 +335,33 @@ fn what_was_taken_after_the_copy_was_made_stays_taken() {
         let told = agent.gatepass(&plane, &order("0 USD"));
         assert_eq!(taken(&told)["day"], "13000.0000 USD");
     }
+}
+
+#[test]
+fn what_is_counted_is_shown_by_budget_and_holder() {
+    let plane = furnished();
+    assert_eq!(plane.get("/v1/budgets"), json!([]));
+    let (agent, other) = (orderer(&plane, 1), orderer(&plane, 2));
+    let used = agent.gatepass(&plane, &order("5000.00 USD"));
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &used, "1")), Verdict::Granted);
+    agent.gatepass(&plane, &order("700.00 USD"));
+    other.gatepass(&plane, &order("1 USD"));
+    let shown = plane.get(&format!("/v1/budgets?holder={}", agent.id));
+    let day = json!({
+        "budget": "day", "holder": agent.id, "reserved": "700.0000 USD", "taken": "5000.0000 USD",
+    });
+    assert_eq!(shown, json!([day]));
+    let all = plane.get("/v1/budgets");
+    assert_eq!(all.as_array().map(Vec::len), Some(3));
+    let orders = &all[2];
+    assert_eq!(
+        (&orders["holder"], &orders["reserved"], &orders["taken"]),
+        (&json!("user:corp/alice"), &json!("2"), &json!("1"))
+    );
+    plane.pass(2 * DAY);
+    assert_eq!(plane.get("/v1/budgets"), json!([]));
+    let wrong = plane.admin_as(&plane.admin, "GET", "/v1/budgets?agent=x", &json!(null));
+    assert_eq!(wrong.status, 400);
 }
 
 #[test]

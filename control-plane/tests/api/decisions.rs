@@ -403,6 +403,23 @@ fn what_was_decided_is_held_against_a_policy_that_is_not_in_force() {
         lines[0]["now"],
         json!({"outcome": "deny", "code": "policy_denied", "rules": ["no"]})
     );
+    // The same of any two policies.
+    let (loose, strict) = (plane.file("loose"), plane.file("strict"));
+    std::fs::write(&loose, amount("5.0")).unwrap();
+    std::fs::write(&strict, amount("4.99")).unwrap();
+    let between = |from: &std::path::Path, to: &std::path::Path| {
+        let server = format!("http://{}", plane.addresses().admin);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gatepass"));
+        command.args(["--server", &server, "policy", "diff"]).arg(from).arg(to);
+        command.args(["--since", "1d"]).env("GATEPASS_TOKEN", &plane.admin);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = between(&loose, &strict);
+    assert!(told.contains("recorded decisions flip; of 0 it cannot be said\n"), "{told}");
+    assert!(told.contains("\n    allow -> policy_denied by `no`\n"), "{told}");
+    assert!(between(&strict, &loose).contains("\n    deny -> allow\n"));
     // What the record does not show is not guessed.
     let hidden =
         replay(&ruled("context.inputs has account && context.inputs.account == \"a\""), &[]);

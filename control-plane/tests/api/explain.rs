@@ -3,6 +3,7 @@
 use gatepass_engine::redeem::Verdict;
 use serde_json::{Value, json};
 
+use crate::budgets;
 use crate::cohorts::{stricter, with_canary};
 use crate::kit::{Agent, Answer, Ask, Follower, ORDERS, POLICY, Plane, claims, send};
 use crate::uses::question;
@@ -213,6 +214,25 @@ fn a_use_is_asked_about_and_still_there() {
     assert_eq!(plane.redeemed("gate-1", &asked), Verdict::Granted, "it was still there");
     assert_eq!(decided(&plane, &read(&token), "redeem")["spent"], true);
     denied(&plane, &but(read(&token), "path", "/orders"), "action_not_granted");
+}
+
+#[test]
+fn what_is_reserved_of_a_budget_is_asked_about_and_still_there() {
+    let plane = budgets::furnished();
+    let agent = budgets::orderer(&plane, 1);
+    let token = agent.gatepass(&plane, &budgets::order("5000.00 USD"));
+    let held = || plane.get(&format!("/v1/budgets?holder={}", agent.id));
+    let before = held();
+    let order = |amount: &str| {
+        let path = format!("/orders?amount={amount}&currency=USD");
+        but(but(read(&token), "method", "POST"), "path", path)
+    };
+    let told = decided(&plane, &order("5000.00"), "redeem");
+    assert_eq!((&told["confirms"], &told["spent"]), (&json!(["use"]), &false.into()));
+    denied(&plane, &order("5000.01"), "constraint_violated");
+    assert_eq!(held(), before);
+    let asked = question(&plane, &token, "1");
+    assert_eq!(plane.redeemed("gate-1", &asked), Verdict::Granted);
 }
 
 #[test]

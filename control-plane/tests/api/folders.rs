@@ -147,6 +147,88 @@ fn a_folder_is_published_from_the_command_line_and_compared_with_a_version() {
     assert!(text(&refused.stderr).contains("actions/orders.yaml:14:11: error: "));
 }
 
+#[test]
+fn the_difference_of_two_policies_names_the_given_requests_that_flip() {
+    const PURCHASING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies/purchasing");
+    let changed = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").args(["-r", PURCHASING]).arg(changed.path()).status().unwrap();
+    assert!(copied.success());
+    let candidate = changed.path().join("purchasing");
+    let limits = candidate.join("rules/limits.cedar");
+    let rules = std::fs::read_to_string(&limits).unwrap();
+    assert!(rules.contains("200000.0"));
+    std::fs::write(&limits, rules.replace("200000.0", "100000.0")).unwrap();
+    // Two folders need no server.
+    let diff = |from: &str, to: &str, requests: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
+        command.args(["policy", "diff", from, to, "--requests", requests]);
+        let output = command.env_remove("GATEPASS_TOKEN").output().unwrap();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    let (candidate, requests) = (text_of(&candidate), format!("{PURCHASING}/tests/limits.yaml"));
+    for (given, file) in
+        [(PURCHASING, format!("{PURCHASING}/tests/limits.yaml")), (&*requests, requests.clone())]
+    {
+        let (done, told, _) = diff(PURCHASING, candidate, given);
+        assert!(done && told.contains("changed   rule `day`: another scope"), "{told}");
+        let flips = told.split_once("given requests are decided otherwise\n").unwrap().1;
+        assert!(flips.starts_with(&format!("{file}:")), "{flips}");
+        let flip = ": the last order of a day\n    allow -> deny, `policy_denied` by day\n";
+        assert!(flips.ends_with(flip) && flips.lines().count() == 2, "{flips}");
+    }
+    let (_, back, _) = diff(candidate, PURCHASING, PURCHASING);
+    assert!(back.contains("\n    deny, `policy_denied` by day -> allow\n"), "{back}");
+    let (_, same, _) = diff(PURCHASING, PURCHASING, PURCHASING);
+    assert_eq!(same, "");
+    let (done, _, why) = diff(PURCHASING, candidate, "/nowhere");
+    assert!(!done && why.contains("gives no requests"), "{why}");
+}
+
+#[test]
+fn scopes_that_no_blueprint_has_are_told_of_before_and_after_publishing() {
+    let demanding = ARCHIVE.replace(
+        "    risk: low\n",
+        "    risk: low\n    scopes: {all: [orders.write, orders.none], any: [orders.read, orders.x]}\n",
+    );
+    let plane = Plane::new();
+    let file = plane.file("policy");
+    std::fs::write(&file, &demanding).unwrap();
+    let check = ["policy", "check", text_of(&file), "--with-blueprints"];
+    // Nobody may hold anything yet, and that is no news.
+    assert_eq!(text(&gatepass(&plane, &check).stderr), "");
+    plane.furnish();
+    let told = gatepass(&plane, &check);
+    let warning = "actions/a.yaml:4:13: warning: action `orders:read` is denied to everybody: nobody may hold `orders.none`\n";
+    assert!(told.status.success() && text(&told.stderr).contains(warning), "{told:?}");
+    let strict = gatepass(&plane, &[&check[..], &["--strict"]].concat());
+    assert!(!strict.status.success(), "{strict:?}");
+    let publish = ["policy", "publish", text_of(&file), "--reason", "x"];
+    let before = plane.standing();
+    let strict = gatepass(&plane, &[&publish[..], &["--strict"]].concat());
+    assert!(!strict.status.success());
+    assert_eq!(plane.standing(), before, "nothing is published");
+    let published = gatepass(&plane, &publish);
+    assert!(published.status.success() && text(&published.stderr).contains(warning));
+    // Whoever publishes by the API is told the same.
+    let done = plane.change("/v1/policies", json!({ "content": demanding }));
+    let warnings = done["result"]["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let told = "actions/a.yaml:4:13: action `orders:read` is denied to everybody: nobody may hold `orders.none`";
+    assert!(warnings[0].as_str().unwrap().starts_with(told), "{warnings:?}");
+    // The twin: one of several is enough, and what a ceiling has may be held.
+    let held = demanding.replace(", orders.none", "");
+    let done = plane.change("/v1/policies", json!({ "content": held }));
+    assert_eq!(done["result"]["warnings"], json!([]));
+    let neither = held.replace("orders.read, orders.x", "orders.y, orders.x");
+    let done = plane.change("/v1/policies", json!({ "content": neither }));
+    let told = done["result"]["warnings"][0].as_str().unwrap();
+    assert!(told.contains("nobody may hold `orders.y` or `orders.x`"), "{told}");
+    plane.change("/v1/blueprints/buyer/disable", json!({}));
+    let done = plane.change("/v1/policies", json!({ "content": held }));
+    let told = done["result"]["warnings"][0].as_str().unwrap();
+    assert!(told.contains("nobody may hold `orders.write`"), "{told}");
+}
+
 /// The writer has one change at a time: compiling is none.
 #[test]
 fn a_revocation_does_not_wait_for_a_policy_of_many_rules_to_compile() {

@@ -43,6 +43,8 @@ pub struct Action {
     pub approval: bool,
     pub mode: ActionMode,
     pub audit: Audit,
+    /// Groups that rules may name it by, beside those of its name and its risk. Named alike as actions are.
+    pub groups: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

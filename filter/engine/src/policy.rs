@@ -18,11 +18,13 @@
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod condition;
 mod evaluate;
 mod facts;
 mod guard;
 mod net;
 mod pattern;
+mod question;
 mod value;
 mod verdict;
 

@@ -468,6 +468,7 @@ pub(crate) fn action(name: &str) -> Action {
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
+        groups: vec![],
     }
 }
 

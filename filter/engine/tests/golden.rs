@@ -160,6 +160,7 @@ fn action(name: &str) -> Action {
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
+        groups: vec![],
     }
 }
 
@@ -184,6 +185,7 @@ fn the_bundle_keeps_its_bytes() {
         approval: true,
         mode: ActionMode::Shadow,
         audit: Audit::Confirmed,
+        groups: vec!["spending".into()],
         ..action("orders:create")
     };
     let medium = Action {

@@ -331,6 +331,7 @@ pub(crate) fn bundle() -> Bundle {
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
+        groups: vec![],
     };
     let route = |path: &str, target| Route {
         methods: vec!["GET".into()],

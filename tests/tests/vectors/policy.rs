@@ -65,6 +65,7 @@ fn action(name: &str) -> Action {
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
+        groups: vec![],
     }
 }
 

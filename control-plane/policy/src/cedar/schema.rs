@@ -132,6 +132,7 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
         }
     }
     problems.extend(bundle.actions.iter().filter_map(|action| risk_below(action, bundle)));
+    problems.extend(bundle.actions.iter().filter_map(|action| misnamed_group(action, bundle)));
     let is_risk = |action: &&Action| action.name == "risk" || action.name.starts_with("risk:");
     problems.extend(bundle.actions.iter().filter(is_risk).map(|action| Note {
         message: format!("`{}` is the name of a group of actions", action.name),
@@ -142,8 +143,11 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
         problems.dedup();
         return Err(problems);
     }
-    let groups: BTreeMap<String, BTreeSet<String>> =
-        bundle.actions.iter().map(|action| (action.name.clone(), groups_of(action))).collect();
+    let groups: BTreeMap<String, BTreeSet<String>> = bundle
+        .actions
+        .iter()
+        .map(|action| (action.name.clone(), groups_of(action, bundle)))
+        .collect();
     let budgets = bundle.budgets.iter().map(|budget| budget.name.clone()).collect();
     Ok(Schema { text: text(bundle, &by_action, &groups), inputs, groups, budgets })
 }
@@ -166,8 +170,24 @@ fn risk_below(action: &Action, bundle: &Bundle) -> Option<Note> {
     })
 }
 
-/// What each action is in by itself: its risk, and what stands before each `:` of its name.
-fn groups_of(action: &Action) -> BTreeSet<String> {
+/// A group of one's own that means something else already: a rule about that would come to be about more.
+fn misnamed_group(action: &Action, bundle: &Bundle) -> Option<Note> {
+    let is_taken = |group: &&String| {
+        *group == "risk"
+            || group.starts_with("risk:")
+            || bundle.actions.iter().any(|other| other.name == **group)
+    };
+    let group = action.groups.iter().find(is_taken)?;
+    Some(Note {
+        message: format!("group `{group}` of action `{}` is an action or a risk", action.name),
+        remedy: "give the group another name".to_owned(),
+        ..nowhere("gatepass.yaml")
+    })
+}
+
+/// What each action is in: what stands before each `:` of its name, its risk, and the groups that it or an action
+/// above it says it is in.
+fn groups_of(action: &Action, bundle: &Bundle) -> BTreeSet<String> {
     let risk = match action.risk {
         Risk::Low => "risk:low",
         Risk::Medium => "risk:medium",
@@ -175,7 +195,12 @@ fn groups_of(action: &Action) -> BTreeSet<String> {
     };
     let name = action.name.as_str();
     let prefixes = name.match_indices(':').filter_map(|(at, _)| name.get(..at));
-    prefixes.chain([risk]).map(str::to_owned).collect()
+    let is_above = |other: &&Action| {
+        let rest = name.strip_prefix(other.name.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    };
+    let stated = bundle.actions.iter().filter(is_above).flat_map(|other| &other.groups);
+    prefixes.chain([risk]).chain(stated.map(String::as_str)).map(str::to_owned).collect()
 }
 
 fn text(

@@ -188,3 +188,34 @@ fn an_annotation_of_ones_own_is_warned_of_and_an_action_is_no_risk() {
     let notes = notes.unwrap_err();
     assert!(notes.iter().any(|note| note.message.contains("name of a group")), "{notes:?}");
 }
+
+#[test]
+fn a_rule_names_actions_by_groups_of_ones_own() {
+    let named = |policy: &str, group: &str| {
+        let bundle = crate::compile(policy).unwrap().bundle;
+        let rule = format!("permit (principal, action in Action::\"{group}\", resource);");
+        let compiled = compile(&[("a.cedar", &rule)], &bundle);
+        compiled.map(|(program, _)| {
+            let has = |applies: &Applies| !applies.rules.is_empty();
+            program.actions.iter().map(has).collect::<Vec<bool>>()
+        })
+    };
+    let grouped = POLICY.replace("{risk: low}", "{risk: low, groups: [reading, cheap]}");
+    assert_eq!(named(&grouped, "reading"), Ok(vec![false, true]));
+    assert_eq!(named(&grouped, "orders"), Ok(vec![true, true]));
+    assert!(named(POLICY, "reading").is_err(), "nobody is in it");
+    // Who is below an action is in its groups.
+    let above = "orders: {risk: low, groups: [shop]}\n  orders:create: {risk: low}";
+    let above = POLICY.replace("orders:create: {risk: high, scopes: {all: [orders.write]}}", above);
+    assert_eq!(named(&above, "shop"), Ok(vec![true, true, true]));
+    for group in ["risk:low", "risk", "orders:create"] {
+        let taken = grouped.replace("reading", group);
+        let bundle = crate::compile(&taken).unwrap().bundle;
+        let notes = compile(&[("a.cedar", "permit (principal, action, resource);")], &bundle);
+        let told = notes.unwrap_err();
+        assert!(
+            told.iter().any(|note| note.message.contains("is an action or a risk")),
+            "{told:?}"
+        );
+    }
+}

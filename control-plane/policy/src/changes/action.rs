@@ -32,6 +32,15 @@ pub(super) fn compare(before: &Action, after: &Action, is_ruled: bool, all: &mut
     }
     all.stricter("approval", &before.approval, &after.approval);
     strict("audit", &before.audit, &after.audit, &Audit::Batched, all);
+    for (what, groups) in [
+        ("added", beyond(&before.groups, &after.groups)),
+        ("removed", beyond(&after.groups, &before.groups)),
+    ] {
+        if !groups.is_empty() {
+            // What rules make of it is theirs.
+            all.add(Bearing::Changed, format!("groups {what}: {}", groups.join(", ")));
+        }
+    }
     if before.mode != after.mode {
         let bearing = match after.mode {
             ActionMode::Shadow => Bearing::Wider,

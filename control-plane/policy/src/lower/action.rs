@@ -106,6 +106,7 @@ pub(crate) fn sound(name: &str) -> Action {
         approval: false,
         mode: ActionMode::Enforce,
         audit: Audit::Batched,
+        groups: vec![],
     }
 }
 
@@ -149,7 +150,7 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>, defaults: &Defau
         scopes_all,
         scopes_any,
         assurance: assurance.unwrap_or_else(|| defaults.assurance(assumed)),
-        binding: Binding::None,
+        binding: binding(reader, fields),
         uses: field(fields, "uses", |tree| reader.choice(tree, &USES)).unwrap_or(Uses::Unlimited),
         max_age: field(fields, "max_age", |tree| reader.duration(tree)).or(defaults.max_age()),
         staleness: field(fields, "staleness", |tree| reader.duration(tree))
@@ -166,7 +167,19 @@ fn action(reader: &mut Reader, name: &str, fields: &Fields<'_>, defaults: &Defau
             .unwrap_or(ActionMode::Enforce),
         audit: field(fields, "audit", |tree| reader.choice(tree, &AUDITS))
             .unwrap_or(Audit::Batched),
+        groups: field(fields, "groups", |tree| Some(reader.texts(tree, "groups")))
+            .unwrap_or_default(),
     }
+}
+
+/// No gate can check one yet, so an action that asked for it would be denied always.
+fn binding(reader: &mut Reader, fields: &Fields<'_>) -> Binding {
+    let asked = fields.find("binding").map(|tree| (tree, reader.choice(tree, &BINDINGS)));
+    if let Some((tree, Some(Binding::Key | Binding::Certificate | Binding::Workload))) = asked {
+        let message = "no gate checks a binding of the gatepass yet";
+        reader.tell(tree.referenced, message, "write `binding: none`, or leave it out");
+    }
+    Binding::None
 }
 
 fn scopes(reader: &mut Reader, fields: &Fields<'_>) -> (Vec<String>, Vec<String>) {
@@ -183,10 +196,11 @@ fn scopes(reader: &mut Reader, fields: &Fields<'_>) -> (Vec<String>, Vec<String>
     (list("all"), list("any"))
 }
 
-const ACTION_FIELDS: [&str; 14] = [
+const ACTION_FIELDS: [&str; 16] = [
     "risk",
     "scopes",
     "assurance",
+    "binding",
     "uses",
     "max_age",
     "staleness",
@@ -196,6 +210,7 @@ const ACTION_FIELDS: [&str; 14] = [
     "approval",
     "mode",
     "audit",
+    "groups",
     "inputs",
     "routes",
 ];
@@ -215,5 +230,11 @@ const BODIES: [(&str, BodyRule); 5] = [
 ];
 const USES: [(&str, Uses); 2] = [("unlimited", Uses::Unlimited), ("once", Uses::Once)];
 const AUDITS: [(&str, Audit); 2] = [("batched", Audit::Batched), ("confirmed", Audit::Confirmed)];
+const BINDINGS: [(&str, Binding); 4] = [
+    ("none", Binding::None),
+    ("key", Binding::Key),
+    ("certificate", Binding::Certificate),
+    ("workload", Binding::Workload),
+];
 const MODES: [(&str, ActionMode); 2] =
     [("enforce", ActionMode::Enforce), ("shadow", ActionMode::Shadow)];

@@ -422,3 +422,17 @@ fn rules_that_are_perhaps_not_meant_are_warned_of() {
     let some = format!("{all}forbid (principal, action == Action::\"orders:read\", resource);\n");
     assert_eq!(warned(ORDERS, &some), [] as [&str; 0]);
 }
+
+#[test]
+fn groups_and_bindings_of_an_action_are_told_of_at_their_place() {
+    let risk = "    risk: medium\n";
+    let with = |field: &str| format!("{risk}    {field}\n");
+    check(risk, &with("groups: [Spending]"), "actions/orders.yaml:4:13: group `Spending` must be");
+    check(risk, &with("groups: [a, a]"), "actions/orders.yaml:4:13: group `a` is there twice");
+    check(risk, &with("groups: a"), "actions/orders.yaml:4:13: expected a list of groups");
+    check(risk, &with("binding: key"), "actions/orders.yaml:4:14: no gate checks a binding");
+    check(risk, &with("binding: rope"), "actions/orders.yaml:4:14: expected `none`, `key`");
+    let good = with("groups: [a, b:c]\n    binding: none");
+    let bundle = compiled(WHOLE, &ORDERS.replacen(risk, &good, 1)).unwrap().bundle;
+    assert_eq!(bundle.actions[0].groups, ["a", "b:c"]);
+}

@@ -3,11 +3,11 @@
 /// The actions, their routes and their inputs.
 pub(crate) const POLICY: &str = "
 actions:
-  orders:create: {risk: high, body: json}
+  orders:create: {risk: high, body: json, groups: [spending]}
   orders:read: {risk: low}
-  orders:bulk: {risk: medium}
+  orders:bulk: {risk: medium, groups: [spending, wide]}
   orders:bulk:import: {risk: medium, body: json}
-  files:put: {risk: low, body: json}
+  files:put: {risk: low, body: json, groups: [orders]}
 hosts:
   - names: [orders.example]
     audience: https://orders.example
@@ -69,7 +69,8 @@ pub(crate) const BUDGETS: [(&str, Unit, &[usize]); 4] = [
 
 pub(crate) const ACTIONS: &[&str] =
     &["orders:create", "orders:read", "orders:bulk", "orders:bulk:import", "files:put"];
-pub(crate) const GROUPS: &[&str] = &["orders", "files", "risk:low", "risk:medium", "risk:high"];
+pub(crate) const GROUPS: &[&str] =
+    &["orders", "files", "spending", "wide", "risk:low", "risk:medium", "risk:high"];
 
 pub(crate) const AGENTS: &[&str] = &[
     "agent:aaaaaaaa-0000-4000-8000-000000000001",

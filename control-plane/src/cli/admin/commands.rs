@@ -26,6 +26,12 @@ pub(crate) enum Admin {
     /// Versions of the policy.
     #[command(subcommand)]
     Policy(Policy),
+    /// What is reserved and taken of the policy's budgets.
+    Budgets {
+        /// Of one agent, task, owner or blueprint alone.
+        #[arg(long, value_name = "ID")]
+        holder: Option<String>,
+    },
     /// Followers with a feed audience of their own, which may have a policy before all others.
     #[command(subcommand)]
     Cohort(Cohort),
@@ -326,6 +332,9 @@ pub(crate) enum Policy {
         /// Warnings are errors.
         #[arg(long)]
         strict: bool,
+        /// Ask the control plane too whether a blueprint's ceiling has each scope that an action demands.
+        #[arg(long)]
+        with_blueprints: bool,
     },
     /// Write a policy from the tools that an MCP server lists: an action and typed inputs for each.
     ImportMcp(ImportMcp),

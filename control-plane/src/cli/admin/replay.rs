@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use gatepass::decisions::Format;
+use gatepass::decisions::{DecisionView, Format};
 use gatepass::fleet::FleetView;
 use gatepass::replay::{Again, Known, Replay, Tally};
+use gatepass_engine::bundle::Bundle;
 use serde_json::{Value, json};
 
 use super::Server;
@@ -45,23 +46,16 @@ impl Server {
         let Some(candidate) = checked(&args.candidate, false) else {
             return Ok(ExitCode::FAILURE);
         };
-        let current = self.version("current").await?;
-        let before = gatepass_policy::compile(&current)
-            .map_err(|_| "the policy in force does not compile here: nothing to compare with")?;
-        let known = self.known().await?;
-        let replay = Replay::new(before.bundle, candidate.compiled.bundle, known)?;
-        let since = moment(&args.since)?;
-        let since = gatepass::client::escaped(&since);
-        let pages = self.pages(args.limit, &format!("&since={since}")).await?;
+        let (before, known) = self.in_force().await?;
+        let replay = Replay::new(before, candidate.compiled.bundle, known)?;
+        let records = self.since(&args.since, args.limit).await?;
         let mut tally = Tally::default();
         let mut changed = Vec::new();
-        for page in pages.iter().rev() {
-            for decision in page.decisions.iter().rev() {
-                let Some(again) = replay.again(decision) else { continue };
-                tally.add(decision, &again);
-                if matches!(again, Again::Denied { .. } | Again::Allowed) {
-                    changed.push((decision, again));
-                }
+        for decision in &records {
+            let Some(again) = replay.again(decision) else { continue };
+            tally.add(decision, &again);
+            if matches!(again, Again::Denied { .. } | Again::Allowed) {
+                changed.push((decision, again));
             }
         }
         let mut out = std::io::stdout().lock();
@@ -78,6 +72,25 @@ impl Server {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The policy in force, and what the control plane knows beside the records.
+    pub(super) async fn in_force(&self) -> Outcome<(Bundle, Known)> {
+        let current = self.version("current").await?;
+        let before = gatepass_policy::compile(&current)
+            .map_err(|_| "the policy in force does not compile here: nothing to compare with")?;
+        Ok((before.bundle, self.known().await?))
+    }
+
+    /// Recorded decisions since then, oldest first; of more than `limit` the newest.
+    pub(super) async fn since(&self, since: &str, limit: u32) -> Outcome<Vec<DecisionView>> {
+        let since = moment(since)?;
+        let since = gatepass::client::escaped(&since);
+        let pages = self.pages(limit, &format!("&since={since}")).await?;
+        let newest_first = pages.into_iter().flat_map(|page| page.decisions);
+        let mut all: Vec<DecisionView> = newest_first.collect();
+        all.reverse();
+        Ok(all)
     }
 
     async fn known(&self) -> Outcome<Known> {

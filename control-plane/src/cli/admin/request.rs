@@ -83,6 +83,10 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             Blueprint::List => Asked::get("/v1/blueprints"),
         },
         Admin::Agent(agent) => agent_request(agent)?,
+        Admin::Budgets { holder } => Asked::get(match holder {
+            Some(holder) => format!("/v1/budgets?holder={}", part(&holder)),
+            None => "/v1/budgets".to_owned(),
+        }),
         Admin::Policy(policy) => match policy {
             Policy::List => Asked::get("/v1/policies"),
             Policy::Show { version } => Asked::get(format!("/v1/policies/{}", part(&version))),

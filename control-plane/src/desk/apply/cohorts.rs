@@ -127,12 +127,13 @@ pub(super) async fn publish(
     }
     let version = policies::keep(tx, content, by.operator, reason).await?;
     policies::put_in_force(tx, version, by.operator, Place::Cohort(name, bundle)).await?;
+    let warnings = policies::warnings(tx, content).await?;
     Ok(Effect {
         target: "policy".to_owned(),
         before: json!({ "version": cohort.canary().unwrap_or(of_all), "cohort": name }),
         after: json!({
             "version": version, "cohort": name, "digest": policies::digest(content),
-            "position": tx.position().to_string(),
+            "position": tx.position().to_string(), "warnings": warnings,
         }),
     })
 }

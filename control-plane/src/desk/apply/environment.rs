@@ -89,12 +89,13 @@ pub(super) async fn publish(
     let before = policies::in_force(tx.sql()).await?;
     let version = policies::keep(tx, content, by.operator, reason).await?;
     policies::put_in_force(tx, version, by.operator, Place::Everywhere(bundle)).await?;
+    let warnings = policies::warnings(tx, content).await?;
     Ok(Effect {
         target: "policy".to_owned(),
         before: json!({ "version": before }),
         after: json!({
             "version": version, "digest": policies::digest(content),
-            "position": tx.position().to_string(),
+            "position": tx.position().to_string(), "warnings": warnings,
         }),
     })
 }

@@ -60,6 +60,11 @@ impl Scopes<'_> {
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|all| all.split(' '))
     }
+
+    /// All of them as they came; none where there is none.
+    pub(crate) const fn text(&self) -> Option<&str> {
+        self.0
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Scopes<'a> {

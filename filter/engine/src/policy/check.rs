@@ -2,6 +2,7 @@
 //! of everything are within bounds. Whoever signs a program that is not so is refused, and the gate stays on
 //! the one before.
 
+use super::condition::{Condition, Conditions, Laying};
 use super::evaluate::MAX_MEMBERS;
 use super::guard::{Guard, Wanted};
 use super::{Effect, Node, Program, Rule, Slot};
@@ -13,6 +14,7 @@ pub struct Rules {
     /// A program without a rule permits nothing; no program at all leaves it to the gatepass.
     are_there: bool,
     program: Program,
+    conditions: Conditions,
     actions: Vec<Split>,
     uses_source: bool,
     budgets: usize,
@@ -32,7 +34,7 @@ struct Split {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applied {
     pub(super) rule: u32,
-    pub(super) condition: Option<u32>,
+    pub(super) condition: Option<Condition>,
     pub(super) shadow: bool,
     pub(super) guard: Option<Guard>,
 }
@@ -56,6 +58,14 @@ pub enum BadProgram {
     TooLong(String),
     #[error("the rules of action {0} take more than {MAX_STEPS_OF_ACTION} steps together")]
     TooLongTogether(usize),
+}
+
+/// What is known of a rule before anything is decided.
+struct Known {
+    steps: u64,
+    uses_time: bool,
+    condition: Option<Condition>,
+    guard: Option<Guard>,
 }
 
 /// What is known of a node before anything is decided.
@@ -103,10 +113,15 @@ impl Rules {
             return Err(BadProgram::TooMany);
         }
         let measures = measure(&program)?;
+        let mut laying = Laying::of(&program);
         let mut of_rules = Vec::with_capacity(program.rules.len());
         for (at, rule) in program.rules.iter().enumerate() {
-            of_rules.push(check_rule(rule, at, &measures)?);
+            let (steps, uses_time) = check_rule(rule, at, &measures)?;
+            let condition = rule.condition.map(|condition| laying.add(condition));
+            let guard = rule.condition.and_then(|condition| Guard::of(&program, condition));
+            of_rules.push(Known { steps, uses_time, condition, guard });
         }
+        let conditions = laying.end();
         let mut split = Vec::with_capacity(actions);
         for (at, applies) in program.actions.iter().enumerate() {
             split.push(check_action(&program, &applies.rules, at, &of_rules)?);
@@ -123,7 +138,11 @@ impl Rules {
             _ => None,
         };
         let budgets = program.nodes.iter().filter_map(budget).max().unwrap_or_default();
-        Ok(Self { are_there: true, program, actions: split, uses_source, budgets })
+        Ok(Self { are_there: true, program, conditions, actions: split, uses_source, budgets })
+    }
+
+    pub(super) const fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     pub(super) const fn program(&self) -> &Program {
@@ -223,7 +242,7 @@ fn check_action(
     program: &Program,
     rules: &[u32],
     at: usize,
-    of_rules: &[(u64, bool)],
+    of_rules: &[Known],
 ) -> Result<Split, BadProgram> {
     let names = || BadProgram::Names { what: "action", at };
     let mut split = Split::default();
@@ -235,16 +254,15 @@ fn check_action(
         // Ascending, so that none is there twice.
         let rises = before.replace(*number).is_none_or(|before| before < *number);
         let rule = program.rules.get(nth).filter(|_| rises).ok_or_else(names)?;
-        let (taken, uses_time) = of_rules.get(nth).copied().ok_or_else(names)?;
-        steps = steps.saturating_add(taken);
+        let known = of_rules.get(nth).ok_or_else(names)?;
+        steps = steps.saturating_add(known.steps);
         // A rule in shadow mode must not have an open request looked at more often, or cut.
-        split.uses_time |= uses_time && !rule.shadow;
-        let guard = rule.condition.and_then(|condition| Guard::of(program, condition));
-        if let Some(guard) = guard {
+        split.uses_time |= known.uses_time && !rule.shadow;
+        if let Some(guard) = known.guard {
             split.wanted.add(guard);
         }
-        let (condition, shadow) = (rule.condition, rule.shadow);
-        let applied = Applied { rule: *number, condition, shadow, guard };
+        let Known { condition, guard, .. } = *known;
+        let applied = Applied { rule: *number, condition, shadow: rule.shadow, guard };
         match rule.effect {
             Effect::Forbid => split.rules.push(applied),
             Effect::Permit => permits.push(applied),

@@ -57,7 +57,7 @@ impl<'a> Evaluation<'a> {
                 !self.any(set, &mut |_| Ok(true))?
             }
             Node::Like(text, pattern) => {
-                let pattern = self.program.patterns.get(pattern as usize).ok_or(Stop::Type)?;
+                let pattern = self.pattern(pattern)?;
                 match self.node(text)? {
                     Value::Text(text) => pattern.matches(text),
                     _ => return Err(Stop::Type),
@@ -174,11 +174,15 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    fn text(&self, at: u32) -> Result<&'a str, Stop> {
+    pub(super) fn text(&self, at: u32) -> Result<&'a str, Stop> {
         self.program.texts.get(at as usize).map(String::as_str).ok_or(Stop::Type)
     }
 
-    fn list(&self, from: u32, count: u32) -> &'a [u32] {
+    pub(super) fn pattern(&self, at: u32) -> Result<&'a super::Pattern, Stop> {
+        self.program.patterns.get(at as usize).ok_or(Stop::Type)
+    }
+
+    pub(super) fn list(&self, from: u32, count: u32) -> &'a [u32] {
         let (from, count) = (from as usize, count as usize);
         self.program.lists.get(from..from.saturating_add(count)).unwrap_or_default()
     }
@@ -388,6 +392,6 @@ impl Value<'_> {
 }
 
 /// Milliseconds.
-const DAY: i64 = 24 * 3600 * 1_000;
+pub(super) const DAY: i64 = 24 * 3600 * 1_000;
 /// Members of a set of the request that are looked at.
 pub(super) const MAX_MEMBERS: usize = 64;

@@ -64,8 +64,7 @@ pub(crate) const NOWHERE: u8 = u8::MAX;
 impl<'a> Facts<'a> {
     /// The audience as an entity; not known before there is a request.
     pub(super) fn resource(&self) -> Result<Value<'a>, Stop> {
-        let asked = self.asked.ok_or(Stop::Unknown)?;
-        Ok(Value::Entity(Kind::System, asked.audience))
+        Ok(Value::Entity(Kind::System, self.asked()?.audience))
     }
 
     pub(super) const fn principal(&self) -> Value<'a> {
@@ -82,11 +81,7 @@ impl<'a> Facts<'a> {
             Slot::Host => Value::Text(self.asked()?.host),
             Slot::Path => Value::Text(self.asked()?.path),
             Slot::Route => Value::Text(self.asked()?.route),
-            // A gatepass is issued before it is used, and a window may open in between.
-            Slot::Time => {
-                self.asked()?;
-                Value::Datetime(moment(self.now))
-            }
+            Slot::Time => Value::Datetime(self.time()?),
             Slot::Source => match self.asked()?.source {
                 Some(source) => Value::Net(source),
                 None => return Ok(None),
@@ -143,11 +138,20 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn asked(&self) -> Result<Asked<'a>, Stop> {
-        self.asked.ok_or(Stop::Unknown)
+    /// A gatepass is issued before it is used, and a window may open in between.
+    pub(super) fn time(&self) -> Result<i64, Stop> {
+        self.asked()?;
+        Ok(moment(self.now))
     }
 
-    fn input(&self, nth: u16) -> Result<Option<&'a inputs::Value<'a>>, Stop> {
+    const fn asked(&self) -> Result<&Asked<'a>, Stop> {
+        match &self.asked {
+            Some(asked) => Ok(asked),
+            None => Err(Stop::Unknown),
+        }
+    }
+
+    pub(super) fn input(&self, nth: u16) -> Result<Option<&'a inputs::Value<'a>>, Stop> {
         let asked = self.asked()?;
         let place = asked.places.get(usize::from(nth)).copied().unwrap_or(NOWHERE);
         if place == NOWHERE {

@@ -4,9 +4,8 @@
 //! A rule whose guard rules it out is false, and nothing else of it is looked at; any other is evaluated from the
 //! start. So a hash that two texts share costs an evaluation and changes nothing.
 
-use core::num::NonZeroU64;
+use core::num::NonZeroU32;
 
-use super::facts::moment;
 use super::{Facts, Kind, Node, Program, Slot};
 use crate::fold::fold;
 
@@ -44,9 +43,9 @@ const FACTS: [Fact; 11] = [
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Guard {
     /// A fact is the text with this hash.
-    Is(Fact, NonZeroU64),
-    /// It is earlier: milliseconds since 1970.
-    Before(i64),
+    Is(Fact, NonZeroU32),
+    /// It is earlier: seconds since 1970.
+    Before(u32),
 }
 
 /// Which facts the guards of an action ask for.
@@ -64,48 +63,56 @@ impl Wanted {
 
 /// Of one decision.
 pub(super) struct Hashes {
-    texts: [Option<NonZeroU64>; FACTS.len()],
-    /// None before there is a request.
-    time: Option<i64>,
+    texts: [Option<NonZeroU32>; FACTS.len()],
+    /// Seconds since 1970; none before there is a request.
+    time: Option<u64>,
 }
 
 impl Guard {
     /// Of a condition whose numbers were checked; none where its first term is another.
     pub(super) fn of(program: &Program, condition: u32) -> Option<Self> {
         let node = |at: u32| program.nodes.get(usize::try_from(at).ok()?).copied();
-        let mut first = node(condition)?;
-        while let Node::And(left, _) = first {
-            first = node(left)?;
+        let mut first = condition;
+        while let Node::And(left, _) = node(first)? {
+            first = left;
         }
-        let (fact, text) = match first {
-            Node::Equal(left, right) => match (node(left)?, node(right)?) {
-                (Node::Slot(slot), Node::Text(text)) | (Node::Text(text), Node::Slot(slot)) => {
-                    (Fact::of(slot)?, text)
-                }
-                (Node::Slot(Slot::Owner), Node::Entity(Kind::Person, id))
-                | (Node::Entity(Kind::Person, id), Node::Slot(Slot::Owner)) => (Fact::Owner, id),
-                (Node::Principal, Node::Entity(Kind::Agent, id))
-                | (Node::Entity(Kind::Agent, id), Node::Principal) => (Fact::Agent, id),
-                _ => return None,
-            },
-            Node::Less(left, right) => match (node(left)?, node(right)?) {
-                (Node::Slot(Slot::Time), Node::Datetime(end)) => return Some(Self::Before(end)),
-                _ => return None,
-            },
-            Node::In(left, right) => match (node(left)?, node(right)?) {
-                (Node::Principal, Node::Entity(Kind::Agent, id)) => (Fact::Agent, id),
-                (Node::Principal, Node::Entity(Kind::Blueprint, id)) => (Fact::Blueprint, id),
-                _ => return None,
-            },
-            _ => return None,
-        };
+        if let Node::Less(left, right) = node(first)? {
+            return match (node(left)?, node(right)?) {
+                (Node::Slot(Slot::Time), Node::Datetime(end)) => before(end),
+                _ => None,
+            };
+        }
+        let (fact, text) = Fact::asked(program, first)?;
         let text = program.texts.get(usize::try_from(text).ok()?)?;
         Some(Self::Is(fact, hash(text)))
     }
 }
 
 impl Fact {
-    const fn of(slot: Slot) -> Option<Self> {
+    /// Of a node that is true where a fact is one text, by its number.
+    pub(super) fn asked(program: &Program, at: u32) -> Option<(Self, u32)> {
+        let node = |at: u32| program.nodes.get(usize::try_from(at).ok()?).copied();
+        Some(match node(at)? {
+            Node::Equal(left, right) => match (node(left)?, node(right)?) {
+                (Node::Slot(slot), Node::Text(text)) | (Node::Text(text), Node::Slot(slot)) => {
+                    (Self::of(slot)?, text)
+                }
+                (Node::Slot(Slot::Owner), Node::Entity(Kind::Person, id))
+                | (Node::Entity(Kind::Person, id), Node::Slot(Slot::Owner)) => (Self::Owner, id),
+                (Node::Principal, Node::Entity(Kind::Agent, id))
+                | (Node::Entity(Kind::Agent, id), Node::Principal) => (Self::Agent, id),
+                _ => return None,
+            },
+            Node::In(left, right) => match (node(left)?, node(right)?) {
+                (Node::Principal, Node::Entity(Kind::Agent, id)) => (Self::Agent, id),
+                (Node::Principal, Node::Entity(Kind::Blueprint, id)) => (Self::Blueprint, id),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn of(slot: Slot) -> Option<Self> {
         match slot {
             Slot::Environment => Some(Self::Environment),
             Slot::Method => Some(Self::Method),
@@ -120,7 +127,7 @@ impl Fact {
     }
 
     /// None where it is not known yet.
-    fn text<'a>(self, facts: &Facts<'a>) -> Option<&'a str> {
+    pub(super) fn text<'a>(self, facts: &Facts<'a>) -> Option<&'a str> {
         let claims = facts.claims;
         Some(match self {
             Self::Agent => claims.client_id.as_str(),
@@ -146,7 +153,7 @@ impl Hashes {
                 *place = fact.text(facts).map(hash);
             }
         }
-        Self { texts, time: facts.asked.map(|_| moment(facts.now)) }
+        Self { texts, time: facts.asked.map(|_| facts.now.0) }
     }
 
     /// Whether the condition is false for certain.
@@ -156,11 +163,19 @@ impl Hashes {
                 let known = self.texts.get(fact as usize).copied().flatten();
                 known.is_some_and(|known| known != hash)
             }
-            Guard::Before(end) => self.time.is_some_and(|time| time >= end),
+            Guard::Before(end) => self.time.is_some_and(|time| time >= u64::from(end)),
         }
     }
 }
 
-fn hash(text: &str) -> NonZeroU64 {
-    NonZeroU64::MIN | fold(text.as_bytes(), 0)
+/// Of milliseconds. A request's time is in whole seconds, so the first that is not before is known exactly; none
+/// where that is beyond 2106.
+fn before(end: i64) -> Option<Guard> {
+    let first = end.max(0).cast_unsigned().div_ceil(1_000);
+    u32::try_from(first).ok().map(Guard::Before)
+}
+
+fn hash(text: &str) -> NonZeroU32 {
+    // The upper half has seen all of the text.
+    NonZeroU32::MIN | (fold(text.as_bytes(), 0) >> 32) as u32
 }

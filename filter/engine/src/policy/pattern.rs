@@ -15,7 +15,7 @@ impl Pattern {
         let Some((last, between)) = rest.split_last() else { return text == first };
         let Some(mut text) = text.strip_prefix(first.as_str()) else { return false };
         for part in between {
-            match text.find(part.as_str()).and_then(|at| text.get(at..)) {
+            match find(text, part).and_then(|at| text.get(at..)) {
                 Some(found) => text = found.strip_prefix(part.as_str()).unwrap_or_default(),
                 None => return false,
             }
@@ -23,3 +23,18 @@ impl Pattern {
         text.ends_with(last.as_str())
     }
 }
+
+/// Where the part begins first. A searcher that never looks back takes longer to set up than a short text to walk.
+fn find(text: &str, part: &str) -> Option<usize> {
+    if text.len() > SHORT {
+        return text.find(part);
+    }
+    let (bytes, part) = (text.as_bytes(), part.as_bytes());
+    if part.is_empty() {
+        return Some(0);
+    }
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+/// Bytes; the work grows with their number times the part's length.
+const SHORT: usize = 64;

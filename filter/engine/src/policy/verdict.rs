@@ -77,7 +77,7 @@ impl Rules {
             }
             let holds = match rule.condition {
                 None => Ok(true),
-                Some(condition) => evaluation.holds(condition),
+                Some(condition) => evaluation.decide(self.conditions(), condition),
             };
             match holds {
                 Ok(false) | Err(Stop::Unknown) => {}
@@ -97,7 +97,7 @@ impl Rules {
             }
             let holds = match rule.condition {
                 None => Ok(true),
-                Some(condition) => evaluation.holds(condition),
+                Some(condition) => evaluation.decide(self.conditions(), condition),
             };
             match holds {
                 Ok(true) | Err(Stop::Unknown) if rule.shadow => shadow.add(rule.rule),

@@ -81,6 +81,17 @@ fn check_action(action: &Action) -> Result<(), String> {
     if action.approval && action.body == BodyRule::Unread {
         return Err("an action that asks for approval must not have `body: unread`: what is unread is not approved".to_owned());
     }
+    if action.groups.len() > MAX_GROUPS {
+        return Err(format!("more than {MAX_GROUPS} groups"));
+    }
+    for (nth, group) in action.groups.iter().enumerate() {
+        if !is_action_name(group) {
+            return Err(format!("group `{group}` must be named as actions are"));
+        }
+        if action.groups.iter().take(nth).any(|earlier| earlier == group) {
+            return Err(format!("group `{group}` is there twice"));
+        }
+    }
     match action.mode {
         ActionMode::Enforce | ActionMode::Shadow => Ok(()),
     }
@@ -332,6 +343,7 @@ const MAX_HOSTS: usize = 1_000;
 /// Routes of one host.
 const MAX_ROUTES: usize = 20_000;
 const MAX_SCOPES: usize = 32;
+const MAX_GROUPS: usize = 16;
 const MAX_INPUTS: usize = 32;
 const MAX_MEDIA_TYPES: usize = 16;
 /// Bytes of a body that a route may read.
