@@ -14,6 +14,7 @@ mod admin;
 mod auth;
 mod decisions;
 mod endpoint;
+mod explain;
 mod feed;
 mod fleet;
 mod oauth;

@@ -29,7 +29,7 @@ mod writer;
 
 pub use backup::{Restored, backup, restore};
 pub use book::{Book, Standing};
-pub(crate) use book::{Told, is_reset};
+pub(crate) use book::{State, Told, Whole, is_reset};
 pub use load::{FirstOperator, Genesis, create};
 pub(crate) use load::{kind_name, kind_of};
 pub use tx::Tx;

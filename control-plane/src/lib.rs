@@ -20,6 +20,7 @@ pub mod config;
 pub mod db;
 pub mod decisions;
 pub mod desk;
+pub mod explain;
 pub mod feed;
 pub mod filter_file;
 pub mod fleet;

@@ -27,6 +27,16 @@ impl PinnedRoots {
         Self { keys: keys.iter().map(public_text).collect(), threshold }
     }
 
+    /// The root keys of an environment's first document: what its gates pin, to whoever keeps the documents
+    /// and asks whether a gate would follow them.
+    ///
+    /// # Errors
+    /// [`RootError::Refused`], [`RootError::Encoding`].
+    pub fn of_first(envelope: &str) -> Result<Self, RootError> {
+        let RootKeys { threshold, keys } = unverified_document(envelope)?.root;
+        Ok(Self { keys, threshold })
+    }
+
     /// The engine's form, for `environment`, from root version 1 on.
     ///
     /// # Errors

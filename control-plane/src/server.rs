@@ -47,6 +47,8 @@ pub struct Shared {
     /// Questions of gates in progress.
     pub(crate) redeems: tokio::sync::Semaphore,
     pub(crate) decisions: Arc<Decisions>,
+    /// A gate that is built to explain a decision takes memory and a core; one at a time.
+    pub(crate) explaining: Arc<tokio::sync::Semaphore>,
     /// Batches of decisions that are read at once.
     pub(crate) posts: tokio::sync::Semaphore,
     pub(crate) stop: watch::Receiver<bool>,
@@ -89,6 +91,7 @@ impl Shared {
             polls: tokio::sync::Semaphore::new(MAX_POLLS),
             redeems: tokio::sync::Semaphore::new(MAX_REDEEMS),
             decisions,
+            explaining: Arc::new(tokio::sync::Semaphore::new(1)),
             posts: tokio::sync::Semaphore::new(MAX_POSTS),
             stop,
         });

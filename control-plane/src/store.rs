@@ -152,8 +152,7 @@ impl Store {
     /// [`StoreError::Root`] when the first document does not parse.
     pub fn pinned_roots(&self) -> Result<PinnedRoots, StoreError> {
         let first = self.roots.first().map_or("", String::as_str);
-        let document = unverified_document(first)?;
-        Ok(PinnedRoots { keys: document.root.keys, threshold: document.root.threshold })
+        Ok(PinnedRoots::of_first(first)?)
     }
 
     /// Who issues gatepasses here.

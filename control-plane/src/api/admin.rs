@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::endpoint::{Endpoint, JSON, PathNames, in_path, members, schema, text};
 use super::problem::Problem;
-use super::{auth, decisions, fleet, json, reads};
+use super::{auth, decisions, explain, fleet, json, reads};
 use crate::audit;
 use crate::decisions::{Explained, Page, Standing};
 use crate::desk::agents::Agent;
@@ -36,6 +36,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut all = changes();
     all.extend(questions());
     all.extend(seconds());
+    all.push(explain::endpoint());
     all.push(export());
     all
 }
@@ -261,6 +262,7 @@ fn seconds() -> Vec<Endpoint> {
         answer,
         kind: JSON,
         referred: Vec::new(),
+        has_reason: true,
         may_wait: false,
         handler,
     };
@@ -338,6 +340,7 @@ fn export() -> Endpoint {
         answer: serde_json::json!({ "type": "string" }),
         kind: JSON_LINES,
         referred: Vec::new(),
+        has_reason: false,
         may_wait: false,
         handler: get(handler),
     }

@@ -37,6 +37,8 @@ pub(crate) struct Endpoint {
     pub(crate) kind: &'static str,
     /// The schemas that those of request and answer refer to, by name.
     pub(crate) referred: Vec<(String, RefOr<Schema>)>,
+    /// Whether the request states why.
+    pub(crate) has_reason: bool,
     /// Whether it may answer 202 and wait for a second person.
     pub(crate) may_wait: bool,
     pub(crate) handler: MethodRouter<Arc<Shared>>,
@@ -69,6 +71,7 @@ impl Endpoint {
             answer: schema::<apply::Done>(),
             kind: JSON,
             referred: referred::<C>(),
+            has_reason: true,
             may_wait: true,
             handler: post(handler),
         }
@@ -107,6 +110,7 @@ impl Endpoint {
             answer: schema::<T>(),
             kind: JSON,
             referred: referred::<T>(),
+            has_reason: false,
             may_wait: false,
             handler: get(handler),
         }
@@ -181,6 +185,25 @@ pub(super) fn members(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<(serde_json::Map<String, Value>, String), Refused> {
+    let mut members = object(headers, body)?;
+    match members.remove("reason") {
+        Some(Value::String(reason)) => Ok((members, reason)),
+        _ => Err(Refused::invalid("reason", "say why: it goes on record")),
+    }
+}
+
+/// The body of a question.
+///
+/// # Errors
+/// [`Refused::Invalid`] names the member that is missing, unknown or ill-formed.
+pub(super) fn question<Q: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Q, Refused> {
+    read(object(headers, body)?, Names::new())
+}
+
+fn object(headers: &HeaderMap, body: &Bytes) -> Result<serde_json::Map<String, Value>, Refused> {
     let is_json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -189,13 +212,9 @@ pub(super) fn members(
         return Err(Refused::invalid("content-type", "send `application/json`"));
     }
     // As strict as what is signed: a member twice means two things to two readers.
-    let mut members: BTreeMap<String, Value> = gatepass_engine::json::from_slice(body)
+    let members: BTreeMap<String, Value> = gatepass_engine::json::from_slice(body)
         .map_err(|error| Refused::invalid("body", error.to_string()))?;
-    let reason = match members.remove("reason") {
-        Some(Value::String(reason)) => reason,
-        _ => return Err(Refused::invalid("reason", "say why: it goes on record")),
-    };
-    Ok((members.into_iter().collect(), reason))
+    Ok(members.into_iter().collect())
 }
 
 fn read<C: DeserializeOwned>(
@@ -224,7 +243,7 @@ fn read<C: DeserializeOwned>(
     })
 }
 
-fn referred<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+pub(super) fn referred<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
     let mut all = Vec::new();
     T::schemas(&mut all);
     all

@@ -128,7 +128,7 @@ async fn look(
     let book = shared.db.book();
     let after = query.after;
     let mut now = shared.db.now();
-    let mut waited = false;
+    let mut dating = Dating::default();
     loop {
         let told = book.tell(&query.audience, after, is_over, now).map_err(Refused::from)?;
         match told {
@@ -136,25 +136,13 @@ async fn look(
             Told::NoAudience => return Err(no_audience()),
             Told::Ahead => return Err(old_copy(shared, after).await),
             Told::SignAt(at) => {
-                // Who has waited for another does it itself, should that one have failed.
-                let signing = if waited { None } else { book.sign_alone().await };
-                if signing.is_none() && !core::mem::replace(&mut waited, true) {
-                    continue;
-                }
-                tracing::debug!(at = at.0, "a time goes to the disk before it is told");
-                // The signer's time never falls, so it is on the disk before anybody sees it.
-                let noted: Result<(), DbError> =
-                    shared.db.write(async move |tx| tx.signed_at(at).await).await;
-                match noted {
-                    Ok(()) => book.marked(at),
-                    // On a full disk, say: a revocation that was answered is told all the same, and
-                    // proves no more freshness than was on the disk before.
-                    Err(error) => {
-                        if after == Some(book.position()) {
-                            return Err(Refused::from(error).into());
-                        }
-                        now = book.time_on_disk();
+                // On a full disk, say: a revocation that was answered is told all the same, and
+                // proves no more freshness than was on the disk before.
+                if let Err(error) = dating.put(shared, at).await {
+                    if after == Some(book.position()) {
+                        return Err(Refused::from(error).into());
                     }
+                    now = book.time_on_disk();
                 }
             }
             Told::Unread => {
@@ -166,6 +154,33 @@ async fn look(
             }
             Told::Answer(body) => return Ok(Some(Bytes::from_owner(body))),
         }
+    }
+}
+
+/// Puts a time on the disk, so that it may be signed: once for all who want it at once.
+#[derive(Default)]
+pub(super) struct Dating {
+    waited: bool,
+}
+
+impl Dating {
+    /// Done, or left to somebody else who was doing it: then look whether it was.
+    pub(super) async fn put(
+        &mut self,
+        shared: &Arc<Shared>,
+        at: UnixSeconds,
+    ) -> Result<(), DbError> {
+        let book = shared.db.book();
+        // Who has waited for another does it itself, should that one have failed.
+        let signing = if self.waited { None } else { book.sign_alone().await };
+        if signing.is_none() && !core::mem::replace(&mut self.waited, true) {
+            return Ok(());
+        }
+        tracing::debug!(at = at.0, "a time goes to the disk before it is told");
+        // The signer's time never falls, so it is on the disk before anybody sees it.
+        shared.db.write(async move |tx| tx.signed_at(at).await).await?;
+        book.marked(at);
+        Ok(())
     }
 }
 

@@ -73,7 +73,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         "responses": responses,
     });
     if let (Some(request), Some(operation)) = (&endpoint.request, operation.as_object_mut()) {
-        let schema = body(request, endpoint.path);
+        let schema = match endpoint.has_reason {
+            true => body(request, endpoint.path),
+            false => request.clone(),
+        };
         let content = json!({ "application/json": { "schema": schema } });
         operation.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
     }

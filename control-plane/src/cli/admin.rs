@@ -15,6 +15,7 @@ mod commands;
 mod decisions;
 mod differences;
 mod enforced;
+mod explain;
 mod held;
 mod replay;
 mod request;
@@ -63,6 +64,11 @@ impl Server {
             && !args.gaps
         {
             return self.decisions(args).await;
+        }
+        if let Admin::Explain(args) = &command
+            && args.id.is_none()
+        {
+            return self.explain(args).await;
         }
         if let Admin::Status { wait } = &command {
             self.wait(std::time::Duration::from_secs(*wait)).await;

@@ -23,6 +23,10 @@ use crate::keys::Signer;
 use crate::publish::{Changes, Publisher};
 use crate::roots::unverified_document;
 
+mod state;
+
+pub(crate) use state::{State, Whole};
+
 /// The committed state of the feed, for those who follow it.
 pub struct Book {
     inner: Mutex<Inner>,
@@ -268,12 +272,8 @@ impl Book {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let here = inner.publisher.position();
-        let shelf = if audience == self.audience {
-            Some(&mut inner.shelf)
-        } else {
-            inner.cohorts.iter_mut().find(|shelf| shelf.cohort.as_deref() == Some(audience))
-        };
-        let Some(shelf) = shelf else {
+        let cohort = (audience != self.audience).then_some(audience);
+        let Some(shelf) = shelf_of(&mut inner.shelf, &mut inner.cohorts, cohort) else {
             return Ok(Told::NoAudience);
         };
         if after == Some(here) && !is_over {
@@ -432,6 +432,18 @@ impl Shelf {
         let issued_at = publisher.state().issued_at;
         self.snapshot = Some(Signed { position: here, issued_at, what: parts.clone() });
         Ok(parts)
+    }
+}
+
+/// That of a cohort, or of those in none.
+fn shelf_of<'s>(
+    of_all: &'s mut Shelf,
+    cohorts: &'s mut [Shelf],
+    cohort: Option<&str>,
+) -> Option<&'s mut Shelf> {
+    match cohort {
+        None => Some(of_all),
+        Some(name) => cohorts.iter_mut().find(|shelf| shelf.cohort.as_deref() == Some(name)),
     }
 }
 

@@ -50,7 +50,7 @@ forbid (principal, action == Action::"orders:create", resource)
 unless { context.budget.orders <= 30 };
 "#;
 
-fn furnished() -> Plane {
+pub(crate) fn furnished() -> Plane {
     let plane = Plane::furnished();
     plane.change("/v1/policies", json!({ "content": FOLDER }));
     plane.blueprint(
@@ -66,11 +66,11 @@ fn furnished() -> Plane {
     plane
 }
 
-fn orderer(plane: &Plane, seed: u8) -> Agent {
+pub(crate) fn orderer(plane: &Plane, seed: u8) -> Agent {
     plane.agent_of(seed, "orderer", "user:corp/alice", "p1")
 }
 
-fn order(max: &str) -> Ask {
+pub(crate) fn order(max: &str) -> Ask {
     entry(json!({ "max": max }))
 }
 

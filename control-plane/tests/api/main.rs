@@ -15,6 +15,7 @@ mod decisions;
 mod delegation;
 mod delta;
 mod exchange;
+mod explain;
 mod folders;
 mod input;
 mod keys;

@@ -9,6 +9,7 @@ use gatepass::desk::operators::Role;
 use super::differences::DiffArgs;
 use super::enforced::Wait;
 use super::replay::ReplayArgs;
+use crate::cli::explain::RequestArgs;
 use crate::cli::import_mcp::ImportMcp;
 
 #[derive(Subcommand)]
@@ -81,11 +82,8 @@ pub(crate) enum Admin {
     Fleet,
     /// What gates decided.
     Decisions(Box<DecisionsArgs>),
-    /// One decision, what its code means and what to do next.
-    Explain {
-        /// As the denied caller has it, or the upstream in `x-gatepass-decision-id`.
-        id: String,
-    },
+    /// One decision that was made, or what a gate would decide on a request, check by check.
+    Explain(Box<ExplainArgs>),
     /// Tasks and what was decided under them.
     #[command(subcommand)]
     Task(Task),
@@ -136,6 +134,18 @@ pub(crate) struct DecisionsArgs {
     /// With --gaps: hold what is kept against the hashes that it came with.
     #[arg(long, requires = "gaps")]
     pub(super) verify: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// Of a decision, as the denied caller has it, or the upstream in `x-gatepass-decision-id`.
+    #[arg(conflicts_with_all = ["request", "method", "host", "path", "header", "token", "gatepass_file", "body", "source", "age", "audience"])]
+    pub(super) id: Option<String>,
+    #[command(flatten)]
+    pub(super) request: RequestArgs,
+    /// As a gate of this cohort would decide.
+    #[arg(long, value_name = "COHORT")]
+    pub(super) audience: Option<String>,
 }
 
 #[derive(Subcommand)]

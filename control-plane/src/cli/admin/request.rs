@@ -186,7 +186,11 @@ pub(super) fn request(command: Admin) -> Outcome<Asked> {
             true => "/v1/decision-reporters?verify=true",
             false => "/v1/decision-reporters",
         }),
-        Admin::Explain { id } => Asked::get(format!("/v1/decisions/{}", part(&id))),
+        // A request that is asked about is no change, and its answer more than a text.
+        Admin::Explain(args) => {
+            let id = args.id.unwrap_or_default();
+            Asked::get(format!("/v1/decisions/{}", part(&id)))
+        }
         Admin::Task(Task::Show { id }) => Asked::get(format!("/v1/tasks/{}/decisions", part(&id))),
         Admin::Status { .. } => Asked::get("/v1/environment"),
         Admin::Audit(Audit::Verify { anchor }) => Asked::get(match anchor {

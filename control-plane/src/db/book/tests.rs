@@ -82,3 +82,43 @@ async fn a_restart_signs_nothing_with_a_time_before_one_that_was_told() {
     }
     assert_eq!(newest, NOW.plus(7));
 }
+
+/// The state of an audience; `None` where a time must go to the disk first.
+fn whole(db: &Db, now: UnixSeconds) -> Option<Vec<Arc<[u8]>>> {
+    match db.book().state("prod", now).unwrap() {
+        Whole::State(state) => Some(state.batches),
+        Whole::SignAt(at) => {
+            assert_eq!(at, now);
+            None
+        }
+        Whole::NoAudience => panic!("this is its audience"),
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_known_serves_again_with_the_proof_of_this_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path()).await;
+    db.write(async |tx| person(tx, "user:corp/ann").await).await.unwrap();
+    let first = whole(&db, NOW).unwrap();
+    assert_eq!(told(&db, None, false, NOW), Some(NOW), "a poll has the same");
+    let again = whole(&db, NOW).unwrap();
+    assert_eq!((first.len(), again.len()), (1, 1));
+    assert!(Arc::ptr_eq(&first[0], &again[0]));
+    let later = NOW.plus(300);
+    assert!(whole(&db, later).is_none(), "nothing is signed with a time that is not on the disk");
+    db.book().marked(later);
+    let proved = whole(&db, later).unwrap();
+    assert!(proved.len() == 2 && Arc::ptr_eq(&first[0], &proved[0]));
+    let same = whole(&db, later).unwrap();
+    assert!(same.len() == 2 && Arc::ptr_eq(&proved[1], &same[1]));
+    // One thing changed: it is older than it may be; the position.
+    let much_later = NOW.plus(600);
+    db.book().marked(much_later);
+    let anew = whole(&db, much_later).unwrap();
+    assert!(anew.len() == 1 && !Arc::ptr_eq(&first[0], &anew[0]));
+    db.write(async |tx| person(tx, "user:corp/bea").await).await.unwrap();
+    let moved = whole(&db, much_later).unwrap();
+    assert!(moved.len() == 1 && !Arc::ptr_eq(&anew[0], &moved[0]));
+    assert!(matches!(db.book().state("nobody", NOW).unwrap(), Whole::NoAudience));
+}

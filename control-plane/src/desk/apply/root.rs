@@ -21,8 +21,7 @@ pub(super) async fn adopt(tx: &mut Tx, envelope: String) -> Result<Effect, Refus
     let invalid = |error: roots::RootError| Refused::invalid("envelope", error.to_string());
     let mut chain = tx.roots().to_vec();
     let first = chain.first().unwrap_or(&envelope);
-    let pinned = unverified_document(first).map_err(invalid)?.root;
-    let pinned = PinnedRoots { keys: pinned.keys, threshold: pinned.threshold };
+    let pinned = PinnedRoots::of_first(first).map_err(invalid)?;
     let environment = tx.publisher().state().environment.clone();
     let before = tx.publisher().state().root_version;
     chain.push(envelope.clone());
