@@ -1,5 +1,7 @@
 //! How much of a budget a gatepass may take: the most that its entries allow, once.
 
+use std::collections::{BTreeMap, HashMap};
+
 use gatepass_engine::budget::Amount;
 use gatepass_engine::bundle::{Budget, Bundle, Sums};
 use gatepass_engine::inputs::Decimal;
@@ -30,8 +32,9 @@ pub struct Unbounded {
 
 /// Makes a gatepass with these entries one that is used once, where an action of them is under a budget.
 pub fn use_once(entries: &mut [Entry], bundle: &Bundle) {
+    let under = under(bundle);
     for entry in entries {
-        if bundle.budgets.iter().any(|budget| under(entry, budget, bundle).is_some()) {
+        if entry.actions.iter().any(|action| under.contains_key(action.as_str())) {
             entry.uses.get_or_insert(1);
         }
     }
@@ -43,41 +46,61 @@ pub fn use_once(entries: &mut [Entry], bundle: &Bundle) {
 /// # Errors
 /// [`Unbounded`].
 pub fn parts<'b>(entries: &[Entry], bundle: &'b Bundle) -> Result<Vec<Part<'b>>, Unbounded> {
-    let mut parts = Vec::new();
-    for budget in &bundle.budgets {
-        let mut most = None;
-        for entry in entries {
-            let Some(action) = under(entry, budget, bundle) else { continue };
-            let own = allows(entry, &budget.sums).ok_or_else(|| Unbounded::of(action, budget))?;
-            most = most.max(Some(own));
-        }
-        parts.extend(most.map(|most| Part { budget, most }));
+    let (found, unbounded) = all_parts(entries, bundle);
+    match unbounded {
+        Some(unbounded) => Err(unbounded),
+        None => Ok(found),
     }
-    Ok(parts)
+}
+
+/// Each part that is bounded, and the first that is not.
+fn all_parts<'b>(entries: &[Entry], bundle: &'b Bundle) -> (Vec<Part<'b>>, Option<Unbounded>) {
+    let under = under(bundle);
+    // By the number of the budget; none where something of it is not bounded.
+    let mut most: BTreeMap<usize, Option<i64>> = BTreeMap::new();
+    let mut unbounded = None;
+    for entry in entries {
+        for action in &entry.actions {
+            for nth in under.get(action.as_str()).into_iter().flatten() {
+                let Some(budget) = bundle.budgets.get(*nth) else { continue };
+                let own = allows(entry, &budget.sums);
+                if own.is_none() {
+                    unbounded.get_or_insert_with(|| Unbounded::of(action, budget));
+                }
+                let known = most.entry(*nth).or_insert(Some(0));
+                *known = known.zip(own).map(|(known, own)| known.max(own));
+            }
+        }
+    }
+    let part = |(nth, most): (usize, Option<i64>)| {
+        Some(Part { budget: bundle.budgets.get(nth)?, most: most? })
+    };
+    (most.into_iter().filter_map(part).collect(), unbounded)
 }
 
 /// Says of each budget that nobody has taken anything of it but this gatepass: for gatepasses that are made
 /// where nothing is counted. A part that is not bounded is left out, and a gate denies it.
 pub fn alone(grant: &mut Grant, bundle: &Bundle) {
-    for budget in &bundle.budgets {
-        let only = Bundle { budgets: vec![budget.clone()], ..bundle.clone() };
-        let Ok(parts) = parts(&grant.entries, &only) else { continue };
-        for part in parts {
-            let amount = Amount::of(&budget.sums, part.most);
-            let name = budget.name.clone();
-            grant.budgets.extend(amount.map(|amount| (name, amount)));
-        }
+    let (parts, _) = all_parts(&grant.entries, bundle);
+    for Part { budget, most } in parts {
+        let amount = Amount::of(&budget.sums, most);
+        grant.budgets.extend(amount.map(|amount| (budget.claim.clone(), amount)));
     }
 }
 
-/// The action of an entry that is under a budget.
-fn under<'e>(entry: &'e Entry, budget: &Budget, bundle: &Bundle) -> Option<&'e str> {
-    let is_under = |name: &&String| {
-        let at = bundle.actions.iter().position(|action| action.name == **name);
-        let at = at.and_then(|at| u32::try_from(at).ok());
-        at.is_some_and(|at| budget.actions.contains(&at))
-    };
-    entry.actions.iter().find(is_under).map(String::as_str)
+/// The actions that are under budgets, with the numbers of these. Of as many names as the policy puts under one,
+/// whatever an agent asks for.
+fn under(bundle: &Bundle) -> HashMap<&str, Vec<usize>> {
+    let mut under: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (nth, budget) in bundle.budgets.iter().enumerate() {
+        for at in &budget.actions {
+            let action = usize::try_from(*at).ok().and_then(|at| bundle.actions.get(at));
+            if let Some(action) = action {
+                under.entry(&action.name).or_default().push(nth);
+            }
+        }
+    }
+    under
 }
 
 /// The most that one use may take; `None` where that is not known.

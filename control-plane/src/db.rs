@@ -34,7 +34,7 @@ pub use load::{FirstOperator, Genesis, create};
 pub(crate) use load::{kind_name, kind_of};
 pub use tx::Tx;
 use tx::signers;
-pub(crate) use tx::{Issuance, Reservation, Spending, signed, unsigned};
+pub(crate) use tx::{Issuance, Reservation, Spending, joined, signed, unsigned};
 use writer::Writer;
 
 /// An open database.

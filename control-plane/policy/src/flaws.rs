@@ -3,6 +3,7 @@
 //! The index names the first flaw and stops. To tell of all, a flawed part is taken out and the
 //! index built again; the bundle itself is never changed for that.
 
+use gatepass_engine::budget::claim_of;
 use gatepass_engine::bundle::{Action, Bundle, Treatment};
 use gatepass_engine::routes::{self, Flaw, Index};
 
@@ -68,6 +69,9 @@ fn take_out(bundle: &mut Bundle, places: &mut Places, place: routes::Place) -> b
                 // And how often it is used, so that its budgets are not.
                 *action =
                     Action { body: action.body, uses: action.uses, ..sound(&format!("-{at}-")) };
+                for budget in &mut bundle.budgets {
+                    budget.claim = claim_of(budget, &bundle.actions);
+                }
                 true
             }
             None => false,

@@ -11,7 +11,8 @@ fn money() -> Sums {
 fn under_budget(sums: Sums) -> Bundle {
     let mut bundle = bundle(&["orders:create", "orders:read"]);
     let name = "day".to_owned();
-    bundle.budgets = vec![Budget { name, per: Holder::Agent, window: 60, sums, actions: vec![0] }];
+    let (per, claim) = (Holder::Agent, "day.0".to_owned());
+    bundle.budgets = vec![Budget { name, per, window: 60, sums, actions: vec![0], claim }];
     bundle
 }
 

@@ -97,7 +97,7 @@ impl GrantArgs {
             let budget = budget.ok_or_else(|| wrong("the policy has no budget of this name"))?;
             let sum = Amount::parse(&budget.sums, sum)
                 .ok_or_else(|| wrong("no sum in the unit of this budget"))?;
-            grant.budgets.insert(name.to_owned(), sum);
+            grant.budgets.insert(budget.claim.clone(), sum);
         }
         Ok(())
     }

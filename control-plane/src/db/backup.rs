@@ -146,16 +146,27 @@ async fn keep_stopped(work: &Path, replaced: &Replaced, file: &Path) -> Result<(
         DbError::Io(file.to_owned(), std::io::Error::from(std::io::ErrorKind::InvalidFilename))
     })?;
     for statement in KEPT_STOPS {
-        let mut connection = SqliteConnection::connect_with(&options(work)).await?;
-        sqlx::query("ATTACH DATABASE ? AS replaced").bind(name).execute(&mut connection).await?;
-        let kept = sqlx::query(statement).execute(&mut connection).await;
-        let closed = connection.close().await;
-        if replaced.is_whole {
-            kept?;
-            closed?;
-        }
+        keep(work, replaced, name, statement).await?;
     }
     keep_taken(work, replaced, name).await
+}
+
+/// One statement over both databases.
+async fn keep(
+    work: &Path,
+    replaced: &Replaced,
+    name: &str,
+    statement: &'static str,
+) -> Result<(), DbError> {
+    let mut connection = SqliteConnection::connect_with(&options(work)).await?;
+    sqlx::query("ATTACH DATABASE ? AS replaced").bind(name).execute(&mut connection).await?;
+    let kept = sqlx::query(statement).execute(&mut connection).await;
+    let closed = connection.close().await;
+    if replaced.is_whole {
+        kept?;
+        closed?;
+    }
+    Ok(())
 }
 
 /// What was taken of budgets since the copy was made stays taken.
@@ -167,23 +178,16 @@ async fn keep_taken(work: &Path, replaced: &Replaced, name: &str) -> Result<(), 
         "SELECT count(*) FROM replaced.sqlite_master WHERE name IN ('reserved', 'taken')",
     );
     let known = known.fetch_one(&mut connection).await;
-    let mut kept = Ok(());
-    if known.as_ref().is_ok_and(|tables| *tables == 2) {
-        // It knows of each reservation of the copy what became of it, if all of it can be read.
-        let forget = if replaced.is_whole { FORGET_RESERVED } else { "SELECT 1" };
-        for statement in [forget, KEEP_RESERVED, KEEP_TAKEN] {
-            if kept.is_ok() {
-                kept = sqlx::query(statement).execute(&mut connection).await.map(drop);
-            }
-        }
+    let _ = connection.close().await;
+    if replaced.is_whole && known? == 0 {
+        return Ok(());
     }
-    let closed = connection.close().await;
     if replaced.is_whole {
-        known?;
-        kept?;
-        closed?;
+        // It knows of each reservation of the copy what became of it.
+        keep(work, replaced, name, FORGET_RESERVED).await?;
     }
-    Ok(())
+    keep(work, replaced, name, KEEP_RESERVED).await?;
+    keep(work, replaced, name, KEEP_TAKEN).await
 }
 
 async fn raise(
@@ -244,9 +248,10 @@ async fn raise(
     // What was reserved when the copy was made may have been used since.
     sqlx::query(
         "INSERT INTO taken (budget, holder, until, amount)
-         SELECT budget, holder, ? + window, sum(amount) FROM reserved WHERE true
-         GROUP BY budget, holder, window
-         ON CONFLICT (budget, holder, until) DO UPDATE SET amount = amount + excluded.amount",
+         SELECT budget, holder, ? + window, amount FROM reserved
+         WHERE until > (SELECT issued_at FROM environment) - 60
+         ON CONFLICT (budget, holder, until) DO UPDATE SET
+           amount = amount + min(excluded.amount, 9223372036854775807 - amount)",
     )
     .bind(signed(now.0))
     .execute(&mut *tx)

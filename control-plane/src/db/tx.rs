@@ -28,7 +28,7 @@ mod budgets;
 mod deltas;
 mod uses;
 
-pub(crate) use budgets::Reservation;
+pub(crate) use budgets::{Reservation, joined};
 pub(crate) use uses::Spending;
 
 /// The writer's end of the database. Only [`super::Db::write`] hands one out.

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::Refused;
 use super::token::{Denied, OAuthError};
 use crate::budget::{Part, parts};
-use crate::db::{Reservation, Tx, signed};
+use crate::db::{Reservation, Tx, joined, signed};
 use crate::issue::Grant;
 
 /// What a gatepass is to reserve.
@@ -42,13 +42,24 @@ pub(super) async fn add_up(tx: &mut Tx, grant: &Grant) -> Result<Reserved, Denie
             amount: most,
             window: budget.window,
         };
-        let before = tx.taken(&reservation.budget, &reservation.holder).await?;
-        let sum = before.checked_add(most).and_then(|sum| Amount::of(&budget.sums, sum));
-        let sum = sum.ok_or_else(|| {
-            invalid(format!("more than budget `{}` can count is taken of it", budget.name))
-        })?;
-        reserved.sums.insert(budget.name.clone(), sum);
-        reserved.parts.push(reservation);
+        let (before, unused) = tx.taken(&reservation.budget, &reservation.holder).await?;
+        if unused >= MAX_UNUSED {
+            return Err(Denied::new(
+                OAuthError::TemporarilyUnavailable,
+                format!(
+                    "{MAX_UNUSED} gatepasses are out under budget `{}` that nobody has used: use them or give them back",
+                    budget.name
+                ),
+            ));
+        }
+        // Beyond what can be counted is as much as there is: more than any limit.
+        let sum = Amount::of(&budget.sums, before.saturating_add(most));
+        // The currency was checked when the policy was.
+        let sum = sum.ok_or_else(|| invalid(format!("budget `{}` has no unit", budget.name)))?;
+        reserved.sums.insert(budget.claim.clone(), sum);
+        if most > 0 {
+            reserved.parts.push(reservation);
+        }
     }
     Ok(reserved)
 }
@@ -99,18 +110,24 @@ pub async fn balances(
     holder: Option<&str>,
     now: UnixSeconds,
 ) -> Result<Vec<Balance>, Refused> {
-    let rows: Vec<(String, String, i64, i64)> =
+    let rows: Vec<Counted> =
         sqlx::query_as(BALANCES).bind(signed(now.0)).bind(holder).fetch_all(connection).await?;
-    let read = |(key, holder, reserved, taken): (String, String, i64, i64)| {
+    let balance = |(key, holder, reserved, reserved_low, taken, taken_low): Counted| {
         let (name, sums) = unit(&key)?;
-        let shown = |steps| Some(Amount::of(&sums, steps)?.to_string());
-        let (reserved, taken) = (shown(reserved)?, shown(taken)?);
+        let shown = |high, low| Some(Amount::of(&sums, joined(high, low))?.to_string());
+        let (reserved, taken) = (shown(reserved, reserved_low)?, shown(taken, taken_low)?);
         Some(Balance { budget: name.to_owned(), holder, reserved, taken })
     };
-    Ok(rows.into_iter().filter_map(read).collect())
+    Ok(rows.into_iter().filter_map(balance).collect())
 }
 
-const BALANCES: &str = "SELECT budget, holder, sum(reserved), sum(taken) FROM (
+/// Key and holder; what is reserved and taken, each in an upper and a lower part.
+type Counted = (String, String, i64, i64, i64, i64);
+
+/// A holder's gatepasses that are out under a budget and not used: each is looked at when the next is issued.
+const MAX_UNUSED: i64 = 10_000;
+const BALANCES: &str = "SELECT budget, holder, sum(reserved >> 24), sum(reserved & 16777215),
+   sum(taken >> 24), sum(taken & 16777215) FROM (
    SELECT budget, holder, amount AS reserved, 0 AS taken FROM reserved WHERE until > ?1
    UNION ALL SELECT budget, holder, 0, amount FROM taken WHERE until > ?1)
  WHERE ?2 IS NULL OR holder = ?2
@@ -144,6 +161,7 @@ mod tests {
                 window: 60,
                 sums: sums.clone(),
                 actions: vec![0],
+                claim: String::new(),
             };
             assert_eq!(unit(&key(&budget)), Some(("day", sums)));
         }

@@ -51,7 +51,7 @@ pub(super) fn of(
         let wrong = || IssueError::Budget(name.clone(), text.clone());
         let budget = bundle.budgets.iter().find(|budget| budget.name == *name);
         let sum = budget.and_then(|budget| Amount::parse(&budget.sums, text)).ok_or_else(wrong)?;
-        grant.budgets.insert(name.clone(), sum);
+        grant.budgets.insert(budget.map_or_else(String::new, |budget| budget.claim.clone()), sum);
     }
     Ok(grant)
 }

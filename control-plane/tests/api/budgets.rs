@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use gatepass_engine::Code;
+use gatepass_engine::decision::admit;
+use gatepass_engine::gatepass::Claims;
 use gatepass_engine::redeem::Verdict;
+use gatepass_engine::routes::Index;
 use serde_json::{Value, json};
 
 use crate::kit::{Agent, Answer, Ask, NOW, ORDERS, Plane, claims};
@@ -90,9 +94,16 @@ fn spent(answer: &Answer, rule: &str) {
     assert!(why.contains(&format!("forbidden by `{rule}`")), "{why}");
 }
 
-/// What is taken with a gatepass, as it says.
+/// What is taken with a gatepass, as it says, by the names of the budgets.
 fn taken(token: &str) -> Value {
-    claims(token)["budget"].clone()
+    let claim = claims(token)["budget"].clone();
+    let members = claim.as_object().unwrap().iter();
+    let named = members.map(|(claim, sum)| {
+        let (name, digest) = claim.split_once('.').unwrap();
+        assert_eq!(digest.len(), 16, "{claim}");
+        (name.to_owned(), sum.clone())
+    });
+    named.collect::<serde_json::Map<String, Value>>().into()
 }
 
 #[test]
@@ -281,17 +292,105 @@ fn a_budget_cannot_be_multiplied_by_exchange() {
     }
 }
 
+/// One that no limit bounds when it is issued: the rule speaks of the request too, or is in shadow mode.
+const MOST: &str = "922337203685477.5807 USD";
+
 #[test]
-fn a_sum_beyond_what_can_be_counted_is_refused_and_counts_on() {
+fn a_sum_beyond_what_can_be_counted_is_as_much_as_there_is() {
     let plane = furnished();
     let free = FOLDER.replace("forbid", "@mode(\"shadow\") forbid");
     plane.change("/v1/policies", json!({ "content": free }));
     let agent = orderer(&plane, 1);
-    let most = "922337203685477.5807 USD";
-    assert_eq!(taken(&agent.gatepass(&plane, &order(most)))["day"], most);
-    let answer = agent.ask(&plane, &order("0.0001 USD"));
+    for _ in 0..3 {
+        let token = agent.gatepass(&plane, &order(MOST));
+        assert_eq!(taken(&token)["day"], MOST);
+        assert_eq!(plane.redeemed("gate-1", &question(&plane, &token, "1")), Verdict::Granted);
+    }
+    let shown = plane.get(&format!("/v1/budgets?holder={}", agent.id));
+    assert_eq!(shown[0]["taken"], MOST);
+    // A limit that is enforced again is over for this agent, and for no other.
+    plane.change("/v1/policies", json!({ "content": FOLDER }));
+    spent(&agent.ask(&plane, &order("1 USD")), "day");
+    orderer(&plane, 2).gatepass(&plane, &order("1 USD"));
+}
+
+#[test]
+fn who_fills_what_is_shared_stops_nobody_whom_the_rule_lets_on() {
+    let plane = furnished();
+    let large = "when { context.inputs has amount && context.inputs.amount.amount.greaterThan(decimal(\"100.0\")) } unless { context.budget.day";
+    let shared =
+        FOLDER.replace("per: agent", "per: owner").replace("unless { context.budget.day", large);
+    plane.change("/v1/policies", json!({ "content": shared }));
+    let (agent, other) = (orderer(&plane, 1), orderer(&plane, 2));
+    let token = agent.gatepass(&plane, &order(MOST));
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &token, "1")), Verdict::Granted);
+    plane.pass(DAY / 2);
+    // What is small the rule does not bound: at the gate, where the amount is known.
+    assert_eq!(taken(&other.gatepass(&plane, &order("1 USD")))["day"], MOST);
+}
+
+#[test]
+fn a_copy_whose_sums_are_beyond_what_can_be_counted_is_restored() {
+    let mut plane = furnished();
+    let free = FOLDER.replace("forbid", "@mode(\"shadow\") forbid");
+    plane.change("/v1/policies", json!({ "content": free }));
+    let agent = orderer(&plane, 1);
+    let brief = order(MOST).with("lifetime", "1");
+    let first = agent.gatepass(&plane, &brief);
+    plane.pass(claims(&first)["exp"].as_u64().unwrap() - plane.now());
+    agent.gatepass(&plane, &order(MOST));
+    let used = agent.gatepass(&plane, &order(MOST));
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &used, "1")), Verdict::Granted);
+    let copy = plane.file("copy.db");
+    plane.backup(&copy);
+    for from in [Some(copy.as_path()), None] {
+        plane.stop();
+        plane.restore(from).unwrap();
+        plane.start();
+    }
+    plane.change("/v1/open", json!({}));
+    assert_eq!(taken(&agent.gatepass(&plane, &order("1 USD")))["day"], MOST);
+}
+
+/// An entry for another action bounded nothing when it was issued, and now is under the budget too.
+#[test]
+fn an_action_that_comes_under_a_budget_is_not_let_through_by_an_older_sum() {
+    let plane = furnished();
+    let refund = "  orders:refund:\n    risk: medium\n  orders:read:\n    risk: low\n";
+    let route = "      - match: POST /refunds\n        action: orders:refund\n        inputs:\n          amount: {type: money, query: amount, currency: {query: currency}}\n      - match: GET /orders/{id}\n";
+    let before = FOLDER
+        .replace("  orders:read:\n    risk: low\n", refund)
+        .replace("      - match: GET /orders/{id}\n", route);
+    plane.change("/v1/policies", json!({ "content": before }));
+    let entries = json!([{ "actions": ["orders:create", "orders:refund"], "locations": [ORDERS] }]);
+    plane.blueprint("refunder", json!({ "entries": entries, "scopes": ["orders.write"] }));
+    let agent = plane.agent_of(9, "refunder", "user:corp/alice", "p1");
+    let bounded =
+        json!({ "actions": ["orders:create"], "constraints": { "amount": { "max": "1 USD" } } });
+    let ask = Ask::default()
+        .with("grant_type", "client_credentials")
+        .entries(&[bounded, json!({ "actions": ["orders:refund"] })])
+        .with("resource", ORDERS)
+        .with("scope", "orders.write");
+    let token = agent.gatepass(&plane, &ask);
+    let payload = claims(&token).to_string();
+    let read = Claims::parse(payload.as_bytes()).unwrap();
+    let admitted = |policy: &str| {
+        let index = Index::build(gatepass_policy::compile(policy).unwrap().bundle).unwrap();
+        admit(&read, &index).err().map(|denial| denial.code())
+    };
+    assert_eq!(admitted(&before), None);
+    let both = "  day:\n    actions: [orders:create, orders:refund]";
+    let after = before.replace("  day:\n    actions: [orders:create]", both);
+    assert_eq!(admitted(&after), Some(Code::BudgetMissing));
+    let owner = before.replacen("per: agent", "per: owner", 1);
+    assert_eq!(admitted(&owner), Some(Code::BudgetMissing));
+    let longer = before.replacen("window: 1d", "window: 2d", 1);
+    assert_eq!(admitted(&longer), None, "the same sum over another time");
+    // Whoever asks again says what is taken with it.
+    plane.change("/v1/policies", json!({ "content": after }));
+    let answer = agent.ask(&plane, &ask);
     assert_eq!(answer.json()["error"], "invalid_authorization_details", "{}", answer.text());
-    agent.gatepass(&plane, &order("0 USD"));
 }
 
 #[test]

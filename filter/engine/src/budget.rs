@@ -1,5 +1,8 @@
 //! What a gatepass says of budgets: how much is taken of each with it, by whoever it is counted for.
 //!
+//! A gatepass names a budget with a digest of what it counts, of whom and for which actions: a budget that comes to be
+//! another is not the one that its sum was signed for.
+//!
 //! The control plane adds it up when it issues, in the transaction that issues, and signs the sum. So a rule about
 //! `context.budget` comes to the same at the gate as it came to then, and nobody at the gate counts anything.
 //! What is counted is the most that the gatepass allows, once: its action is used once.
@@ -10,11 +13,46 @@ use core::marker::PhantomData;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::bundle::{Budget, Sums};
+use sha2::{Digest as _, Sha256};
+
+use crate::bundle::{Action, Budget, Holder, Sums};
 use crate::entry::Literal;
 use crate::inputs::{self, Decimal, Money};
 
-/// The claim `budget`: what is taken of each, by name, with this gatepass's own part.
+/// What gatepasses name a budget by: its name, and a digest of what its sum means. Its window is not in it: a sum over
+/// another time is still one of the same.
+#[must_use]
+pub fn claim_of(budget: &Budget, actions: &[Action]) -> String {
+    let per = match budget.per {
+        Holder::Agent => "agent",
+        Holder::Task => "task",
+        Holder::Owner => "owner",
+        Holder::Blueprint => "blueprint",
+    };
+    let sums = match &budget.sums {
+        Sums::Uses => ["uses", "", ""],
+        Sums::Integer(input) => ["integer", input, ""],
+        Sums::Decimal(input) => ["decimal", input, ""],
+        Sums::Money(input, currency) => ["money", input, currency],
+    };
+    let mut hasher = Sha256::new();
+    let mut names: Vec<&str> = budget
+        .actions
+        .iter()
+        .filter_map(|at| Some(actions.get(usize::try_from(*at).ok()?)?.name.as_str()))
+        .collect();
+    names.sort_unstable();
+    for part in [budget.name.as_str(), per].into_iter().chain(sums).chain(names) {
+        // No part has one in it.
+        hasher.update(part);
+        hasher.update([0]);
+    }
+    let digest = hasher.finalize();
+    let tag: String = digest.iter().take(TAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}.{tag}", budget.name)
+}
+
+/// The claim `budget`: what is taken of each, by [`claim_of`] it, with this gatepass's own part.
 #[derive(Debug, Default)]
 pub struct Taken<'a>(Vec<(&'a str, Literal<'a>)>);
 
@@ -119,7 +157,7 @@ impl Taken<'_> {
     /// What is taken of a budget; `None` where the gatepass does not say, or not in its unit.
     #[must_use]
     pub fn find(&self, budget: &Budget) -> Option<Amount> {
-        let (_, taken) = self.0.iter().find(|(name, _)| *name == budget.name)?;
+        let (_, taken) = self.0.iter().find(|(name, _)| *name == budget.claim)?;
         match (&budget.sums, taken) {
             (Sums::Uses | Sums::Integer(_), Literal::Integer(count)) => Some(Amount::Whole(*count)),
             (Sums::Decimal(_) | Sums::Money(..), Literal::Text(text)) => {
@@ -180,6 +218,8 @@ pub const MAX_WINDOW: u32 = 366 * 24 * 60 * 60;
 /// Seconds: less is what a rate limit is for.
 pub const MIN_WINDOW: u32 = 60;
 const MAX_NAME_BYTES: usize = 64;
+/// Of a digest: nobody gains by two budgets of one policy's author being taken for each other.
+const TAG_BYTES: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -116,6 +116,8 @@ pub struct Budget {
     pub sums: Sums,
     /// Indexes into [`Bundle::actions`], ascending; each is used once for a gatepass.
     pub actions: Vec<u32>,
+    /// [`crate::budget::claim_of`] it: what gatepasses name it by.
+    pub claim: String,
 }
 
 /// Whose gatepasses are taken together.

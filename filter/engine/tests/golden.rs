@@ -256,5 +256,12 @@ fn the_bundle_keeps_its_bytes() {
 }
 
 fn budget(per: Holder, sums: Sums) -> Budget {
-    Budget { name: "day".into(), per, window: 86_400, sums, actions: vec![0, 2] }
+    Budget {
+        name: "day".into(),
+        per,
+        window: 86_400,
+        sums,
+        actions: vec![0, 2],
+        claim: "day.0".into(),
+    }
 }

@@ -1,5 +1,6 @@
 //! Budgets: what is counted over several gatepasses, for whom and for how long.
 
+use gatepass_engine::budget::claim_of;
 use gatepass_engine::bundle::{
     Budget, Bundle, Holder, InputKind, Route, RouteTarget, Sums, Treatment, Uses,
 };
@@ -48,7 +49,10 @@ fn budget(
         .and_then(|tree| reader.duration(tree));
     let of = of?;
     let sums = sums(reader, &what, fields, &of, bundle);
-    Some(Budget { name: name.to_owned(), per: per?, window: window?, sums: sums?, actions: of })
+    let name = name.to_owned();
+    let (per, window, sums) = (per?, window?, sums?);
+    let budget = Budget { name, per, window, sums, actions: of, claim: String::new() };
+    Some(Budget { claim: claim_of(&budget, &bundle.actions), ..budget })
 }
 
 /// The actions by their number; `None` where one of them cannot be read.

@@ -17,19 +17,23 @@ pub(crate) struct Reservation {
 }
 
 impl Tx {
-    /// What is reserved and used of a budget for a holder now.
+    /// What is reserved and used of a budget for a holder now, and of how many gatepasses that nobody has used.
     ///
     /// # Errors
-    /// What SQLite says, also where the sum is beyond 64 bits.
-    pub(crate) async fn taken(&mut self, budget: &str, holder: &str) -> Result<i64, DbError> {
+    /// What SQLite says.
+    pub(crate) async fn taken(
+        &mut self,
+        budget: &str,
+        holder: &str,
+    ) -> Result<(i64, i64), DbError> {
         let now = signed(self.now().0);
-        let sum: i64 = sqlx::query_scalar(TAKEN)
+        let (high, low, unused): (i64, i64, i64) = sqlx::query_as(TAKEN)
             .bind(budget)
             .bind(holder)
             .bind(now)
             .fetch_one(self.reading())
             .await?;
-        Ok(sum)
+        Ok((joined(high, low), unused))
     }
 
     /// Reserves what a gatepass may take, until it ends.
@@ -67,6 +71,17 @@ impl Tx {
     }
 }
 
-const TAKEN: &str = "SELECT
-  (SELECT ifnull(sum(amount), 0) FROM reserved WHERE budget = ?1 AND holder = ?2 AND until > ?3)
-  + (SELECT ifnull(sum(amount), 0) FROM taken WHERE budget = ?1 AND holder = ?2 AND until > ?3)";
+/// A sum of amounts whose upper and lower parts were added up apart, for SQLite ends a statement whose sum is beyond
+/// 64 bits. What is beyond them is as much as there is.
+pub(crate) fn joined(high: i64, low: i64) -> i64 {
+    let sum = (i128::from(high) << LOW_BITS).saturating_add(i128::from(low));
+    i64::try_from(sum).unwrap_or(i64::MAX)
+}
+
+/// Of amounts; the lower parts of 2^39 of them, and the upper ones of 2^24, have a sum.
+const LOW_BITS: u32 = 24;
+const TAKEN: &str =
+    "SELECT ifnull(sum(amount >> 24), 0), ifnull(sum(amount & 16777215), 0), ifnull(sum(unused), 0)
+ FROM (
+   SELECT amount, 1 AS unused FROM reserved WHERE budget = ?1 AND holder = ?2 AND until > ?3
+   UNION ALL SELECT amount, 0 FROM taken WHERE budget = ?1 AND holder = ?2 AND until > ?3)";

@@ -98,7 +98,8 @@ INSERT INTO uses (jti, nonce, gate, spent_at, until) VALUES (?, ?, ?, ?, ?);
 INSERT INTO taken (budget, holder, until, amount)
   SELECT budget, holder, ((? + window) / (window / 64 + 1) + 1) * (window / 64 + 1), amount
   FROM reserved WHERE jti = ?
-  ON CONFLICT (budget, holder, until) DO UPDATE SET amount = amount + excluded.amount;
+  ON CONFLICT (budget, holder, until) DO UPDATE SET
+    amount = amount + min(excluded.amount, 9223372036854775807 - amount);
 DELETE FROM reserved WHERE jti = ?;
 INSERT INTO audit (n, at, target, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?);
 RELEASE spending";

@@ -2,7 +2,8 @@ use super::*;
 
 fn budget(sums: Sums) -> Budget {
     let per = crate::bundle::Holder::Agent;
-    Budget { name: "day".to_owned(), per, window: 60, sums, actions: vec![1, 3] }
+    let (name, claim) = ("day".to_owned(), "day".to_owned());
+    Budget { name, per, window: 60, sums, actions: vec![1, 3], claim }
 }
 
 fn taken(claim: &str, sums: Sums) -> Option<Amount> {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{Flaw, Place, flaw};
-use crate::budget::{MAX_BUDGETS, MAX_WINDOW, MIN_WINDOW, is_name};
+use crate::budget::{MAX_BUDGETS, MAX_WINDOW, MIN_WINDOW, claim_of, is_name};
 use crate::bundle::{
     Budget, Bundle, Currency, InputKind, Route, RouteTarget, Sums, Treatment, Uses,
 };
@@ -57,7 +57,10 @@ fn check(budget: &Budget, bundle: &Bundle) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    match budget.claim == claim_of(budget, &bundle.actions) {
+        true => Ok(()),
+        false => Err("gatepasses name it by something else".to_owned()),
+    }
 }
 
 fn routes(bundle: &Bundle) -> impl Iterator<Item = &Route> {

@@ -1,6 +1,7 @@
 //! Budgets: a gatepass for an action that is under one says what was taken of it. That one which does is let on
 //! needs the control plane, for it is used once: `tests/tests/uses`.
 
+use gatepass_engine::budget::claim_of;
 use gatepass_engine::bundle::{Budget, Holder, Sums, Uses};
 use gatepass_engine::denial::Code;
 use serde_json::{Value, json};
@@ -20,9 +21,9 @@ pub(crate) fn family() -> Family {
     )
     .live();
     for (name, what, taken) in [
-        ("another_budget", "of another budget", json!({"week": "500.00 EUR"})),
-        ("another_currency", "in another currency", json!({"day": "500.00 USD"})),
-        ("another_unit", "as a whole number", json!({"day": 500})),
+        ("another_budget", "of another budget", json!({"day": "500.00 EUR"})),
+        ("another_currency", "in another currency", day("500.00 USD")),
+        ("another_unit", "as a whole number", day(500)),
     ] {
         let twin = format!("{name}_where_there_is_none");
         let of = taken.clone();
@@ -55,8 +56,16 @@ fn take(scene: &mut Scene, taken: &Value) {
 
 fn under_budget(scene: &mut Scene) {
     scene.action().uses = Uses::Once;
+    scene.bundle.budgets = vec![budget()];
+}
+
+fn budget() -> Budget {
     let sums = Sums::Money("amount".to_owned(), "EUR".to_owned());
-    let name = "day".to_owned();
-    scene.bundle.budgets =
-        vec![Budget { name, per: Holder::Agent, window: 86_400, sums, actions: vec![0] }];
+    let (name, per) = ("day".to_owned(), Holder::Agent);
+    let budget = Budget { name, per, window: 86_400, sums, actions: vec![0], claim: String::new() };
+    Budget { claim: claim_of(&budget, &crate::policy::bundle().actions), ..budget }
+}
+
+fn day(sum: impl Into<Value>) -> Value {
+    json!({ budget().claim: sum.into() })
 }
