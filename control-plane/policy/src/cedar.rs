@@ -13,7 +13,7 @@ use cedar_policy_core::validator::{ValidationMode, Validator, ValidatorSchema};
 use gatepass_engine::bundle::Bundle;
 use gatepass_engine::ids::is_token;
 use gatepass_engine::policy::{
-    Applies, Effect, MAX_RULES, Program, Rule, Rules, is_code, is_message,
+    Applies, BadProgram, Effect, MAX_RULES, Program, Rule, Rules, is_code, is_message,
 };
 use miette::Diagnostic;
 
@@ -281,7 +281,20 @@ fn lower(
     match Rules::check(program.clone(), bundle.actions.len()) {
         Ok(_) => Some(program),
         Err(error) => {
-            notes.push(Note { message: error.to_string(), ..nowhere("rules") });
+            let of_rule = match &error {
+                BadProgram::TooDeep(id) | BadProgram::TooLong(id) => {
+                    program.rules.iter().position(|rule| rule.id == *id)
+                }
+                _ => None,
+            };
+            let message = error.to_string();
+            notes.push(match of_rule.and_then(|place| written.get(place)) {
+                Some(one) => Note {
+                    remedy: "write several rules".to_owned(),
+                    ..note(one.file, one.text, one.template.loc(), &message)
+                },
+                None => Note { message, ..nowhere("rules") },
+            });
             None
         }
     }

@@ -219,3 +219,14 @@ fn a_rule_names_actions_by_groups_of_ones_own() {
         );
     }
 }
+
+#[test]
+fn what_takes_too_long_has_its_place() {
+    let many = "[context.gatepass.scopes, context.gatepass.scopes]";
+    let text = format!(
+        "permit (principal, action, resource);\n\n  permit (principal, action, resource)\nwhen {{ {many} == {many} }};"
+    );
+    let (line, column, message) = refused(&text).into_iter().next().unwrap();
+    assert_eq!((line, column), (3, 3), "{message}");
+    assert!(message.ends_with("takes more than 50000 steps"), "{message}");
+}

@@ -5,7 +5,7 @@ use gatepass_engine::budget::Budgets;
 use gatepass_engine::bundle::{Bundle, Input, RouteTarget, Treatment};
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::gatepass::Claims;
-use gatepass_engine::policy::{Asked, Facts, Rules, inputs_with_document};
+use gatepass_engine::policy::{Asked, Facts, Net, Rules, inputs_with_document};
 use gatepass_engine::target::Target;
 use serde_json::{Value, json};
 
@@ -16,14 +16,11 @@ use crate::pools::{
 };
 use crate::writer::entity;
 
-mod values;
+pub(crate) mod values;
 
 /// One request.
 pub(crate) struct Sample {
-    /// In [`ACTIONS`].
-    pub(crate) action: usize,
-    method: &'static str,
-    host: &'static str,
+    pub(crate) at: At,
     pub(crate) audience: String,
     target: String,
     body: String,
@@ -31,12 +28,26 @@ pub(crate) struct Sample {
     payload: String,
     environment: &'static str,
     now: u64,
+    source: Option<Net>,
     /// Cedar's.
     pub(crate) agent: &'static str,
     pub(crate) blueprint: &'static str,
     pub(crate) owner: &'static str,
     /// Names and values, as Cedar writes them.
     pub(crate) context: Vec<(&'static str, String)>,
+    /// The same of `context.inputs`.
+    pub(crate) inputs: Vec<(String, String)>,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    /// The action's number in the bundle.
+    pub(crate) action: usize,
+    pub(crate) name: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) host: &'static str,
+    pub(crate) path: &'static str,
 }
 
 /// Of each action: method, host, path.
@@ -52,6 +63,23 @@ impl Sample {
     pub(crate) fn roll(dice: &mut Dice) -> Self {
         let action = dice.roll(ACTIONS.len());
         let (method, host, path) = ROUTES[action];
+        let at = At { action, name: ACTIONS[action], method, host, path };
+        Self::with(dice, at, None, |dice| {
+            let taken = values::Taken::roll(dice, action);
+            let mut inputs = values::Inputs::default();
+            inputs.roll(dice, action);
+            (taken, inputs)
+        })
+    }
+
+    /// Of an address, with what was taken of budgets and with inputs.
+    pub(crate) fn with(
+        dice: &mut Dice,
+        at: At,
+        source: Option<&str>,
+        values: impl FnOnce(&mut Dice) -> (values::Taken, values::Inputs),
+    ) -> Self {
+        let At { method, host, path, .. } = at;
         let (agent, owner) = (dice.pick(AGENTS), dice.pick(PERSONS));
         let blueprint = dice.pick(BLUEPRINTS);
         let now = NOW + dice.pick(&[0, 1, 3_600, 57_600, 86_399, 86_400, 1_000_000]);
@@ -91,10 +119,8 @@ impl Sample {
             claims["approval"] =
                 json!({"id": id, "by": by, "at": now, "amr": ["pwd"], "digest": "A".repeat(43)});
         }
-        let taken = values::Taken::roll(dice, action);
+        let (taken, inputs) = values(dice);
         claims["budget"] = taken.claim;
-        let mut inputs = values::Inputs::default();
-        inputs.roll(dice, action);
         let target = match inputs.query.as_str() {
             "" => path.to_owned(),
             query => format!("{path}?{query}"),
@@ -103,12 +129,13 @@ impl Sample {
             through.iter().map(|agent| entity("Gatepass::Agent", agent)).collect();
         let scopes: Vec<String> = scopes.into_iter().map(quoted).collect();
         let path_text = quoted(path);
+        let from = source.map_or(String::new(), |text| format!(", source: ip({})", quoted(text)));
         let mut context = vec![
             ("environment", quoted(environment)),
             (
                 "request",
                 format!(
-                    "{{method: {}, host: {}, path: {path_text}, route: {path_text}, time: {}}}",
+                    "{{method: {}, host: {}, path: {path_text}, route: {path_text}, time: {}{from}}}",
                     quoted(method),
                     quoted(host),
                     moment(now)
@@ -128,7 +155,6 @@ impl Sample {
                 ),
             ),
             ("task", format!("{{id: {}}}", text(&claims["txn"]))),
-            ("inputs", format!("{{{}}}", inputs.cedar.join(", "))),
             ("budget", format!("{{{}}}", taken.cedar.join(", "))),
         ];
         if let Some((id, by)) = approved {
@@ -136,19 +162,19 @@ impl Sample {
             context.push(("approval", format!("{{id: {}, by: {by}}}", quoted(id))));
         }
         Self {
-            action,
-            method,
-            host,
+            at,
             audience: format!("https://{host}"),
             target,
             body: Value::Object(inputs.body).to_string(),
             payload: claims.to_string(),
             environment,
             now,
+            source: source.map(|text| Net::of(text.parse().unwrap())),
             agent,
             blueprint,
             owner,
             context,
+            inputs: inputs.cedar,
         }
     }
 
@@ -161,7 +187,7 @@ impl Sample {
     ) -> T {
         let claims = Claims::parse(self.payload.as_bytes()).unwrap();
         let target = Target::parse(self.target.as_bytes()).unwrap();
-        let wanted = inputs_of(bundle, self.action);
+        let wanted = inputs_of(bundle, self.at.name);
         let inputs = inputs_with_document(wanted, &target, &[], self.body.as_bytes()).unwrap();
         let place = |name: &str| wanted.iter().position(|input| input.name == name);
         let places: Vec<u8> = rules
@@ -173,17 +199,17 @@ impl Sample {
             environment: self.environment,
             // It is issued before it is used.
             now: claims.iat,
-            action: ACTIONS[self.action],
-            budgets: Budgets::of(&bundle.budgets, u32::try_from(self.action).unwrap()),
+            action: self.at.name,
+            budgets: Budgets::of(&bundle.budgets, u32::try_from(self.at.action).unwrap()),
             asked: None,
         };
         let asked = Asked {
             audience: &self.audience,
-            method: self.method,
-            host: self.host,
+            method: self.at.method,
+            host: self.at.host,
             path: target.path,
             route: target.path,
-            source: None,
+            source: self.source.as_ref(),
             inputs: &inputs,
             places: &places,
         };
@@ -192,16 +218,18 @@ impl Sample {
     }
 
     pub(crate) fn shown(&self) -> String {
-        let context: Vec<String> =
-            self.context.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let inputs = self.inputs.iter().map(|(name, value)| format!("{name}: {value}"));
+        let inputs = format!("inputs: {{{}}}", inputs.collect::<Vec<_>>().join(", "));
+        let context = self.context.iter().map(|(name, value)| format!("{name}: {value}"));
+        let context: Vec<String> = context.chain([inputs]).collect();
         format!(
             "action {} by {} of {} and {}\n{} {}{}\n{}\n{}\ncontext: {{{}}}",
-            ACTIONS[self.action],
+            self.at.name,
             self.agent,
             self.blueprint,
             self.owner,
-            self.method,
-            self.host,
+            self.at.method,
+            self.at.host,
             self.target,
             self.body,
             self.payload,
@@ -210,13 +238,12 @@ impl Sample {
     }
 }
 
-/// Of the one route of an action.
-fn inputs_of(bundle: &Bundle, action: usize) -> &[Input] {
+/// Of an action: all its routes have the same.
+fn inputs_of<'b>(bundle: &'b Bundle, name: &str) -> &'b [Input] {
     let routes = bundle.hosts.iter().filter_map(|host| match &host.treatment {
         Treatment::Guarded(routes) => Some(routes),
         Treatment::PassedThrough => None,
     });
-    let name = ACTIONS[action];
     let of = |target: RouteTarget| matches!(target, RouteTarget::Action(at) if bundle.actions[at as usize].name == name);
     let mut found = routes.flatten().filter(|route| of(route.target));
     &found.next().unwrap().inputs

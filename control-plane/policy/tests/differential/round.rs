@@ -9,15 +9,15 @@ use gatepass_policy::cedar;
 
 use crate::dice::Dice;
 use crate::expected::{Asked, compare};
-use crate::oracle::{Oracle, Truth, together};
+use crate::oracle::{Known, Oracle, Truth, together};
 use crate::pools::{ACTIONS, POLICY};
 use crate::request::Sample;
 use crate::writer::Writer;
 
 /// What is the same in all rounds.
-pub(crate) struct World {
+pub(crate) struct World<'k> {
     bundle: Bundle,
-    oracle: Oracle,
+    oracle: Oracle<'k>,
 }
 
 /// What came of rounds.
@@ -63,15 +63,15 @@ impl Counts {
     }
 }
 
-impl World {
-    pub(crate) fn new() -> Self {
+impl<'k> World<'k> {
+    pub(crate) fn new(known: &'k Known) -> Self {
         let bundle = gatepass_policy::compile(POLICY)
             .unwrap_or_else(|problems| panic!("{problems:?}"))
             .bundle;
         let names: Vec<&str> = bundle.actions.iter().map(|action| action.name.as_str()).collect();
         assert_eq!(names, ACTIONS);
         let schema = cedar::schema(&bundle).unwrap();
-        Self { oracle: Oracle::new(&schema.text), bundle }
+        Self { oracle: Oracle::new(&schema.text, known), bundle }
     }
 }
 
@@ -103,7 +103,7 @@ impl Round {
         Self { seed, dice: Dice::new(seed), counts: Counts::default() }
     }
 
-    pub(crate) fn run(mut self, world: &World) -> Counts {
+    pub(crate) fn run(mut self, world: &World<'_>) -> Counts {
         let (program, texts) = self.compiled(&world.bundle);
         let rules: Vec<Rule> = texts
             .into_iter()
@@ -137,7 +137,7 @@ impl Round {
                     .collect();
                 let (verdict, before) =
                     sample.read(&world.bundle, &chosen.rules, |facts, before| {
-                        let action = u32::try_from(sample.action).unwrap();
+                        let action = u32::try_from(sample.at.action).unwrap();
                         (chosen.rules.decide(action, facts), chosen.rules.decide(action, before))
                     });
                 let agree = compare(&verdict, &asked, &answer);
@@ -187,10 +187,7 @@ impl Round {
                             println!("{}", files.get(&note.file).map_or("", String::as_str));
                         }
                     }
-                    files.retain(|file, text| {
-                        !notes.iter().any(|n| n.is_error && n.file == *file)
-                            && !notes.iter().any(|n| is_too_long(&n.message, text))
-                    });
+                    files.retain(|file, _| !notes.iter().any(|n| n.is_error && n.file == *file));
                     // Of those that are too long only together, the last goes.
                     if notes.iter().any(|n| n.message.ends_with("steps together")) {
                         files.pop_last();
@@ -216,14 +213,14 @@ impl Round {
 
     fn check_alone(
         &mut self,
-        world: &World,
+        world: &World<'_>,
         sample: &Sample,
         rule: &Rule,
         effect: Effect,
         truth: Truth,
     ) {
         let verdict = sample.read(&world.bundle, &rule.alone, |facts, _| {
-            rule.alone.decide(u32::try_from(sample.action).unwrap(), facts)
+            rule.alone.decide(u32::try_from(sample.at.action).unwrap(), facts)
         });
         let ours = match (effect, verdict.outcome) {
             (Effect::Permit, Outcome::Permitted) | (Effect::Forbid, Outcome::Forbidden) => {
@@ -260,12 +257,6 @@ impl Round {
     fn fail(&self, sample: &Sample, rules: &str, what: &str) -> ! {
         panic!("GATEPASS_SEED={}\n{rules}\n\n{}\n\n{what}", self.seed, sample.shown());
     }
-}
-
-/// Whether a rule is refused for its size: its id is all that is told then.
-fn is_too_long(message: &str, text: &str) -> bool {
-    let id = text.split('"').nth(1).unwrap_or_default();
-    message.starts_with(&format!("the condition of `{id}` "))
 }
 
 fn texts_of(rules: &[Rule], numbers: &[usize]) -> String {

@@ -6,13 +6,18 @@ use super::{BUDGETS, CURRENCIES, DECIMALS, Dice, LARGE, LONGS, TAGS, TEXTS, quot
 use crate::pools::Unit;
 
 /// What was taken of budgets.
-pub(super) struct Taken {
+pub(crate) struct Taken {
     pub(super) claim: Value,
     /// Of those that the action is under.
     pub(super) cedar: Vec<String>,
 }
 
 impl Taken {
+    /// Where there are no budgets.
+    pub(crate) fn nothing() -> Self {
+        Self { claim: json!({}), cedar: Vec::new() }
+    }
+
     /// The gatepass says it of others too, which is nothing to the action.
     pub(super) fn roll(dice: &mut Dice, action: usize) -> Self {
         let mut claim = Map::new();
@@ -47,11 +52,11 @@ impl Taken {
 
 /// What was rolled so far.
 #[derive(Default)]
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     pub(super) query: String,
     pub(super) body: Map<String, Value>,
-    /// `name: value`, as Cedar writes it.
-    pub(super) cedar: Vec<String>,
+    /// Names and values, as Cedar writes them.
+    pub(super) cedar: Vec<(String, String)>,
 }
 
 impl Inputs {
@@ -91,6 +96,12 @@ impl Inputs {
         dice.percent(75)
     }
 
+    /// In the body, and as Cedar writes it.
+    pub(crate) fn in_body(&mut self, name: &str, json: Value, cedar: &str) {
+        self.put(name, json, "", false);
+        self.say(name, cedar);
+    }
+
     fn put(&mut self, name: &str, json: Value, text: &str, in_query: bool) {
         if !in_query {
             self.body.insert(name.to_owned(), json);
@@ -103,7 +114,7 @@ impl Inputs {
     }
 
     fn say(&mut self, name: &str, value: &str) {
-        self.cedar.push(format!("{name}: {value}"));
+        self.cedar.push((name.to_owned(), value.to_owned()));
     }
 
     fn money(&mut self, dice: &mut Dice, name: &str, currency: Option<&str>, in_query: bool) {
