@@ -179,6 +179,7 @@ pub struct Listener {
     gates: Vec<Gate>,
     normalize_paths: bool,
     upgrades: bool,
+    repeats: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -221,9 +222,22 @@ impl Listener {
         self
     }
 
+    /// Has Envoy send each request three times, as a retry policy of the operator's may.
+    pub fn repeating(mut self) -> Self {
+        self.repeats = true;
+        self
+    }
+
     fn with_target(name: &str, target: Target) -> Self {
         let name = name.to_owned();
-        Self { name, target, gates: Vec::new(), normalize_paths: true, upgrades: false }
+        Self {
+            name,
+            target,
+            gates: Vec::new(),
+            normalize_paths: true,
+            upgrades: false,
+            repeats: false,
+        }
     }
 
     fn upstream_cluster(&self) -> String {
@@ -239,6 +253,7 @@ impl Listener {
             "listener": self.name,
             "normalize_paths": self.normalize_paths,
             "upgrades": self.upgrades,
+            "repeats": self.repeats,
             "gates": each(&self.gates, Gate::values)?,
             "upstream": upstream,
             "respond": respond,

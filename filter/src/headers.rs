@@ -43,6 +43,10 @@ pub(crate) fn prepare_upstream(
         host::set_header(Map::Request, "x-gatepass-action", action)?;
         host::set_header(Map::Request, "x-gatepass-decision-id", decision_id)?;
     }
+    if permit.is_once() {
+        // Over what the operator's retry policy says, and what the caller asks for: the router sends it once.
+        host::set_header(Map::Request, "x-envoy-max-retries", "0")?;
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gatepass::db::DbError;
 use gatepass_engine::Code;
 use gatepass_engine::decision::admit;
 use gatepass_engine::gatepass::Claims;
@@ -434,6 +435,33 @@ fn what_was_taken_after_the_copy_was_made_stays_taken() {
         let told = agent.gatepass(&plane, &order("0 USD"));
         assert_eq!(taken(&told)["day"], "13000.0000 USD");
     }
+}
+
+#[test]
+fn what_takes_nothing_leaves_nothing_and_what_is_out_is_bounded() {
+    let plane = furnished();
+    let counted = FOLDER.replace("budget.orders <= 30", "budget.orders <= 100000");
+    plane.change("/v1/policies", json!({ "content": counted }));
+    let agent = orderer(&plane, 1);
+    agent.gatepass(&plane, &order("0 USD"));
+    let shown = plane.get(&format!("/v1/budgets?holder={}", agent.id));
+    assert_eq!(shown, json!([]));
+    // As many as may be out, of the owner's.
+    let fill = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 9999)
+        INSERT INTO reserved SELECT 'made-' || x, 'orders uses', 'user:corp/alice', 1, ?, 3600 FROM n";
+    let until = i64::try_from(plane.now()).unwrap() + 600;
+    let filled: Result<_, DbError> = plane.block_on(plane.db().write(async move |tx| {
+        sqlx::query(fill).bind(until).execute(tx.sql()).await?;
+        Ok(())
+    }));
+    filled.unwrap();
+    let answer = agent.ask(&plane, &order("1 USD"));
+    assert_eq!(answer.json()["error"], "temporarily_unavailable", "{}", answer.text());
+    assert!(answer.text().contains("10000 gatepasses are out under budget `orders`"));
+    // Of another owner as many may be.
+    plane.agent_of(4, "orderer", "user:corp/bob", "p1").gatepass(&plane, &order("1 USD"));
+    plane.pass(600);
+    agent.gatepass(&plane, &order("1 USD"));
 }
 
 #[test]

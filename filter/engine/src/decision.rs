@@ -149,6 +149,7 @@ fn run<T: Trace>(
         audience: None,
         confirmation,
         strip_replay: false,
+        once: false,
         listing: None,
     };
     match judge.judge(cache) {
@@ -206,6 +207,8 @@ struct Judge<'r, 'g, T> {
     /// What the control plane has said of this request.
     confirmation: Option<Arc<Confirmation>>,
     strip_replay: bool,
+    /// A use was spent for this request.
+    once: bool,
     listing: Option<Box<Listing>>,
 }
 
@@ -236,6 +239,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             noted: Box::new(self.about.noted),
             strip_authorization: self.authentic,
             strip_replay: self.strip_replay,
+            once: self.once,
             // What is refused in shadow mode is refused nowhere, and so nothing is hidden.
             listing: self.listing.filter(|_| matches!(basis, Basis::Granted(_))),
             standing: Standing::new(self.gate, basis, self.max_duration, self.now),
@@ -468,7 +472,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
 
     /// Whether the control plane must be asked. Last of all, and in shadow never: nothing is consumed there.
     fn to_redeem(
-        &self,
+        &mut self,
         claims: &Claims<'_>,
         needs: Needs,
         now: UnixSeconds,
@@ -480,6 +484,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
         if let Some(confirmation) = &self.confirmation {
             let what = "what was confirmed is not all that must be";
             check(confirmation.covers(jti, needs), Code::ConfirmationFailed, what)?;
+            self.once = needs.one_use;
             return Ok(false);
         }
         if needs.one_use {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use gatepass_envoy::Listener;
 use gatepass_tests::kit::wire::Connection;
+use gatepass_tests::kit::world::bearing;
 
 use crate::site::{AGENTS, Pass, Site, ask, pay, pay_all};
 
@@ -62,6 +64,34 @@ fn a_use_is_spent_in_the_whole_fleet_and_what_has_none_is_not_asked_about() {
         assert_eq!(ask(envoy, "GET", "/orders", &plain).verdict(), "200");
     }
     assert_eq!(site.spent(), 3);
+}
+
+#[test]
+fn what_may_happen_once_is_sent_once_whatever_retries_envoy_was_given() {
+    let site = Site::start();
+    let listener = Listener::forwarding("in", site.upstream.address()).repeating();
+    let envoy = site.envoy_with("edge-1", listener);
+    let _ = site.upstream.take();
+    let sent = |path: &str| {
+        let all = site.upstream.take();
+        all.iter().filter(|one| one.line().contains(path)).count()
+    };
+    // The twin: what may be repeated is.
+    let plain = site.pass("orders:read");
+    assert_eq!(ask(&envoy, "GET", "/orders", &plain).verdict(), "200");
+    assert_eq!(sent("/orders"), 3);
+    assert_eq!(pay(&envoy, &site.pass("orders:pay")).verdict(), "200");
+    assert_eq!(sent("/payments"), 1);
+    // And where the caller asks for more.
+    let pass = site.pass("orders:pay");
+    let mut request = String::from_utf8(bearing("GET", "/payments", Some(&pass.token))).unwrap();
+    request.insert_str(
+        request.len() - 2,
+        "x-envoy-retry-on: retriable-status-codes\r\nx-envoy-retriable-status-codes: 200\r\nx-envoy-max-retries: 5\r\n",
+    );
+    let mut connection = Connection::open(envoy.address("in").unwrap()).unwrap();
+    assert_eq!(connection.exchange(request.as_bytes()).unwrap().verdict(), "200");
+    assert_eq!(sent("/payments"), 1);
 }
 
 #[test]

@@ -56,6 +56,11 @@ impl Site {
 
     /// One more Envoy that follows the feed and serves.
     pub(crate) fn envoy(&self, node: &str) -> Envoy {
+        let listener = Listener::forwarding("in", self.upstream.address());
+        self.envoy_with(node, listener)
+    }
+
+    pub(crate) fn envoy_with(&self, node: &str, listener: Listener) -> Envoy {
         let gate = Gate::new(filter::path().unwrap(), &self.desk.plugin().unwrap());
         let client = ClientCertificate {
             certificate: self.files.client.clone(),
@@ -64,7 +69,7 @@ impl Site {
         let tls = FeedTls { sni: "localhost".to_owned(), ca: self.files.ca.clone(), client };
         let bootstrap = Bootstrap::new()
             .node(node)
-            .listener(Listener::forwarding("in", self.upstream.address()).gate(gate))
+            .listener(listener.gate(gate))
             .feed(self.desk.feed())
             .feed_tls(tls)
             .workers(WORKERS);

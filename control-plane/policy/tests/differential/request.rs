@@ -60,12 +60,12 @@ const ROUTES: &[(&str, &str, &str)] = &[
 ];
 
 impl Sample {
-    pub(crate) fn roll(dice: &mut Dice) -> Self {
+    pub(crate) fn roll(dice: &mut Dice, bundle: &Bundle) -> Self {
         let action = dice.roll(ACTIONS.len());
         let (method, host, path) = ROUTES[action];
         let at = At { action, name: ACTIONS[action], method, host, path };
         Self::with(dice, at, None, |dice| {
-            let taken = values::Taken::roll(dice, action);
+            let taken = values::Taken::roll(dice, action, &bundle.budgets);
             let mut inputs = values::Inputs::default();
             inputs.roll(dice, action);
             (taken, inputs)

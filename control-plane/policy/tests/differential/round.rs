@@ -116,7 +116,7 @@ impl Round {
             .collect();
         let chosen: Vec<Chosen> = (0..SETS).map(|_| self.choose(&program, &rules)).collect();
         for _ in 0..REQUESTS {
-            let sample = Sample::roll(&mut self.dice);
+            let sample = Sample::roll(&mut self.dice, &world.bundle);
             let question = world.oracle.question(&sample);
             let truths: Vec<Truth> =
                 rules.iter().map(|rule| world.oracle.truth(&rule.cedar, &question)).collect();

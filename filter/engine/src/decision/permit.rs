@@ -12,6 +12,7 @@ pub struct Permit {
     pub(super) action: Option<String>,
     pub(super) strip_authorization: bool,
     pub(super) strip_replay: bool,
+    pub(super) once: bool,
     /// Boxed: few requests have one.
     pub(super) listing: Option<Box<Listing>>,
     pub(super) standing: Standing,
@@ -72,6 +73,12 @@ impl Permit {
     #[must_use]
     pub const fn strips_replay(&self) -> bool {
         self.strip_replay
+    }
+
+    /// Whether a use was spent for it, so that nothing on the way may send it again.
+    #[must_use]
+    pub const fn is_once(&self) -> bool {
+        self.once
     }
 
     /// How the answer must be cut before the caller sees it. With it, the upstream must not be asked for a

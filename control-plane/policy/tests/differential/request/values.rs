@@ -1,5 +1,6 @@
 //! Values of inputs: in a query or a body, and as Cedar writes them.
 
+use gatepass_engine::bundle::Budget;
 use serde_json::{Map, Value, json};
 
 use super::{BUDGETS, CURRENCIES, DECIMALS, Dice, LARGE, LONGS, TAGS, TEXTS, quoted};
@@ -19,7 +20,7 @@ impl Taken {
     }
 
     /// The gatepass says it of others too, which is nothing to the action.
-    pub(super) fn roll(dice: &mut Dice, action: usize) -> Self {
+    pub(super) fn roll(dice: &mut Dice, action: usize, budgets: &[Budget]) -> Self {
         let mut claim = Map::new();
         let mut cedar = Vec::new();
         for (name, of, actions) in BUDGETS {
@@ -41,7 +42,8 @@ impl Taken {
                     (json!(format!("{sum} EUR")), format!("decimal({})", quoted(sum)))
                 }
             };
-            claim.insert(name.to_string(), said);
+            let budget = budgets.iter().find(|budget| budget.name == name).unwrap();
+            claim.insert(budget.claim.clone(), said);
             if is_under {
                 cedar.push(format!("{name}: {value}"));
             }
