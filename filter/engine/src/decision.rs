@@ -453,8 +453,8 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
             task: claims.txn.as_str().to_owned(),
         };
         let needs = needs(action, granted);
-        let to_redeem = self.to_redeem(claims, needs, times.ends);
-        if self.step(Check::Consumption, to_redeem)? {
+        let must_redeem = self.must_redeem(claims, needs, times.ends);
+        if self.step(Check::Consumption, must_redeem)? {
             self.tell_whom_to_ask();
             return Err(Stop::Redeem(Box::new(Redemption {
                 jti: claims.jti.as_str().to_owned(),
@@ -471,7 +471,7 @@ impl<'r, 'g, T: Trace> Judge<'r, 'g, T> {
     }
 
     /// Whether the control plane must be asked. Last of all, and in shadow never: nothing is consumed there.
-    fn to_redeem(
+    fn must_redeem(
         &mut self,
         claims: &Claims<'_>,
         needs: Needs,
