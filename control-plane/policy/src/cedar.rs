@@ -7,9 +7,7 @@
 use cedar_policy_core::ast::{
     ActionConstraint, Effect as CedarEffect, EntityUID, PolicySet, Template,
 };
-use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::parser::{Loc, parse_policyset};
-use cedar_policy_core::validator::{ValidationMode, Validator, ValidatorSchema};
 use gatepass_engine::bundle::Bundle;
 use gatepass_engine::ids::is_token;
 use gatepass_engine::policy::{
@@ -24,6 +22,7 @@ mod literal;
 mod lower;
 mod nesting;
 mod schema;
+mod validate;
 
 use builder::Builder;
 pub use format::formatted;
@@ -121,7 +120,7 @@ fn compile_here(
     }
     let names = named(&written, &mut notes);
     advice::unknown_annotations(&written, &mut notes);
-    validate(&written, &schema, &mut notes);
+    validate::validate(&written, &schema, &mut notes);
     if notes.iter().any(|note| note.is_error) {
         return Err(notes);
     }
@@ -190,33 +189,6 @@ fn named(written: &[Written<'_>], notes: &mut Vec<Note>) -> Vec<String> {
         names.push(name);
     }
     names
-}
-
-fn validate(written: &[Written<'_>], schema: &Schema, notes: &mut Vec<Note>) {
-    let made = ValidatorSchema::from_cedarschema_str(&schema.text, Extensions::all_available());
-    let validator = match made {
-        Ok((made, _)) => Validator::new(made),
-        Err(error) => {
-            let message = format!("the actions make no schema: {error}");
-            notes.push(Note { message, ..nowhere("gatepass.yaml") });
-            return;
-        }
-    };
-    // One by one: what is found does not say of which rule it is.
-    for one in written {
-        let Ok(policy) = Template::try_as_policy(std::sync::Arc::new(one.template.clone())) else {
-            continue;
-        };
-        let found = validator.validate(&PolicySet::singleton(policy), ValidationMode::Strict);
-        for error in found.validation_errors() {
-            notes.push(told(one.file, one.text, error, true));
-        }
-        for warning in found.validation_warnings() {
-            notes.push(told(one.file, one.text, warning, false));
-        }
-    }
-    notes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    notes.dedup();
 }
 
 fn lower(

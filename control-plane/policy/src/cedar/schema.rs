@@ -19,6 +19,8 @@ pub struct Schema {
     groups: BTreeMap<String, BTreeSet<String>>,
     /// By their number.
     budgets: Vec<String>,
+    /// What it says of each.
+    actions: BTreeMap<String, String>,
 }
 
 /// The type of an input.
@@ -69,6 +71,13 @@ impl Schema {
 
     pub(super) fn is_in(&self, action: &str, group: &str) -> bool {
         self.groups.get(action).is_some_and(|groups| groups.contains(group))
+    }
+
+    /// What it says of one action and its groups, and of no other; `None` where there is no such action.
+    pub(super) fn of_action(&self, action: &str) -> Option<String> {
+        let (name, declaration) = self.actions.get_key_value(action)?;
+        let groups = self.groups.get(action).into_iter().flatten().map(String::as_str);
+        Some(text(&BTreeMap::from([(name.as_str(), declaration.as_str())]), groups))
     }
 
     /// Pairs of an action and a group that it is in.
@@ -143,13 +152,23 @@ pub fn schema(bundle: &Bundle) -> Result<Schema, Vec<Note>> {
         problems.dedup();
         return Err(problems);
     }
+    let by_name: BTreeMap<&str, &Action> =
+        bundle.actions.iter().map(|action| (action.name.as_str(), action)).collect();
     let groups: BTreeMap<String, BTreeSet<String>> = bundle
         .actions
         .iter()
-        .map(|action| (action.name.clone(), groups_of(action, bundle)))
+        .map(|action| (action.name.clone(), groups_of(action, &by_name)))
         .collect();
     let budgets = bundle.budgets.iter().map(|budget| budget.name.clone()).collect();
-    Ok(Schema { text: text(bundle, &by_action, &groups), inputs, groups, budgets })
+    let declared =
+        (0..).zip(bundle.actions.iter().zip(&by_action)).map(|(at, (action, inputs))| {
+            let of = groups.get(&action.name);
+            (action.name.clone(), declaration(at, action, inputs, of, bundle))
+        });
+    let actions: BTreeMap<String, String> = declared.collect();
+    let named = actions.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let text = text(&named, groups.values().flatten().map(String::as_str));
+    Ok(Schema { text, inputs, groups, budgets, actions })
 }
 
 /// An action that is the group of another would put that into its own `risk:` group too: what a rule lets through
@@ -187,57 +206,55 @@ fn misnamed_group(action: &Action, bundle: &Bundle) -> Option<Note> {
 
 /// What each action is in: what stands before each `:` of its name, its risk, and the groups that it or an action
 /// above it says it is in.
-fn groups_of(action: &Action, bundle: &Bundle) -> BTreeSet<String> {
+fn groups_of(action: &Action, by_name: &BTreeMap<&str, &Action>) -> BTreeSet<String> {
     let risk = match action.risk {
         Risk::Low => "risk:low",
         Risk::Medium => "risk:medium",
         Risk::High => "risk:high",
     };
     let name = action.name.as_str();
-    let prefixes = name.match_indices(':').filter_map(|(at, _)| name.get(..at));
-    let is_above = |other: &&Action| {
-        let rest = name.strip_prefix(other.name.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    };
-    let stated = bundle.actions.iter().filter(is_above).flat_map(|other| &other.groups);
-    prefixes.chain([risk]).chain(stated.map(String::as_str)).map(str::to_owned).collect()
+    let prefixes = || name.match_indices(':').filter_map(|(at, _)| name.get(..at));
+    let above = prefixes().chain([name]).filter_map(|name| by_name.get(name));
+    let stated = above.flat_map(|action| &action.groups).map(String::as_str);
+    prefixes().chain([risk]).chain(stated).map(str::to_owned).collect()
 }
 
-fn text(
-    bundle: &Bundle,
-    inputs: &[BTreeMap<&str, Shape>],
-    groups: &BTreeMap<String, BTreeSet<String>>,
-) -> String {
+/// Of these actions, by their names, with the groups that they are in.
+fn text<'g>(actions: &BTreeMap<&str, &str>, groups: impl Iterator<Item = &'g str>) -> String {
     let mut out = String::from(TYPES);
-    let names: BTreeSet<&str> = bundle.actions.iter().map(|action| action.name.as_str()).collect();
-    let all = groups.values().flatten().map(String::as_str);
     // A rule for all of a risk stands where none is of it yet.
-    let all: BTreeSet<&str> = all.chain(RISKS).collect();
-    for group in all.difference(&names) {
+    let all: BTreeSet<&str> = groups.chain(RISKS).collect();
+    for group in all.iter().filter(|group| !actions.contains_key(*group)) {
         out.push_str(&format!("action {};\n", quoted(group)));
     }
-    for (at, (action, inputs)) in (0..).zip(bundle.actions.iter().zip(inputs)) {
-        let groups = groups.get(&action.name).into_iter().flatten();
-        let groups: Vec<String> = groups.map(|group| quoted(group)).collect();
-        let fields =
-            inputs.iter().map(|(name, shape)| format!("{}?: {}", quoted(name), shape.cedar()));
-        let fields: Vec<String> = fields.collect();
-        let budgets = Budgets::of(&bundle.budgets, at);
-        let budgets =
-            budgets.iter().map(|one| format!("{}: {}", quoted(&one.name), sum(&one.sums)));
-        let budgets: Vec<String> = budgets.collect();
-        out.push_str(&format!(
-            "action {} in [{}] appliesTo {{\n  principal: [Gatepass::Agent],\n  resource: [Gatepass::System],\n  \
-             context: {{\n    environment: String,\n    request: Gatepass::Request,\n    \
-             gatepass: Gatepass::Credential,\n    task: Gatepass::Task,\n    \
-             approval?: Gatepass::Approval,\n    inputs: {{ {} }},\n    budget: {{ {} }},\n  }},\n}};\n",
-            quoted(&action.name),
-            groups.join(", "),
-            fields.join(", "),
-            budgets.join(", "),
-        ));
-    }
+    actions.values().for_each(|action| out.push_str(action));
     out
+}
+
+/// What the schema says of one action.
+fn declaration(
+    at: u32,
+    action: &Action,
+    inputs: &BTreeMap<&str, Shape>,
+    groups: Option<&BTreeSet<String>>,
+    bundle: &Bundle,
+) -> String {
+    let groups: Vec<String> = groups.into_iter().flatten().map(|group| quoted(group)).collect();
+    let fields = inputs.iter().map(|(name, shape)| format!("{}?: {}", quoted(name), shape.cedar()));
+    let fields: Vec<String> = fields.collect();
+    let budgets = Budgets::of(&bundle.budgets, at);
+    let budgets = budgets.iter().map(|one| format!("{}: {}", quoted(&one.name), sum(&one.sums)));
+    let budgets: Vec<String> = budgets.collect();
+    format!(
+        "action {} in [{}] appliesTo {{\n  principal: [Gatepass::Agent],\n  resource: [Gatepass::System],\n  \
+         context: {{\n    environment: String,\n    request: Gatepass::Request,\n    \
+         gatepass: Gatepass::Credential,\n    task: Gatepass::Task,\n    \
+         approval?: Gatepass::Approval,\n    inputs: {{ {} }},\n    budget: {{ {} }},\n  }},\n}};\n",
+        quoted(&action.name),
+        groups.join(", "),
+        fields.join(", "),
+        budgets.join(", "),
+    )
 }
 
 const fn sum(sums: &Sums) -> &'static str {

@@ -230,3 +230,33 @@ fn what_takes_too_long_has_its_place() {
     assert_eq!((line, column), (3, 3), "{message}");
     assert!(message.ends_with("takes more than 50000 steps"), "{message}");
 }
+
+/// A rule for one action is held against a schema of that one: what is said of it is the same.
+#[test]
+fn what_is_wrong_is_told_whether_a_rule_names_one_action_or_all() {
+    for (condition, expected) in [
+        ("context.inputs has amount", None),
+        ("context.inputs has nothing && context.inputs.nothing == 1", Some("nothing")),
+        ("context.inputs.count > 1", Some("optional attribute")),
+        ("context.inputs has count && context.inputs.count == \"a\"", Some("types")),
+        ("context.nothing", Some("nothing")),
+        ("action in Action::\"orders\"", None),
+        ("action in Action::\"risk:low\" || action == Action::\"orders:read\"", None),
+        ("action == Action::\"orders:wipe\"", Some("orders:wipe")),
+        ("principal in Gatepass::Team::\"a\"", Some("Team")),
+    ] {
+        for action in ["action == Action::\"orders:create\"", "action"] {
+            let rule = format!("permit (principal, {action}, resource) when {{ {condition} }};");
+            let told = compile(&[("a.cedar", &rule)], &bundle()).err().unwrap_or_default();
+            let told: Vec<String> = told.into_iter().map(|note| note.message).collect();
+            match expected {
+                None => assert_eq!(told, [] as [&str; 0], "{rule}"),
+                Some(part) => {
+                    assert!(told.iter().any(|told| told.contains(part)), "{rule} {told:?}")
+                }
+            }
+        }
+    }
+    let unknown = "permit (principal, action == Action::\"orders:wipe\", resource);";
+    assert!(compile(&[("a.cedar", unknown)], &bundle()).is_err());
+}
