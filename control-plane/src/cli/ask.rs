@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use gatepass::client::Client;
 use gatepass::desk::assertion::{self, ASSERTION_TYPE};
+use gatepass::issue::Entry;
 use gatepass::keys::{KeyRole, SecretKey, Signer as _, public_text};
 use serde_json::{Value, json};
 
+use super::grant::constrain;
 use super::{Outcome, now};
 
 #[derive(Subcommand)]
@@ -40,8 +42,11 @@ pub(crate) struct AskArgs {
     /// An action to be granted; repeat for each.
     #[arg(long = "action", required_unless_present = "details")]
     actions: Vec<String>,
-    /// `authorization_details` as JSON, instead of --action.
-    #[arg(long, conflicts_with = "actions")]
+    /// `INPUT.max=VALUE`, or `min`, `equals`, `prefix`, or `in` with values separated by commas; repeat for each.
+    #[arg(long, value_name = "INPUT.OPERATOR=VALUE")]
+    constraint: Vec<String>,
+    /// `authorization_details` as JSON, instead of --action and --constraint.
+    #[arg(long, conflicts_with_all = ["actions", "constraint"])]
     details: Option<String>,
     #[arg(long)]
     scope: Option<String>,
@@ -75,7 +80,7 @@ impl AskArgs {
     fn ask(&self) -> Outcome<String> {
         let key = SecretKey::load(&self.key, KeyRole::Agent)?;
         let made = assertion::make(&self.agent, &key, &self.issuer, now())?;
-        let entry = json!([{ "type": "agent_action", "actions": self.actions }]).to_string();
+        let entry = self.entry()?;
         let mut form = vec![
             ("grant_type", "client_credentials"),
             ("client_assertion_type", ASSERTION_TYPE),
@@ -98,6 +103,21 @@ impl AskArgs {
             Some(token) => Ok(token.to_owned()),
             None => Err(format!("{}: {}", member("error"), member("error_description")).into()),
         }
+    }
+}
+
+impl AskArgs {
+    /// As `authorization_details`.
+    fn entry(&self) -> Outcome<String> {
+        let mut entry = Entry { actions: self.actions.clone(), ..Entry::default() };
+        for text in &self.constraint {
+            constrain(&mut entry, text, |_| None)?;
+        }
+        let mut entry = serde_json::to_value(&entry)?;
+        if let Some(members) = entry.as_object_mut() {
+            members.insert("type".to_owned(), "agent_action".into());
+        }
+        Ok(json!([entry]).to_string())
     }
 }
 

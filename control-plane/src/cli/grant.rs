@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
 use gatepass::budget;
-use gatepass::issue::{Approval, Constraint, Grant, Party, new_id};
+use gatepass::issue::{Approval, Constraint, Entry, Grant, Party, new_id};
 use gatepass_engine::budget::Amount;
 use gatepass_engine::bundle::{self, Bundle, InputKind, RouteTarget, Treatment};
 use gatepass_engine::clock::UnixSeconds;
@@ -135,14 +135,23 @@ impl GrantArgs {
             entry.actions.clone_from(&self.action);
             entry.args_digest = self.args_digest.as_deref().map(digest).transpose()?;
             for text in &self.constraint {
-                let (input, operator, value) = split(text)?;
-                let kind = kind_of(bundle, &self.action, input);
-                let constraint = entry.constraints.entry(input.to_owned()).or_default();
-                add(constraint, operator, value, kind)?;
+                constrain(entry, text, |input| kind_of(bundle, &self.action, input))?;
             }
         }
         Ok(grant)
     }
+}
+
+/// Adds `INPUT.OPERATOR=VALUE`; where no kind is known a value is what it looks like.
+pub(super) fn constrain<'k>(
+    entry: &mut Entry,
+    text: &str,
+    kind_of: impl FnOnce(&str) -> Option<&'k InputKind>,
+) -> Outcome<()> {
+    let (input, operator, value) = split(text)?;
+    let kind = kind_of(input);
+    let constraint = entry.constraints.entry(input.to_owned()).or_default();
+    add(constraint, operator, value, kind)
 }
 
 fn split(text: &str) -> Outcome<(&str, &str, &str)> {

@@ -92,6 +92,22 @@ fn ten_orders_of_5000_go_through_and_the_eleventh_has_no_gatepass() {
     }
     let bought = site.upstream.take();
     assert_eq!(bought.iter().filter(|one| one.line().contains("/purchases")).count(), 10);
+    // What an agent that is a shell script asks.
+    let buyer = &site.agents[2];
+    let key = buyer.key_file.display().to_string();
+    let ask = ["ask", "--issuer", &buyer.issuer, "--agent", &buyer.id, "--key", &key];
+    let what = ["--resource", AUDIENCE, "--action", "orders:buy"];
+    let bound = ["--constraint", "amount.max=40.00 USD"];
+    let unbound = site.desk.run(&[&ask[..], &what].concat()).unwrap();
+    assert!(
+        !unbound.ok && unbound.text.contains("needs a constraint `amount`"),
+        "{}",
+        unbound.text
+    );
+    let token = site.desk.done(&[&ask[..], &what, &bound].concat()).unwrap();
+    let asked = Pass { jti: String::new(), token: token.trim().to_owned() };
+    assert_eq!(buy(&envoys[0], &asked, "40.01"), "403 constraint_violated");
+    assert_eq!(buy(&envoys[0], &asked, "40.00"), "200");
     // Of another agent it is another day.
     let other = site.pass_with(1, &details("5000.00 USD"));
     assert_eq!(buy(&envoys[0], &other, "5000.00"), "200");
