@@ -77,3 +77,40 @@ fn what_is_written_is_read_again() {
     }
     assert_eq!(Amount::of(&Sums::Money("n".to_owned(), "euro".to_owned()), 1), None);
 }
+
+#[test]
+fn a_name_begins_with_a_letter_and_goes_on_with_letters_digits_and_underscores() {
+    for name in ["a", "day", "day_2", "a1", "a__", &"a".repeat(64)] {
+        assert!(is_name(name), "{name}");
+    }
+    for name in ["", "1a", "_a", "A", "dAy", "a-b", "a.b", "a b", "é", "aé", &"a".repeat(65)] {
+        assert!(!is_name(name), "{name}");
+    }
+}
+
+/// What a gatepass says takes room in the cache of those that were verified.
+#[test]
+fn what_is_kept_of_a_claim_is_weighed() {
+    let weight =
+        |claim: &str| crate::json::from_slice::<Taken<'_>>(claim.as_bytes()).unwrap().weight();
+    assert_eq!(weight("{}"), 0);
+    let place = size_of::<(&str, Literal<'_>)>();
+    let (one, two) = (weight(r#"{"a":1}"#), weight(r#"{"a":1,"b":"2 EUR"}"#));
+    assert!(one >= place && two >= 2 * place, "{one} {two}");
+    // A text with an escape is no part of the payload.
+    let (plain, escaped) = (weight(r#"{"a":"x EUR"}"#), weight(r#"{"a":"\u0078 EUR"}"#));
+    assert!(escaped >= plain + "x EUR".len(), "{plain} {escaped}");
+}
+
+#[test]
+fn what_is_no_claim_is_told_of() {
+    let told = crate::json::from_slice::<Taken<'_>>(b"{\"day\":[]}").unwrap_err().to_string();
+    assert!(!told.is_empty());
+    #[derive(Debug, serde::Deserialize)]
+    struct Whole<'a> {
+        #[serde(borrow, rename = "budget")]
+        _budget: Taken<'a>,
+    }
+    let told = crate::json::from_slice::<Whole<'_>>(b"{\"budget\":1}").unwrap_err().to_string();
+    assert!(told.contains("at most 32 budgets"), "{told}");
+}
