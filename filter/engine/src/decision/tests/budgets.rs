@@ -170,6 +170,9 @@ fn a_budget_that_does_not_bound_what_is_done_makes_no_bundle() {
         Index::build(bundle).err().map(|flaw| flaw.what)
     };
     assert_eq!(built(&|_| {}), None);
+    for window in [60, 366 * 86_400] {
+        assert_eq!(built(&move |b| b.budgets[0].window = window), None);
+    }
     type Wrong = fn(&mut Bundle);
     let table: [(Wrong, &str); 15] = [
         (|b| b.actions[0].uses = Uses::Unlimited, "must be used once"),
