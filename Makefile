@@ -9,7 +9,7 @@ WASM := --target wasm32-wasip1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(notdir $(basename $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-policy bench-push bench-fan-out differential policy-differential monotonic bounded sim redeems
+.PHONY: demo test setup packages tools peers filter fmt lint deny unit mutants mutants-rules fuzz golden bench bench-quick bench-parts bench-footprint bench-bodies bench-hot-paths bench-issue bench-policy bench-push bench-fan-out differential policy-differential monotonic bounded sim redeems
 
 ## The product in one minute: a real Envoy decides real requests. KEEP=1 leaves it running.
 demo: setup agents-now filter
@@ -104,6 +104,15 @@ mutants:
 	  --file 'filter/engine/src/{decision,revocation,freshness,position,token_cache}.rs' \
 	  --file 'filter/engine/src/decision/*.rs' \
 	  -- -- decision:: revocation:: freshness:: position:: token_cache::
+
+## The same (an hour and a quarter) for rules and budgets.
+mutants-rules:
+	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
+	CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none \
+	  $(CARGO) mutants -p gatepass-engine --jobs 1 --timeout 60 --output target/mutants \
+	  --cargo-arg=--lib --cargo-arg='--config=profile.dev.package."*".opt-level=3' \
+	  --file 'filter/engine/src/{budget,routes/budgets}.rs' --file 'filter/engine/src/policy/*.rs' \
+	  -- -- policy:: budget decision::tests::rules
 
 ## Long (a quarter of an hour): ten million sums of our curve arithmetic beside curve25519-dalek's. `make test`
 ## does a hundred thousand of them.
