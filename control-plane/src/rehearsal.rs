@@ -52,6 +52,7 @@ pub struct Ran {
     pub name: String,
     pub file: String,
     pub line: u64,
+    pub fate: Fate,
     /// `None`: it came out as expected.
     pub failure: Option<Failure>,
 }
@@ -105,6 +106,7 @@ pub fn rehearse(compiled: &Compiled, cases: &[Case]) -> Result<Report, Rehearsal
             name: case.name.clone(),
             file: case.file.clone(),
             line: case.line,
+            fate: Fate::of(&came, decided.rules.clone()),
             failure: came.failure(case, decided),
         });
     }

@@ -249,9 +249,11 @@ async fn tidy_once(shared: &Shared) -> Result<(), DbError> {
         // Past the clock skew that an assertion is allowed.
         for statement in [
             "DELETE FROM spent WHERE until < ? - 60",
-            "DELETE FROM uses WHERE until < ? - 60",
-            "DELETE FROM reserved WHERE until < ? - 60",
-            "DELETE FROM taken WHERE until < ?",
+            // For as long as the gatepasses are known: should the clock be set back, they live again, and their
+            // uses must not.
+            "DELETE FROM uses WHERE until < ? - 86400",
+            "DELETE FROM reserved WHERE until < ? - 86400",
+            "DELETE FROM taken WHERE until < ? - 86400",
             "DELETE FROM confirmed_records WHERE stored_at < ? - 7776000",
             "DELETE FROM gatepasses WHERE expires_at < ? - 86400",
             "DELETE FROM revocations WHERE drop_after < ? - 86400 AND kind <> 'key'",

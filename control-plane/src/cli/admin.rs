@@ -93,8 +93,9 @@ impl Server {
             Admin::Policy(Policy::Schema { policy }) => {
                 return super::rules::schema(&policy, &mut std::io::stdout().lock());
             }
-            Admin::Policy(Policy::Test { policy, junit }) => {
-                return rehearse::test(&policy, junit.as_ref(), &mut std::io::stdout().lock());
+            Admin::Policy(Policy::Test { policy, verbose, junit }) => {
+                let mut out = std::io::stdout().lock();
+                return rehearse::test(&policy, verbose, junit.as_ref(), &mut out);
             }
             Admin::Policy(Policy::Publish { policy, strict, cohort, why, .. }) => {
                 // The problems are shown with lines and carets before anybody is asked.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use gatepass::rehearsal::{Decided, Report, junit, rehearse};
+use gatepass::rehearsal::{Decided, Ran, Report, junit, rehearse};
 use gatepass_policy::cases::{self, Case};
 use gatepass_policy::{Compiled, Problem, SourceFile, Sources, report};
 
@@ -12,7 +12,12 @@ use super::Outcome;
 use super::policy::{Checked, checked, shown};
 
 /// Compiles a folder and runs its tests; failure where one fails, or there are none.
-pub(super) fn test(path: &Path, junit: Option<&PathBuf>, out: &mut impl Write) -> Outcome {
+pub(super) fn test(
+    path: &Path,
+    verbose: bool,
+    junit: Option<&PathBuf>,
+    out: &mut impl Write,
+) -> Outcome {
     let Some(Checked { compiled, .. }) = checked(path, false) else {
         return Ok(ExitCode::FAILURE);
     };
@@ -24,6 +29,11 @@ pub(super) fn test(path: &Path, junit: Option<&PathBuf>, out: &mut impl Write) -
     if let Some(file) = junit {
         std::fs::write(file, junit::xml(&report))
             .map_err(|error| format!("`{}`: {error}", file.display()))?;
+    }
+    if verbose {
+        for Ran { name, file, line, fate, .. } in &report.results {
+            writeln!(out, "{}:{line}: {name}\n    {fate}", shown(path, file))?;
+        }
     }
     tell(path, &report, out)?;
     coverage(&report, out)?;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use gatepass_engine::budget::Amount;
 use gatepass_engine::bundle::{Budget, Holder, Sums};
-
 use gatepass_engine::clock::UnixSeconds;
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -27,7 +26,7 @@ pub(super) struct Reserved {
 /// Adds up; writes nothing.
 ///
 /// # Errors
-/// An entry that does not bound what it may take, and sums beyond 64 bits.
+/// An entry that does not bound what it may take; too many gatepasses that are out and not used.
 pub(super) async fn add_up(tx: &mut Tx, grant: &Grant) -> Result<Reserved, Denied> {
     let invalid = |why: String| Denied::new(OAuthError::InvalidAuthorizationDetails, why);
     let found = parts(&grant.entries, tx.publisher().index().bundle());

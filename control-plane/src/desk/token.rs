@@ -96,7 +96,6 @@ pub fn kept<T>(outcome: Result<T, Denied>) -> Result<Result<T, Denied>, Denied> 
 /// INVARIANT: whatever is refused is refused before the first statement that changes something.
 async fn decide(tx: &mut Tx, mut request: Request) -> Result<Issued, Denied> {
     let now = tx.now();
-    use_once(&mut request.entries, tx.publisher().index().bundle());
     if request.subject_token.is_some() || request.task.is_none() {
         tx.guard().await?;
     }
@@ -105,6 +104,7 @@ async fn decide(tx: &mut Tx, mut request: Request) -> Result<Issued, Denied> {
     if standing.spent {
         return Err(used_before());
     }
+    use_once(&mut request.entries, tx.publisher().index().bundle());
     let parent = match &request.subject_token {
         Some(token) => Some(parent::Parent::read(tx, token, &party, now).await?),
         None => None,

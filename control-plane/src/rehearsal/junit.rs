@@ -22,7 +22,7 @@ pub fn xml(report: &Report) -> String {
     out
 }
 
-fn case(out: &mut String, Ran { name, file, line, failure }: &Ran) {
+fn case(out: &mut String, Ran { name, file, line, failure, .. }: &Ran) {
     let (name, file) = (escaped(name), escaped(file));
     let _ = write!(
         out,
@@ -67,7 +67,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Failure;
+    use super::super::{Failure, Fate};
     use super::*;
 
     #[test]
@@ -76,6 +76,7 @@ mod tests {
             name: name.to_owned(),
             file: "tests/a.yaml".to_owned(),
             line: 3,
+            fate: Fate::Allowed(Vec::new()),
             failure,
         };
         let failure = Failure {

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use gatepass::config::Config;
 use gatepass::db::DbError;
+use gatepass::server::Unserved;
 use gatepass_engine::Code;
+use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::decision::admit;
 use gatepass_engine::gatepass::Claims;
 use gatepass_engine::redeem::Verdict;
@@ -506,4 +509,27 @@ fn another_unit_is_another_budget_and_what_is_counted_is_on_record() {
     let export = plane.export();
     let mut issued = export.lines().filter(|line| line.contains("gatepass.issue"));
     assert!(issued.any(|line| line.contains("5000.0000 USD")), "{export}");
+}
+
+#[test]
+fn what_was_taken_stays_taken_where_the_clock_was_ahead_for_a_while() {
+    let mut plane = furnished();
+    let agent = orderer(&plane, 1);
+    let used = agent.gatepass(&plane, &order("5000.00 USD"));
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &used, "1")), Verdict::Granted);
+    let unused = agent.gatepass(&plane, &order("700.00 USD"));
+    plane.stop();
+    let ahead: gatepass::feed::Clock = Arc::new(|| UnixSeconds(NOW + DAY / 4));
+    plane.block_on(async {
+        let config = Config::read(&plane.dir()).unwrap();
+        let unserved = Unserved::open(config, ahead).await.unwrap();
+        unserved.tidy().await.unwrap();
+        unserved.close().await;
+    });
+    plane.start();
+    assert_eq!(taken(&agent.gatepass(&plane, &order("1 USD")))["day"], "5701.0000 USD");
+    // It lives again, and what it reserved is taken with its use.
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &unused, "1")), Verdict::Granted);
+    let shown = plane.get(&format!("/v1/budgets?holder={}", agent.id));
+    assert_eq!(shown[0]["taken"], "5700.0000 USD");
 }

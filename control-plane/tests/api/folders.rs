@@ -173,11 +173,18 @@ fn the_difference_of_two_policies_names_the_given_requests_that_flip() {
         assert!(done && told.contains("changed   rule `day`: another scope"), "{told}");
         let flips = told.split_once("given requests are decided otherwise\n").unwrap().1;
         assert!(flips.starts_with(&format!("{file}:")), "{flips}");
-        let flip = ": the last order of a day\n    allow -> deny, `policy_denied` by day\n";
+        let flip = ": the last order of a day\n    allow by buyers-order -> deny, `policy_denied` by day\n";
         assert!(flips.ends_with(flip) && flips.lines().count() == 2, "{flips}");
     }
     let (_, back, _) = diff(candidate, PURCHASING, PURCHASING);
-    assert!(back.contains("\n    deny, `policy_denied` by day -> allow\n"), "{back}");
+    assert!(
+        back.contains("\n    deny, `policy_denied` by day -> allow by buyers-order\n"),
+        "{back}"
+    );
+    // A rule under another name decides the same.
+    std::fs::write(&limits, rules.replace("@id(\"day\")", "@id(\"daily\")")).unwrap();
+    let (_, renamed, _) = diff(PURCHASING, candidate, PURCHASING);
+    assert!(renamed.contains("\n0 of 18 given requests are decided otherwise\n"), "{renamed}");
     let (_, same, _) = diff(PURCHASING, PURCHASING, PURCHASING);
     assert_eq!(same, "");
     let (done, _, why) = diff(PURCHASING, candidate, "/nowhere");

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use gatepass::config::Config;
 use gatepass::desk::Refused;
 use gatepass::desk::redeem::{Asks, Question, redeem};
+use gatepass::server::Unserved;
 use gatepass_engine::Position;
 use gatepass_engine::clock::UnixSeconds;
 use gatepass_engine::redeem::Verdict;
@@ -274,4 +276,25 @@ fn a_gatepass_with_a_use_is_issued_and_cannot_be_multiplied() {
         let refused = agent.refused(&plane, &ask.with("resource", ORDERS));
         assert_eq!(refused, "invalid_authorization_details");
     }
+}
+
+#[test]
+fn what_was_spent_stays_spent_where_the_clock_was_ahead_for_a_while() {
+    let (mut plane, agent) = furnished();
+    let token = agent.gatepass(&plane, &once());
+    let first = question(&plane, &token, "1");
+    assert_eq!(plane.redeemed("gate-1", &first), Verdict::Granted);
+    plane.stop();
+    let ahead: gatepass::feed::Clock = Arc::new(|| UnixSeconds(NOW + 6 * 3_600));
+    plane.block_on(async {
+        let config = Config::read(&plane.dir()).unwrap();
+        let unserved = Unserved::open(config, ahead).await.unwrap();
+        unserved.tidy().await.unwrap();
+        unserved.close().await;
+    });
+    plane.start();
+    // It lives again, and its use does not.
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &token, "2")), Verdict::Spent);
+    let other = agent.gatepass(&plane, &once());
+    assert_eq!(plane.redeemed("gate-1", &question(&plane, &other, "1")), Verdict::Granted);
 }

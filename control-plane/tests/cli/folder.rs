@@ -290,3 +290,20 @@ forbid (principal, action, resource) when { context.inputs has n && context.inpu
             by: forbid `many`\n";
     assert!(code == 2 && told.contains(&format!("{failed}{shadow}")), "{told}");
 }
+
+#[test]
+fn each_test_is_told_with_the_rules_that_decided_where_that_is_asked_for() {
+    const PURCHASING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policies/purchasing");
+    let desk = Desk::new();
+    let told = desk.run(&["policy", "test", PURCHASING, "--verbose"]);
+    assert_eq!(told.0, Some(0), "{}", told.2);
+    for line in [
+        ": a buyer orders within the limits\n    allow by buyers-order\n",
+        ": and one more\n    deny, `policy_denied` by day\n",
+        ": a gatepass that bounds no amount has no part in the day\n    deny, `budget_missing`\n",
+    ] {
+        assert!(told.1.contains(line), "{line}\n{}", told.1);
+    }
+    let brief = desk.run(&["policy", "test", PURCHASING]);
+    assert!(!brief.1.contains("buyers-order") && brief.1.contains("18 passed"), "{}", brief.1);
+}

@@ -13,6 +13,7 @@
 mod ask;
 mod bodies;
 mod credentials;
+mod digests;
 mod gates;
 mod grpc;
 mod guide;

@@ -342,6 +342,9 @@ pub(crate) enum Policy {
     Test {
         /// A folder with `gatepass.yaml`.
         policy: PathBuf,
+        /// Say of each test what was decided, and by which rules.
+        #[arg(long)]
+        verbose: bool,
         /// Write what came of them here, as JUnit XML.
         #[arg(long, value_name = "FILE")]
         junit: Option<PathBuf>,

@@ -48,19 +48,29 @@ fn check(budget: &Budget, bundle: &Bundle) -> Result<(), String> {
         if action.uses != Uses::Once {
             return Err(format!("action `{}` must be used once for a gatepass", action.name));
         }
-        let Some(input) = budget.sums.input() else { continue };
-        let leads = |route: &&Route| route.target == RouteTarget::Action(*at);
-        if routes(bundle).filter(leads).any(|route| !has(route, input, &budget.sums)) {
-            return Err(format!(
-                "a route of action `{}` has no input `{input}` of that kind: nothing bounds what is done there",
-                action.name
-            ));
-        }
     }
+    unbounded(budget, bundle)?;
     match budget.claim == claim_of(budget, &bundle.actions) {
         true => Ok(()),
         false => Err("gatepasses name it by something else".to_owned()),
     }
+}
+
+/// Once over all routes, for there can be many of them and of the actions.
+fn unbounded(budget: &Budget, bundle: &Bundle) -> Result<(), String> {
+    let Some(input) = budget.sums.input() else { return Ok(()) };
+    for route in routes(bundle) {
+        let RouteTarget::Action(at) = route.target else { continue };
+        if budget.actions.binary_search(&at).is_err() || has(route, input, &budget.sums) {
+            continue;
+        }
+        let action = usize::try_from(at).ok().and_then(|at| bundle.actions.get(at));
+        return Err(format!(
+            "a route of action `{}` has no input `{input}` of that kind: nothing bounds what is done there",
+            action.map_or("", |action| &action.name)
+        ));
+    }
+    Ok(())
 }
 
 fn routes(bundle: &Bundle) -> impl Iterator<Item = &Route> {

@@ -191,7 +191,7 @@ fn a_gatepass_that_would_be_denied_is_stripped_all_the_same() {
 
 #[test]
 fn shadow_permits_with_the_denial_inside_and_strips_the_gatepass() {
-    for (_, code, wrong) in IN_ORDER {
+    for (_, code, wrong) in order::IN_ORDER {
         let mut scene = Scene::with(wrong);
         scene.settings.mode = Mode::Shadow;
         let (reason, stripped) = passes(&scene);

@@ -136,7 +136,7 @@ fn an_entry_without_uses_that_grants_as_well_spends_none() {
 
 #[test]
 fn whatever_else_is_wrong_is_said_first_and_costs_no_use() {
-    for (_, code, wrong) in IN_ORDER {
+    for (_, code, wrong) in order::IN_ORDER {
         let scene = Scene::with(|s| {
             once(s);
             wrong(s);
